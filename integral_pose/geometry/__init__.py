@@ -1,0 +1,1 @@
+"""Frames, units and cameras: pure functions, no state."""

@@ -1,0 +1,99 @@
+"""World, camera and image: rigid motion and Human3.6M's own lens model, each conversion beside its inverse.
+
+World axes: z up, mm. Camera axes: x right, y down, z forward, mm. Image: px, x right, y down.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A calibrated camera.
+
+    rotation (3, 3) turns world axes into camera axes; center_world_mm (3,); focal_px and principal_px (2,);
+    radial (3,) and tangential (2,) are the lens coefficients in the order of Human3.6M's metadata.
+    """
+
+    rotation: Array
+    center_world_mm: Array
+    focal_px: Array
+    principal_px: Array
+    radial: Array
+    tangential: Array
+    width_px: int
+    height_px: int
+
+    def world_to_camera(self, points_world_mm: Array) -> Array:
+        """(..., 3) mm in world axes -> (..., 3) mm in camera axes."""
+        return (points_world_mm - self.center_world_mm) @ self.rotation.T
+
+    def camera_to_world(self, points_camera_mm: Array) -> Array:
+        """(..., 3) mm in camera axes -> (..., 3) mm in world axes."""
+        return points_camera_mm @ self.rotation + self.center_world_mm
+
+    def camera_to_image_px(self, points_camera_mm: Array) -> Array:
+        """(..., 3) mm in camera axes, z > 0 -> (..., 2) px, lens distortion included."""
+        plane = points_camera_mm[..., :2] / points_camera_mm[..., 2:]
+        return self._distort(plane) * self.focal_px + self.principal_px
+
+    def image_px_to_camera(self, points_image_px: Array, depth_mm: Array | float) -> Array:
+        """(..., 2) px and their depth (...) mm -> (..., 3) mm in camera axes."""
+        plane = self._undistort((points_image_px - self.principal_px) / self.focal_px)
+        depth_mm = np.broadcast_to(np.asarray(depth_mm, dtype=np.float64), plane.shape[:-1])[..., None]
+        return np.concatenate([plane * depth_mm, depth_mm], axis=-1)
+
+    def _distort(self, plane: Array) -> Array:
+        """Points on the plane z = 1 -> the same plane seen through the lens.
+
+        Human3.6M counts the tangential term once inside the radial factor, where OpenCV counts it twice:
+        the difference is up to 0.2 px near the person and 1 px at the border.
+        """
+        x, y = plane[..., 0], plane[..., 1]
+        k1, k2, k3 = self.radial
+        p1, p2 = self.tangential
+        r2 = x * x + y * y
+        factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + p1 * y + p2 * x
+        return np.stack([x * factor + p2 * r2, y * factor + p1 * r2], axis=-1)
+
+    def _undistort(self, distorted: Array) -> Array:
+        """Inverse of `_distort` by fixed-point iteration; the lens is mild, 30 rounds reach rounding."""
+        plane = distorted.copy()
+        for _ in range(30):
+            plane += distorted - self._distort(plane)
+        return plane
+
+
+CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
+
+
+@cache
+def human36m_camera(subject: str, camera_id: str) -> Camera:
+    """The calibrated camera of a Human3.6M subject ('S1' .. 'S11') in mm and px."""
+    numbers = _human36m_numbers()[subject][camera_id]
+    return Camera(
+        rotation=np.array(numbers["R"]),
+        center_world_mm=np.array(numbers["T"]),
+        focal_px=np.array(numbers["f"]),
+        principal_px=np.array(numbers["c"]),
+        radial=np.array(numbers["k"]),
+        tangential=np.array(numbers["p"]),
+        width_px=int(numbers["w"]),
+        height_px=int(numbers["h"]),
+    )
+
+
+@cache
+def _human36m_numbers() -> dict[str, dict[str, dict[str, list[float]]]]:
+    text = resources.files("integral_pose.geometry").joinpath("human36m_cameras.json").read_text("utf-8")
+    cameras: dict[str, dict[str, dict[str, list[float]]]] = json.loads(text)["cameras"]
+    return cameras

@@ -1,0 +1,137 @@
+"""The only file that states how voxels, normalised coordinates, crop pixels and millimetres relate.
+
+    norm      [-0.5, 0.5] over the whole volume or crop, on each axis; 0 is its middle
+    voxel     continuous index: the centre of cell i is exactly i
+    crop_px   pixel i spans [i, i + 1], so its centre is i + 0.5
+    camera_mm root-relative mm in camera axes: x right, y down, z forward
+
+    one axis of n = 4 cells
+
+      norm   -0.5      -0.25       0        0.25      0.5
+               |  cell 0 |  cell 1 |  cell 2 |  cell 3 |
+      voxel    |    0    |    1    |    2    |    3    |
+             -0.5                                     3.5
+
+Coordinates are (x, y, z) on the last axis; volumes are (.., D, H, W) = (z, y, x).
+Works on torch tensors and NumPy arrays alike; device and dtype are those of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+Coordinates = TypeVar("Coordinates", "torch.Tensor", Any)
+
+
+def norm_to_voxel(coordinate_norm: Coordinates, num_cells: int) -> Coordinates:
+    """Continuous cell index of a normalised coordinate on an axis of `num_cells` cells."""
+    return (coordinate_norm + 0.5) * num_cells - 0.5
+
+
+def voxel_to_norm(coordinate_voxel: Coordinates, num_cells: int) -> Coordinates:
+    """Normalised coordinate of a continuous cell index."""
+    return (coordinate_voxel + 0.5) / num_cells - 0.5
+
+
+def norm_to_crop_px(coordinate_norm: Coordinates, size_px: int) -> Coordinates:
+    """Crop pixel of a normalised coordinate on an axis of `size_px` pixels."""
+    return (coordinate_norm + 0.5) * size_px
+
+
+def crop_px_to_norm(coordinate_crop_px: Coordinates, size_px: int) -> Coordinates:
+    """Normalised coordinate of a crop pixel."""
+    return coordinate_crop_px / size_px - 0.5
+
+
+def cell_centers_norm(num_cells: int, like: torch.Tensor) -> torch.Tensor:
+    """(num_cells,) normalised coordinates of the cell centres, with the device and dtype of `like`."""
+    return voxel_to_norm(like.new_ones(num_cells).cumsum(0) - 1, num_cells)
+
+
+def axis_lengths_xyz(volume_shape: Sequence[int]) -> tuple[int, int, int]:
+    """(D, H, W) -> cells along (x, y, z) = (W, H, D)."""
+    depth, height, width = volume_shape
+    return width, height, depth
+
+
+def joints_norm_to_cell(
+    joints_norm: torch.Tensor, volume_shape: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cell that holds each joint, and whether it lies inside the volume.
+
+    joints_norm (.., 3) -> cells (.., 3) int64 in (x, y, z), which may lie outside; inside (..) bool.
+    """
+    import torch
+
+    lengths = torch.tensor(axis_lengths_xyz(volume_shape), device=joints_norm.device)
+    # A joint on the far face belongs to no cell; NaN and huge values are outside, not some odd integer.
+    cells = torch.floor((joints_norm + 0.5) * lengths).nan_to_num(nan=-1e6).clamp(-1e6, 1e6).long()
+    return cells, ((cells >= 0) & (cells < lengths)).all(-1)
+
+
+class PoseSpace(Protocol):
+    """What a network's three numbers a joint mean: pairs of inverse conversions to millimetres.
+
+    The metric volume and standardised poses need the label in mm alone. The image volume (Sun et al. 2018)
+    has its place here: its x and y are crop pixels, so its `encode` will read `joints_crop_px` too.
+    """
+
+    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) root-relative mm -> (B, J, 3) in the units the network predicts."""
+        ...
+
+    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) in the units the network predicts -> (B, J, 3) mm, predicted root subtracted."""
+        ...
+
+
+@dataclass(frozen=True)
+class MetricVolume:
+    """A cube in camera axes with the root joint in its middle; `extent_mm` is the length of its sides."""
+
+    extent_mm: float
+    root: int
+
+    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) root-relative mm -> (B, J, 3) norm."""
+        return joints_camera_mm / self.extent_mm
+
+    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
+        return root_relative(joints * self.extent_mm, self.root)
+
+
+@dataclass(frozen=True)
+class StandardisedPose:
+    """Each joint and axis with zero mean and unit deviation over the training set; mean_mm, std_mm (J, 3).
+
+    Coordinates that never vary (the root) have deviation 0 in the statistics and are left unscaled.
+    """
+
+    mean_mm: torch.Tensor
+    std_mm: torch.Tensor
+    root: int
+
+    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) root-relative mm -> (B, J, 3) standard deviations from the mean pose."""
+        mean_mm, scale_mm = self._statistics(joints_camera_mm)
+        return (joints_camera_mm - mean_mm) / scale_mm
+
+    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) standard deviations from the mean pose -> (B, J, 3) mm, predicted root subtracted."""
+        mean_mm, scale_mm = self._statistics(joints)
+        return root_relative(joints * scale_mm + mean_mm, self.root)
+
+    def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        std_mm = self.std_mm.to(like)
+        return self.mean_mm.to(like), std_mm.where(std_mm > 0, std_mm.new_ones(()))
+
+
+def root_relative(joints_mm: Coordinates, root: int) -> Coordinates:
+    """(.., J, 3) with the root joint moved to the origin."""
+    return joints_mm - joints_mm[..., root : root + 1, :]
