@@ -1,0 +1,190 @@
+"""The schema of an experiment: every key, its type and its range. Only `build_*` and `experiment` read it.
+
+A YAML file is complete in itself; `key.sub=value` on the command line overrides it. See `configs/`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+
+BACKBONE_STRIDE = 32
+
+
+class Section(BaseModel):
+    """Strict: an unknown key, a text for a number or a 1 for `true` is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+class AugmentationConfig(Section):
+    """Random changes to the raw training image; each range is drawn from uniformly, per image."""
+
+    backend: Literal["none", "imgaug"] = "imgaug"
+    translate_percent: Range = [-0.05, 0.05]  # of the image side, each axis by itself
+    scale: Range = [0.75, 1.25]  # x and y by themselves
+    hue_saturation: Range = [-60, 60]  # added, 0..255 scale
+    contrast: Range = [0.7, 1.3]  # factor around grey 128
+    brightness: Range = [0.5, 1.5]  # factor, each colour channel by itself
+
+
+class DataConfig(Section):
+    """Where the images and labels are, and how they become batches."""
+
+    root: str
+    val_subjects: list[str] = []  # held out of the training file to choose the best epoch by
+    val_limit: Positive | None = None  # score at most so many of them, evenly spaced
+    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
+    stored_size: Positive = 256  # side in px of the images on disk
+    workers: NonNegative = 4
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @model_validator(mode="after")
+    def _divisible(self) -> DataConfig:
+        for size in self.image_size:
+            if size % BACKBONE_STRIDE:
+                below, above = (
+                    size // BACKBONE_STRIDE * BACKBONE_STRIDE,
+                    -(-size // BACKBONE_STRIDE) * BACKBONE_STRIDE,
+                )
+                raise ValueError(
+                    f"image_size {self.image_size} is not divisible by the backbone's stride {BACKBONE_STRIDE}; "
+                    f"take {below or above} or {above} for {size}"
+                )
+        return self
+
+
+class ModelConfig(Section):
+    """The network. The volume's height and width are image_size / 32 * 2^(number of deconvolutions)."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    pretrained: str | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    head: Literal["volumetric", "regression"] = "volumetric"
+    num_joints: Positive = 17
+    deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
+    volume_depth: Annotated[int, Field(ge=2)] = 64
+    volume: Literal["metric"] = "metric"
+    extent_mm: PositiveFloat = 2200.0  # side of the metric volume
+
+
+class HeatmapConfig(Section):
+    """The heat map loss: binary cross-entropy against a Gaussian cube round the true voxel."""
+
+    target: Literal["gaussian", "one_hot"] = "gaussian"
+    peak: Literal["equation", "prose"] = "equation"  # 1 / sqrt(2 pi), or 1
+    radius: NonNegative = 5  # the cube has 2 * radius + 1 voxels a side
+    reduction: Literal["sum", "mean"] = "sum"  # over the voxels; then the mean over joints and batch
+
+
+class LossConfig(Section):
+    """What the weighted terms of the stages mean."""
+
+    joints: Literal["l1"] = "l1"
+    heatmap: HeatmapConfig = HeatmapConfig()
+
+
+class WeightsConfig(Section):
+    """Weights of the loss terms; a term of weight 0 is not computed."""
+
+    integral: NonNegativeFloat = 1.0
+    heatmap: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> WeightsConfig:
+        if self.integral == self.heatmap == 0:
+            raise ValueError("both weights are 0, so there is nothing to learn; set at least one")
+        return self
+
+
+class StageConfig(Section):
+    """A stretch of training with its own loss weights and learning-rate curve."""
+
+    epochs: Positive
+    weights: WeightsConfig = WeightsConfig()
+    learning_rate: PositiveFloat
+    schedule: Literal["constant", "cosine", "steps"] = "constant"
+    warmup_steps: NonNegative = 0  # linear from 0
+    drop_epochs: list[Positive] = []  # schedule 'steps': the rate is multiplied by drop_factor after these
+    drop_factor: PositiveFloat = 0.1
+    final_fraction: NonNegativeFloat = 0.0  # schedule 'cosine': ends at this share of the rate
+
+
+class OptimizerConfig(Section):
+    """The optimiser, shared by all stages."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: NonNegativeFloat = 0.0
+    momentum: NonNegativeFloat = 0.9  # sgd
+
+
+class TrainerConfig(Section):
+    """How the steps are made and what is written when."""
+
+    batch_size: Positive = 32  # over all processes and accumulation steps together
+    accumulation_steps: Positive = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies in it
+    channels_last: bool = True
+    sync_batch_norm: bool = False
+    clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights
+    max_steps: Positive | None = None  # ends a run early
+    checkpoint_every: Positive | None = None  # steps; an epoch's end always saves
+    log_every: Positive = 50  # steps
+    pictures_every: Positive = 1  # epochs
+
+
+class EvaluationConfig(Section):
+    """How a model is scored."""
+
+    batch_size: Positive = 64
+    flip: bool = False  # average with the prediction of the mirrored image
+    every: Positive = 1  # epochs between scores on the held-out subjects
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    run_dir: str
+    seed: NonNegative = 0
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    stages: Annotated[list[StageConfig], Field(min_length=1)]
+    optimizer: OptimizerConfig = OptimizerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.model.head == "regression":
+            for i, stage in enumerate(self.stages):
+                if stage.weights.heatmap > 0:
+                    raise ValueError(
+                        f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}, but model.head 'regression' "
+                        "makes no heat maps; set it to 0 or take model.head 'volumetric'"
+                    )
+        if self.trainer.batch_size % self.trainer.accumulation_steps:
+            raise ValueError(
+                f"trainer.batch_size {self.trainer.batch_size} is not divisible by "
+                f"trainer.accumulation_steps {self.trainer.accumulation_steps}"
+            )
+        return self
+
+    @property
+    def volume_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the heat maps."""
+        height, width = self.data.image_size
+        growth = 2 ** len(self.model.deconv_channels)
+        return (
+            self.model.volume_depth,
+            height // BACKBONE_STRIDE * growth,
+            width // BACKBONE_STRIDE * growth,
+        )
