@@ -27,12 +27,10 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$"),
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
     list("-+.0123456789"),
 )
 
@@ -64,9 +62,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         for event in yaml.parse(text, Loader=_Loader):
             line = event.start_mark.line + 1  # type: ignore[union-attr]
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise ConfigError(
-                    f"{source}:{line}: anchors and aliases are not used here; write the value out"
-                )
+                raise ConfigError(f"{source}:{line}: anchors and aliases are not used here; write the value out")
             if tag := getattr(event, "tag", None):
                 raise ConfigError(f"{source}:{line}: tags such as {tag!r} are not allowed")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -96,9 +92,7 @@ def _convert(node: yaml.Node, path: Path, lines: dict[Path, int], source: str) -
             if key in mapping:
                 first = lines[(*path, key)]
                 name = ".".join(map(str, (*path, key)))
-                raise ConfigError(
-                    f"{source}:{key_line}: '{name}' is given twice; the first is in line {first}"
-                )
+                raise ConfigError(f"{source}:{key_line}: '{name}' is given twice; the first is in line {first}")
             lines[(*path, key)] = key_line
             mapping[key] = _convert(value_node, (*path, key), lines, source)
         return mapping

@@ -1,0 +1,79 @@
+"""Weighted sums of named loss terms on what a network predicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
+from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.geometry.coordinates import PoseSpace
+from integral_pose.kernels.reference import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
+
+JointLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def l1(predicted: Tensor, true: Tensor) -> Tensor:
+    """Mean absolute difference over batch, joints and axes, in the units of the input (Sun et al. 2018)."""
+    return (predicted - true).abs().mean()
+
+
+JOINT_LOSSES: dict[str, JointLoss] = {"l1": l1}
+PEAKS = {"equation": 1 / math.sqrt(2 * math.pi), "prose": 1.0}
+
+
+@dataclass(frozen=True)
+class PoseLoss:
+    """integral: joint loss on the coordinates; heatmap: cross-entropy on the volume. Weight 0 is not computed.
+
+    Both come from one read of the logits. Labels are converted from mm by `space`.
+    """
+
+    space: PoseSpace
+    joint_loss: JointLoss
+    target: HeatmapTarget
+    integral_weight: float
+    heatmap_weight: float
+
+    def __call__(self, output: PoseOutput, batch: PoseBatch) -> LossResult:
+        """The loss of a batch whose labels are finite; terms that are off are not in `terms`."""
+        true = self.space.encode(batch.joints_camera_mm)
+        joints, heatmap = self._read(output, true)
+        terms: dict[str, Tensor] = {}
+        total = joints.new_zeros(())
+        if self.integral_weight > 0:
+            terms["integral"] = self.joint_loss(joints, true)
+            total = total + self.integral_weight * terms["integral"]
+        if heatmap is not None:
+            terms["heatmap"] = heatmap
+            total = total + self.heatmap_weight * heatmap
+        return LossResult(total, {name: term.detach() for name, term in terms.items()}, joints.detach())
+
+    def _read(self, output: PoseOutput, true: Tensor) -> tuple[Tensor, Tensor | None]:
+        if output.logits is None:
+            if output.joints is None:
+                raise ValueError("the network's output has neither logits nor joints")
+            return output.joints.float(), None
+        if self.heatmap_weight > 0:
+            return soft_argmax_and_heatmap_loss(output.logits, true, self.target)
+        return soft_argmax(output.logits), None
+
+
+def build_loss(weights: WeightsConfig, loss: LossConfig, space: PoseSpace) -> PoseLoss:
+    """The loss of one stage."""
+    return PoseLoss(
+        space=space,
+        joint_loss=JOINT_LOSSES[loss.joints],
+        target=_heatmap_target(loss.heatmap),
+        integral_weight=weights.integral,
+        heatmap_weight=weights.heatmap,
+    )
+
+
+def _heatmap_target(heatmap: HeatmapConfig) -> HeatmapTarget:
+    if heatmap.target == "one_hot":
+        return HeatmapTarget(peak=1.0, radius=0, reduction=heatmap.reduction)
+    return HeatmapTarget(peak=PEAKS[heatmap.peak], radius=heatmap.radius, reduction=heatmap.reduction)
