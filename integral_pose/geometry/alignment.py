@@ -1,43 +1,49 @@
-"""Alignment of predicted poses to true ones. What is fitted is said by the arguments, never assumed."""
+"""Alignment of predicted poses to true ones. What is fitted is said by the arguments, never assumed.
+
+Arrays of any float type go in, float64 comes out. Values must be finite.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
 
-def align_scale(predicted_mm: Array, true_mm: Array) -> Array:
-    """Root-relative (N, J, 3) poses, each multiplied by the one factor that brings it nearest to the truth.
+def align_scale(predicted_mm: ArrayLike, true_mm: ArrayLike) -> Array:
+    """Root-relative (.., J, 3) poses, each multiplied by the one factor that brings it nearest to the truth.
 
-    A pose that is all zero stays so.
+    The factor is <predicted, true> / <predicted, predicted>; it is negative for a pose more wrong than its
+    point reflection. A pose that is all zero stays so.
     """
-    dot = np.sum(predicted_mm * true_mm, axis=(-2, -1), keepdims=True)
-    square = np.sum(predicted_mm * predicted_mm, axis=(-2, -1), keepdims=True)
-    return predicted_mm * np.divide(dot, square, out=np.ones_like(dot), where=square > 0)
+    predicted, true = _float64(predicted_mm), _float64(true_mm)
+    dot = np.sum(predicted * true, axis=(-2, -1), keepdims=True)
+    square = np.sum(predicted * predicted, axis=(-2, -1), keepdims=True)
+    return predicted * np.divide(dot, square, out=np.ones_like(dot), where=square > 0)
 
 
-def align_procrustes(
-    predicted_mm: Array, true_mm: Array, *, scale: bool, reflection: bool = False
-) -> Array:
-    """(N, J, 3) poses, each turned and moved (and scaled) to the least squared distance from the truth.
+def align_procrustes(predicted_mm: ArrayLike, true_mm: ArrayLike, *, scale: bool, reflection: bool = False) -> Array:
+    """(.., J, 3) poses, each turned and moved (and scaled) to the least squared distance from the truth.
 
     Schoenemann 1966 with Umeyama's correction (1991): unless `reflection` is allowed, the determinant of the
-    rotation is +1, so that a mirrored pose is not forgiven.
+    rotation is +1, so that a mirrored pose is not forgiven. A pose without extent is moved only.
     """
-    predicted_mean = predicted_mm.mean(axis=-2, keepdims=True)
-    true_mean = true_mm.mean(axis=-2, keepdims=True)
-    predicted, true = predicted_mm - predicted_mean, true_mm - true_mean
-    u, singular, vt = np.linalg.svd(np.swapaxes(predicted, -1, -2) @ true)
+    predicted, true = _float64(predicted_mm), _float64(true_mm)
+    true_mean = true.mean(axis=-2, keepdims=True)
+    predicted = predicted - predicted.mean(axis=-2, keepdims=True)
+    u, singular, vt = np.linalg.svd(np.swapaxes(predicted, -1, -2) @ (true - true_mean))
     sign = np.ones_like(singular)
     if not reflection:
         sign[..., -1] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)
-    rotation = (u * sign[..., None, :]) @ vt
-    aligned = predicted @ rotation
+    aligned = predicted @ ((u * sign[..., None, :]) @ vt)
     if scale:
         square = np.sum(predicted * predicted, axis=(-2, -1))
         factor = np.divide((singular * sign).sum(-1), square, out=np.ones_like(square), where=square > 0)
         aligned = aligned * factor[..., None, None]
-    aligned_mm: Array = aligned + true_mean
-    return aligned_mm
+    moved: Array = aligned + true_mean
+    return moved
+
+
+def _float64(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64)

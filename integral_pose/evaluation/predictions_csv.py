@@ -1,0 +1,171 @@
+"""The CSV of predictions: one row an image, one column a joint and axis, in mm from the root."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.errors import DataError
+from integral_pose.files import atomic_write
+from integral_pose.geometry.coordinates import root_relative
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+if TYPE_CHECKING:
+    from integral_pose.contracts import FloatArray
+
+# Nine significant digits are the fewest that give every float32 back exactly.
+NUMBER_FORMAT = "%.9g"
+# Half a torso is some 250 mm: a file without any coordinate this far from the root is in another unit.
+LEAST_PLAUSIBLE_MM = 10.0
+_ROWS_A_WRITE = 4096
+
+PathLike = str | os.PathLike[str]
+
+
+def csv_header(skeleton: Skeleton = HUMAN36M) -> list[str]:
+    """Id, Hip_x, Hip_y, Hip_z, RHip_x, .."""
+    return ["Id", *(f"{name}_{axis}" for name in skeleton.names for axis in "xyz")]
+
+
+def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton: Skeleton = HUMAN36M) -> None:
+    """Write (N, J, 3) poses in the order of the data set, Ids from 1, as float32 in NUMBER_FORMAT.
+
+    The root is subtracted (nothing changes for root-relative poses). Compressed where the name ends in .gz;
+    the same poses give the same bytes. The file appears whole or not at all. Raises DataError for a value
+    that is not finite and for an array of another shape.
+    """
+    joints_mm = np.asarray(joints_camera_mm, dtype=np.float32)
+    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (skeleton.num_joints, 3):
+        raise DataError(f"{path}: expected poses (N, {skeleton.num_joints}, 3), found {joints_mm.shape}")
+    bad = ~np.isfinite(joints_mm).all(axis=(1, 2))
+    if bad.any():
+        raise DataError(f"{path}: not written, the pose of row {int(np.argmax(bad))} is NaN or infinite")
+    values = root_relative(joints_mm, skeleton.root).reshape(len(joints_mm), -1) + np.float32(0)  # no "-0"
+    row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
+    with atomic_write(path) as file:
+        if _is_gzip(path):
+            # Neither name nor time in the header, so that the bytes follow from the poses alone.
+            output = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0)
+        else:
+            output = file  # type: ignore[assignment]
+        output.write((",".join(csv_header(skeleton)) + "\n").encode())
+        for start in range(0, len(values), _ROWS_A_WRITE):
+            rows = values[start : start + _ROWS_A_WRITE].tolist()
+            lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]
+            output.write("".join(lines).encode())
+        if output is not file:
+            output.close()
+
+
+def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArray[np.float32]:
+    """(N, J, 3) float32 mm in the order of the Ids, from a plain or gzipped file; the rows may be in any order.
+
+    Raises DataError, naming line and column, for another header, a value that is no finite number, and Ids
+    that are not 1 to N each once. Warns where the numbers look like metres.
+    """
+    lines = _read_text(path).splitlines()
+    if not lines:
+        raise DataError(f"{path}: the file is empty; expected a header line and one line an image")
+    _check_header(lines[0].split(","), path, skeleton)
+    if not any(line.strip() for line in lines[1:]):
+        raise DataError(f"{path}: there is no row below the header; expected one line an image")
+    try:
+        table = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, comments=None, ndmin=2)
+    except ValueError as error:
+        _raise_for_bad_line(lines, path)
+        raise DataError(f"{path}: {error}") from error
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(table.astype(np.float32)).all())
+    if table.shape[1] != len(csv_header(skeleton)) or not finite:
+        _raise_for_bad_line(lines, path)
+    joints_mm = table[_id_order(table[:, 0], path), 1:].astype(np.float32)
+    _warn_if_not_mm(joints_mm, path)
+    return joints_mm.reshape(len(joints_mm), skeleton.num_joints, 3)
+
+
+def _is_gzip(path: PathLike) -> bool:
+    return Path(path).suffix == ".gz"
+
+
+def _read_text(path: PathLike) -> str:
+    """The file's text, unpacked by content rather than name; DataError where it cannot be read."""
+    try:
+        content = Path(path).read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: the gzip file is cut off or damaged ({error}); write or copy it again") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_header(found: list[str], path: PathLike, skeleton: Skeleton) -> None:
+    """Raise DataError naming the first column that is not what the skeleton asks for."""
+    expected = csv_header(skeleton)
+    if found == expected:
+        return
+    column = next((i for i, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), None)
+    if column is None:
+        raise DataError(f"{path}: the header has {len(found)} columns, expected {len(expected)}")
+    reordered = " (the same columns in another order)" if sorted(found) == sorted(expected) else ""
+    raise DataError(
+        f"{path}: column {column + 1} of the header is '{found[column]}', expected '{expected[column]}'"
+        f"{reordered}; the order is Id, then x, y, z of {', '.join(skeleton.names)}"
+    )
+
+
+def _raise_for_bad_line(lines: list[str], path: PathLike) -> None:
+    """Raise DataError for the first line below the header with a wrong count or a value that is no number."""
+    header = lines[0].split(",")
+    for number, line in enumerate(lines[1:], start=2):
+        fields = line.split(",")
+        if len(fields) != len(header) and line.strip():
+            raise DataError(f"{path}, line {number}: {len(fields)} columns, expected {len(header)}")
+        for column, text in zip(header, fields, strict=False):
+            if line.strip() and not _is_finite_number(text):
+                raise DataError(f"{path}, line {number}: {column} is '{text}', expected a finite number")
+
+
+def _is_finite_number(text: str) -> bool:
+    try:
+        # As float32, since 1e39 fits a float64 but not what the file is read into.
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.float32(text))) and "_" not in text
+    except ValueError:
+        return False
+
+
+def _id_order(ids: NDArray[np.float64], path: PathLike) -> NDArray[np.int64]:
+    """Positions of Ids 1 to N; DataError where one is missing, double or no whole number."""
+    order = np.argsort(ids, kind="stable")
+    ordered, expected = ids[order], np.arange(1, len(ids) + 1)
+    if np.array_equal(ordered, expected):
+        return order
+    fractions = ids[ids != np.floor(ids)]
+    if len(fractions):
+        raise DataError(f"{path}: Id {fractions[0]:g} is no whole number")
+    repeated = ordered[1:][np.diff(ordered) == 0]
+    if len(repeated):
+        raise DataError(f"{path}: Id {repeated[0]:.0f} stands there more than once")
+    wrong = int(np.argmax(ordered != expected))
+    if ordered[wrong] < 1:
+        raise DataError(f"{path}: there is an Id {ordered[wrong]:.0f}; Ids count from 1")
+    raise DataError(f"{path}: Id {wrong + 1} is missing; {len(ids)} rows should have Ids 1 to {len(ids)}")
+
+
+def _warn_if_not_mm(joints_mm: NDArray[np.float32], path: PathLike) -> None:
+    largest = float(np.abs(joints_mm).max())
+    if largest < LEAST_PLAUSIBLE_MM:
+        warnings.warn(
+            f"{path}: the largest coordinate is {largest:g}. Is the file in metres? Expected mm.", stacklevel=3
+        )

@@ -1,0 +1,103 @@
+"""Results as files and as text for the terminal. The CSV's form is in `predictions_csv`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from integral_pose.contracts import Scores
+from integral_pose.errors import DataError
+from integral_pose.evaluation.evaluator import mean_over_actions_mm
+from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.files import write_text_atomic
+
+__all__ = [
+    "comparison_table",
+    "read_predictions_csv",
+    "scores_table",
+    "write_predictions_csv",
+    "write_scores_json",
+]
+
+
+def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
+    """Write the fields of `scores` and beside them those of `extra` (checkpoint, command, more metrics).
+
+    Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
+    """
+    fields = asdict(scores)
+    doubled = fields.keys() & (extra or {}).keys()
+    if doubled:
+        raise ValueError(f"extra has fields that the scores have too: {', '.join(sorted(doubled))}")
+    try:
+        text = json.dumps({**fields, **(extra or {})}, indent=2, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise DataError(f"{path}: not written, a score is NaN or infinite ({error})") from error
+    write_text_atomic(path, text + "\n")
+
+
+def scores_table(scores: Scores) -> str:
+    """The scores as plain text: overall, then actions, subjects and joints side by side as the width allows."""
+    overall = f"MPJPE {scores.mpjpe_mm:.2f} mm   PA-MPJPE {scores.pa_mpjpe_mm:.2f} mm   "
+    overall += f"{scores.num_samples} images"
+    over_actions = mean_over_actions_mm(scores)
+    if over_actions is not None:
+        overall += f"\nmean of the {len(scores.per_action_mm)} action means {over_actions:.2f} mm"
+    columns = [
+        _column(title, values)
+        for title, values in (
+            ("action", scores.per_action_mm),
+            ("subject", scores.per_subject_mm),
+            ("joint", scores.per_joint_mm),
+        )
+        if values
+    ]
+    height = max((len(column) for column in columns), default=0)
+    padded = [column + [" " * len(column[0])] * (height - len(column)) for column in columns]
+    lines = ["    ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    return "\n".join([overall, *([""] if lines else []), *lines]) + "\n"
+
+
+def comparison_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:
+    """Rows as a Markdown table with the keys of the first as its header; numbers to two places, None as `-`.
+
+    Raises ValueError where a row has other keys.
+    """
+    if not rows:
+        return ""
+    header = list(rows[0])
+    for number, row in enumerate(rows, start=1):
+        if list(row) != header:
+            raise ValueError(f"row {number} has the columns {', '.join(row)}; the first: {', '.join(header)}")
+    table = [header, *([_cell(row[name]) for name in header] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
+    numeric = [all(not isinstance(row[name], str) for row in rows) for name in header]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        + " |"
+        for line in table
+    ]
+    rule = "|".join("-" * (w + 1) + ":" if right else "-" * (w + 2) for w, right in zip(widths, numeric, strict=True))
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
+
+
+def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:
+    """Lines of equal width: the title, then one a value."""
+    width = max(len(title), *(len(name) for name in values_mm))
+    return [
+        f"{title:<{width}} {'mm':>7}",
+        *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items()),
+    ]
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,73 @@
+"""Score a CSV of predictions against the labels of a data set. Needs NumPy and h5py alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.contracts import Predictions, Scores
+from integral_pose.errors import DataError
+from integral_pose.evaluation.evaluator import evaluate
+from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+PathLike = str | os.PathLike[str]
+
+
+def score_csv(csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M) -> Scores:
+    """Scores of a predictions CSV against the labels in `truth_path`, for instance annot/valid.h5.
+
+    Actions and subjects come from the image list beside the labels (valid_images.txt for valid.h5); without
+    it the scores have neither. Raises DataError where a file is missing, damaged or of another length.
+    """
+    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, skeleton)
+    return evaluate(Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton)
+
+
+def load_scoring_inputs(
+    csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M
+) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
+    """Predicted and true poses, (N, J, 3) mm each in the order of the data set, and the image names or [].
+
+    Row counts are the same, or DataError tells both.
+    """
+    predicted_mm = read_predictions_csv(csv_path, skeleton)
+    true_mm = _read_truth(Path(truth_path), skeleton)
+    if len(predicted_mm) != len(true_mm):
+        raise DataError(
+            f"{csv_path} has {len(predicted_mm)} rows, {truth_path} has {len(true_mm)}; "
+            "a prediction is needed for every image of the set, and for no other"
+        )
+    return predicted_mm, true_mm, _read_names(Path(truth_path), len(true_mm))
+
+
+def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
+    """`pose3d` of an annotation file, (N, J, 3) mm in camera axes."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected the labels of the test set, for instance annot/valid.h5")
+    try:
+        with h5py.File(path, "r") as file:
+            if "pose3d" not in file:
+                raise DataError(f"{path}: there is no dataset 'pose3d' to score against; found: {', '.join(file)}")
+            joints_mm = np.asarray(file["pose3d"][()], dtype=np.float64)
+    except OSError as error:
+        raise DataError(f"{path}: not an HDF5 file, or damaged ({error})") from error
+    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (skeleton.num_joints, 3):
+        raise DataError(f"{path}: pose3d is {joints_mm.shape}, expected (N, {skeleton.num_joints}, 3)")
+    return joints_mm
+
+
+def _read_names(truth_path: Path, count: int) -> list[str]:
+    """Image names from the list beside the labels; [] where there is no list."""
+    path = truth_path.with_name(f"{truth_path.stem}_images.txt")
+    if not path.is_file():
+        return []
+    names = path.read_text(encoding="utf-8").split("\n")
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) != count:
+        raise DataError(f"{path} has {len(names)} lines, {truth_path} has {count} rows; they must agree")
+    return names
