@@ -1,0 +1,209 @@
+"""The on-disk format ("course layout"): lists of images, labels in .h5, pose statistics in text files.
+
+root/annot/train.h5             pose2d (N, 17, 2) px of the crop, pose3d (N, 17, 3) mm in camera axes
+root/annot/train_images.txt     N lines, paths relative to root/images
+root/annot/valid_images.txt     the test images; valid.h5 with their labels may be absent
+root/annot/mean.txt, std.txt    51 numbers each, root-relative, mm; computed from train.h5 where absent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.errors import DataError
+from integral_pose.geometry.coordinates import root_relative
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTable:
+    """N listed images and their labels. Plain arrays, so that worker processes share them without copying."""
+
+    images_folder: Path
+    names: NDArray[np.bytes_]  # (N,) UTF-8, relative to images_folder
+    joints_camera_mm: NDArray[np.float32]  # (N, J, 3) root-relative; NaN where there are no labels
+    joints_crop_px: NDArray[np.float32]  # (N, J, 2) px of the stored image; NaN where there are no labels
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether poses are known."""
+        return bool(np.isfinite(self.joints_camera_mm).all())
+
+    def name(self, row: int) -> str:
+        """Path of an image as the list has it."""
+        return str(self.names[row].decode("utf-8"))
+
+    def take(self, rows: NDArray[np.int64]) -> PoseTable:
+        """The table of some rows, in their order."""
+        return PoseTable(self.images_folder, self.names[rows], self.joints_camera_mm[rows], self.joints_crop_px[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class PoseStatistics:
+    """Mean and standard deviation of root-relative poses a joint and axis, (J, 3) mm; 0 deviation at the root."""
+
+    mean_mm: NDArray[np.float32]
+    std_mm: NDArray[np.float32]
+
+
+def read_train(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseTable:
+    """The training list and its labels. Raises DataError naming the file and what to do."""
+    return _read_split(root, "train", skeleton, labels_needed=True)
+
+
+def read_test(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseTable:
+    """The test list, with labels where valid.h5 exists. Raises DataError naming the file and what to do."""
+    return _read_split(root, "valid", skeleton, labels_needed=False)
+
+
+def split_by_subject(table: PoseTable, held_out: Sequence[str]) -> tuple[PoseTable, PoseTable]:
+    """(images of all other subjects, images of the `held_out` subjects), by the start of the file names."""
+    subjects = np.array([name.rpartition(b"/")[2].partition(b"_")[0].decode() for name in table.names.tolist()])
+    known = sorted(set(subjects.tolist()))
+    for subject in held_out:
+        if subject not in known:
+            shown = ", ".join(known[:12])
+            raise DataError(f"data.val_subjects: no training image is of subject '{subject}'; there are: {shown}")
+    is_held_out = np.isin(subjects, list(held_out))
+    if is_held_out.all():
+        raise DataError(f"data.val_subjects {list(held_out)} holds out every training image; leave some to learn from")
+    return table.take(np.flatnonzero(~is_held_out)), table.take(np.flatnonzero(is_held_out))
+
+
+def evenly_spaced(table: PoseTable, limit: int | None) -> PoseTable:
+    """At most `limit` rows, spread over the whole table."""
+    if limit is None or limit >= len(table):
+        return table
+    return table.take(np.linspace(0, len(table) - 1, limit).round().astype(np.int64))
+
+
+def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseStatistics:
+    """mean.txt and std.txt, or the same numbers computed from train.h5."""
+    paths = [root / "annot" / name for name in ("mean.txt", "std.txt")]
+    if all(path.exists() for path in paths):
+        mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
+    else:
+        joints_camera_mm = read_train(root, skeleton).joints_camera_mm.astype(np.float64)
+        mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)
+    return PoseStatistics(mean_mm.astype(np.float32), std_mm.astype(np.float32))
+
+
+def _read_split(root: Path, split: str, skeleton: Skeleton, *, labels_needed: bool) -> PoseTable:
+    if not root.is_dir():
+        raise DataError(
+            f"data.root {root}: there is no such folder. Give the folder that holds annot/ and images/, or make the "
+            "synthetic data set with: integral-pose prepare synthetic --out data/synthetic"
+        )
+    list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
+    names = read_image_list(list_path, root / "images")
+    if labels_needed or label_path.exists():
+        crop_px, camera_mm = _read_labels(label_path, list_path, len(names), skeleton)
+    else:
+        crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
+        camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
+    return PoseTable(root / "images", names, camera_mm, crop_px)
+
+
+def read_image_list(list_path: Path, images_folder: Path) -> NDArray[np.bytes_]:
+    """The paths in a list file, checked: not empty, inside the images folder, and each a file that exists."""
+    try:
+        lines = list_path.read_bytes().decode("utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{list_path}: there is no such file; it lists the images, one path a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{list_path}: cannot be read as UTF-8 text: {error}") from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DataError(f"{list_path}: is empty; it lists the images, one path a line")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or "\0" in line:
+            raise DataError(f"{list_path}:{number}: expected an image path, found {line!r}")
+        if line.startswith(("/", "\\")) or ".." in line.replace("\\", "/").split("/"):
+            raise DataError(
+                f"{list_path}:{number}: {line!r} leaves the images folder; paths are relative to {images_folder}"
+            )
+    _check_exist(lines, list_path, images_folder)
+    return np.array([line.encode("utf-8") for line in lines])
+
+
+def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None:
+    """One listing a folder instead of one look-up an image: 300,000 images take under a second."""
+    if not images_folder.is_dir():
+        raise DataError(f"{images_folder}: there is no such folder; it holds the images that {list_path} lists")
+    present: dict[str, set[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        folder, _, name = line.rpartition("/")
+        if folder not in present:
+            path = images_folder / folder
+            present[folder] = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        if name not in present[folder]:
+            missing = [other for other in lines if not (images_folder / other).exists()]
+            raise DataError(
+                f"{list_path}:{number}: the image {images_folder / line} does not exist"
+                + (f" ({len(missing):,} of {len(lines):,} listed images are missing)" if len(missing) > 1 else "")
+                + "; restore it, or take its line and its row in the .h5 out"
+            )
+
+
+def _read_labels(
+    label_path: Path, list_path: Path, num_images: int, skeleton: Skeleton
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, J, 2) px and (N, J, 3) root-relative mm."""
+    if not label_path.exists():
+        raise DataError(f"{label_path}: there is no such file; it holds the poses of the images in {list_path.name}")
+    try:
+        with h5py.File(label_path, "r") as file:
+            crop_px = _read_poses(file, "pose2d", 2, label_path, list_path, num_images, skeleton)
+            camera_mm = _read_poses(file, "pose3d", 3, label_path, list_path, num_images, skeleton)
+    except OSError as error:
+        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    return crop_px, root_relative(camera_mm, skeleton.root)
+
+
+def _read_poses(
+    file: h5py.File, key: str, axes: int, label_path: Path, list_path: Path, num_images: int, skeleton: Skeleton
+) -> NDArray[np.float32]:
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink) or not isinstance(file[key], h5py.Dataset):
+        raise DataError(f"{label_path}: has no data set '{key}'; it has: {', '.join(file) or 'nothing'}")
+    dataset = file[key]
+    if dataset.external or dataset.is_virtual:
+        raise DataError(f"{label_path}: '{key}' lies in another file, which is refused; copy it into this one")
+    expected = (num_images, skeleton.num_joints, axes)
+    if dataset.ndim == 3 and dataset.shape[1:] == expected[1:] and dataset.shape[0] != num_images:
+        raise DataError(
+            f"{label_path}: '{key}' has {dataset.shape[0]:,} poses, but {list_path} lists {num_images:,} images; "
+            "line i of the list belongs to row i"
+        )
+    if dataset.shape != expected:
+        raise DataError(f"{label_path}: '{key}' has the shape {dataset.shape}, expected {expected}")
+    if dataset.dtype.kind not in "fiu":
+        raise DataError(f"{label_path}: '{key}' holds {dataset.dtype}, expected numbers")
+    poses = np.asarray(dataset[...], dtype=np.float32)
+    bad_rows = np.flatnonzero(~np.isfinite(poses).all(axis=(1, 2)))
+    if len(bad_rows):
+        raise DataError(
+            f"{label_path}: '{key}' is NaN or infinite in {len(bad_rows):,} rows, the first is row {bad_rows[0]} "
+            f"(line {bad_rows[0] + 1} of {list_path.name}); take these images out"
+        )
+    return poses
+
+
+def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
+    try:
+        numbers = np.loadtxt(path, dtype=np.float64).reshape(-1)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as numbers: {error}") from None
+    expected = skeleton.num_joints * 3
+    if numbers.size != expected or not np.isfinite(numbers).all():
+        raise DataError(f"{path}: expected {expected} finite numbers (joint by joint, x y z), found {numbers.size}")
+    return numbers.reshape(skeleton.num_joints, 3)
