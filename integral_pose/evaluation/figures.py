@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +68,7 @@ def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Pict
     )
     for row, view in zip(axes, views, strict=True):
         _draw_overlay(row[0], view, skeleton)
-        # (x, y), (z, y) and the oblique view, all with y down.
-        for axis, turned, name in zip(
-            row[1:], (_front_view, _side_view, _oblique_view), ("front", "side", "oblique"), strict=True
-        ):
-            _draw_view(axis, view, turned, skeleton)
-            axis.set_title(name, fontsize=8, pad=2)
+        _draw_views(row[1:], view, skeleton)
     _draw_legend(figure)
     return _to_picture(figure)
 
@@ -103,14 +98,13 @@ def draw_marginals(
         marginal = np.asarray(probability, dtype=np.float64).sum(axis=summed)
         if across == "z":
             marginal = marginal.T  # (D, H) -> (H, D): depth to the right, as in the side view of a pose
-        picture = axis.imshow(marginal, cmap="magma", interpolation="nearest", aspect="equal")
-        figure.colorbar(picture, ax=axis, fraction=0.046, pad=0.03).ax.tick_params(labelsize=7)
+        axis.imshow(marginal, cmap="magma", interpolation="nearest", aspect="equal")
         for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
             if joint is not None:
                 axis.plot(joint["xyz".index(across)], joint["xyz".index(down)], **style)
         axis.set_xlabel(f"{across} (cell)", fontsize=8)
         axis.set_ylabel(f"{down} (cell)", fontsize=8)
-        axis.set_title(f"summed over {'zyx'[summed]}, in all {marginal.sum():.4g}", fontsize=8)
+        axis.set_title(f"summed over {'zyx'[summed]}, peak {marginal.max():.2g}", fontsize=8)
         axis.tick_params(labelsize=7)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
@@ -188,25 +182,33 @@ def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
     axis.set_title(title.strip("\n"), fontsize=8, pad=2)
 
 
-def _draw_view(axis: Axes, view: PoseView, turned: Callable[[FloatArray], FloatArray], skeleton: Skeleton) -> None:
-    """Both poses as `turned` shows them, in a square that holds the true or else the predicted pose."""
-    poses = [
-        (turned(pose), style)
-        for pose, style in (
-            (view.predicted_camera_mm, _PREDICTION_STYLE),
-            (view.true_camera_mm, _TRUTH_STYLE),
-        )
-        if pose is not None and np.isfinite(pose).all()
-    ]
-    for pose, style in poses:
-        _draw_limbs(axis, pose, skeleton, style)
-    points = np.concatenate([pose for pose, _ in poses]) if poses else np.zeros((1, 2))
-    low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, max(float((high - low).max()) / 2 * 1.08, 1.0)
-    axis.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] + half, middle[1] - half))
-    axis.set_aspect("equal")
-    axis.set(xticks=[], yticks=[], facecolor="#f6f6f6")
-    axis.spines[:].set_color("#cccccc")
+def _draw_views(axes: Sequence[Axes], view: PoseView, skeleton: Skeleton) -> None:
+    """Both poses from three directions at one scale, which holds the largest of the three."""
+    given = ((view.predicted_camera_mm, _PREDICTION_STYLE), (view.true_camera_mm, _TRUTH_STYLE))
+    poses = [(pose, style) for pose, style in given if pose is not None and np.isfinite(pose).all()]
+    points_mm = np.concatenate([pose for pose, _ in poses]) if poses else np.zeros((1, 3))
+    flat_mm = [turned(points_mm) for turned in _VIEWS.values()]
+    half_mm = max(1.0, *(float(np.ptp(flat, axis=0).max()) / 2 * 1.08 for flat in flat_mm))
+    for axis, (name, turned), flat in zip(axes, _VIEWS.items(), flat_mm, strict=True):
+        for pose, style in poses:
+            _draw_limbs(axis, turned(pose), skeleton, style)
+        x, y = (flat.min(axis=0) + flat.max(axis=0)) / 2
+        axis.set(xlim=(x - half_mm, x + half_mm), ylim=(y + half_mm, y - half_mm), xticks=[], yticks=[])
+        axis.set(aspect="equal", facecolor="#f6f6f6")
+        axis.spines[:].set_color("#cccccc")
+        axis.set_title(name, fontsize=8, pad=2)
+        _draw_compass(axis, turned(np.eye(3)) * 0.16 * half_mm, np.array([x, y]) + 0.76 * half_mm * _LOWER_LEFT)
+
+
+def _draw_compass(axis: Axes, directions_mm: FloatArray, origin_mm: FloatArray) -> None:
+    """The camera's x, y and z as short lettered lines in a corner; one that points at the viewer is left out."""
+    longest = np.linalg.norm(directions_mm, axis=-1).max()
+    for letter, direction in zip("xyz", directions_mm, strict=True):
+        if np.linalg.norm(direction) < 0.1 * longest:
+            continue
+        axis.plot(*zip(origin_mm, origin_mm + direction, strict=True), color="#999999", lw=1)
+        at_x, at_y = origin_mm + 1.3 * direction
+        axis.text(at_x, at_y, letter, color="#777777", fontsize=7, ha="center", va="center")
 
 
 def _draw_limbs(
@@ -254,6 +256,10 @@ def _oblique_view(pose_mm: FloatArray) -> FloatArray:
     x, y, z = pose_mm.T
     across, away = x * np.cos(azimuth) - z * np.sin(azimuth), x * np.sin(azimuth) + z * np.cos(azimuth)
     return np.stack([across, y * np.cos(elevation) - away * np.sin(elevation)], axis=-1)
+
+
+_VIEWS = {"front": _front_view, "side": _side_view, "oblique": _oblique_view}
+_LOWER_LEFT = np.array([-1.0, 1.0])  # with y down
 
 
 def _new_figure(width_px: int, height_px: int) -> Figure:
