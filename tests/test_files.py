@@ -20,9 +20,14 @@ def test_the_file_appears_only_when_the_block_ends(tmp_path):
 def test_after_an_exception_the_old_content_stays_and_nothing_is_left(tmp_path):
     path = tmp_path / "result.bin"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:  # not an Exception, and no less likely
-        file.write(b"half")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt  # not an Exception, and no less likely
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.bin"]
 

@@ -79,7 +79,7 @@ def test_a_value_that_is_not_finite_names_row_image_and_joint(value):
         evaluate(predicted, TRUE_MM, NAMES, THREE)
     labels = TRUE_MM.copy()
     labels[2] = value
-    with pytest.raises(DataError, match="true pose of row 2 .* at Hip; .* can be predicted, not scored"):
+    with pytest.raises(DataError, match=r"true pose of row 2 .* at Hip; .* can be predicted, not scored"):
         evaluate(predictions(), labels, [], THREE)
 
 

@@ -127,5 +127,5 @@ def test_float32_is_worked_in_float64():
 def test_shapes_and_names_are_checked():
     with pytest.raises(ValueError, match=r"two \(N, J, 3\) arrays, found \(1, 3, 3\) and \(2, 3, 3\)"):
         joint_errors_mm(TRUE_MM[:1], TRUE_MM)
-    with pytest.raises(ValueError, match="unknown metric 'mpjp'. Known: mpjpe, n_mpjpe, rigid_mpjpe, pa_mpjpe"):
+    with pytest.raises(ValueError, match=r"unknown metric 'mpjp'\. Known: mpjpe, n_mpjpe, rigid_mpjpe, pa_mpjpe"):
         joint_errors_mm(TRUE_MM, TRUE_MM, "mpjp")
