@@ -1,0 +1,56 @@
+"""Person box -> square crop: an affine map between the pixels of the picture and those of the crop, and its inverse.
+
+Both sides count as `coordinates` says: pixel i spans [i, i + 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = TypeVar("Points", bound=NDArray[Any])
+
+MARGIN_PX = 40.0  # of the picture of about 1000 px, both sides together
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of the picture resampled to size_px x size_px pixels.
+
+    left_px and top_px are its corner in the picture; scale is the length of one crop pixel in picture pixels.
+    """
+
+    left_px: float
+    top_px: float
+    scale: float
+    size_px: int
+
+    @property
+    def side_px(self) -> float:
+        """Length of the square's side in the picture."""
+        return self.scale * self.size_px
+
+    def image_px_to_crop_px(self, points_image_px: Points) -> Points:
+        """(..., 2) px of the picture -> (..., 2) px of the crop."""
+        return (points_image_px - self._corner(points_image_px)) / self.scale
+
+    def crop_px_to_image_px(self, points_crop_px: Points) -> Points:
+        """(..., 2) px of the crop -> (..., 2) px of the picture."""
+        return points_crop_px * self.scale + self._corner(points_crop_px)
+
+    def _corner(self, like: NDArray[Any]) -> NDArray[Any]:
+        return np.array([self.left_px, self.top_px], dtype=like.dtype)
+
+
+def crop_c2f(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
+    """The square round the tight box of the joints (J, 2), as in the coarse-to-fine release of Human3.6M.
+
+    Its centre is the middle of that box, its side the larger side of the box plus 40 px of the picture.
+    """
+    lower, upper = joints_image_px.min(axis=0), joints_image_px.max(axis=0)
+    side_px = float((upper - lower).max()) + MARGIN_PX
+    left_px, top_px = (float(middle) - side_px / 2 for middle in (lower + upper) / 2)
+    return Crop(left_px, top_px, side_px / size_px, size_px)

@@ -1,0 +1,346 @@
+"""The fifteen actions of Human3.6M as families of poses: each draws a `Pose` from its own spread.
+
+Every action is a stance (legs and trunk) and a gesture for each arm; noise is added to all of it at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.prepare.body import LEFT, RIGHT, Pose
+
+Array = NDArray[np.float64]
+Random = np.random.Generator
+
+ANKLE = 0.09  # height of the ankle over the floor, in leg lengths
+ARM_POLE = (-0.6, 0.5, -0.6)  # an elbow points backwards, outwards and down
+LEG_POLE = (1.0, 0.12, 0.1)
+
+
+class Stance(NamedTuple):
+    """Legs and trunk of a pose; the fields are those of `Pose`."""
+
+    ankles: list[tuple[float, float, float]]
+    knee_poles: list[tuple[float, float, float]]
+    trunk_lean: float  # radians, forward
+    hip_height: float | None
+    seat: str
+    pelvis_lean: float = 0.0
+
+
+class Gesture(NamedTuple):
+    """A hand's place in arm lengths from the shoulder (forward, outward, up), and where the elbow points."""
+
+    wrist: tuple[float, float, float]
+    pole: tuple[float, float, float] = ARM_POLE
+
+
+def draw_pose(action: str, rng: Random) -> Pose:
+    """A pose of `action`, one of the keys of `ACTIONS`."""
+    stance, left, right, head_lean = ACTIONS[action](rng)
+    lean = stance.trunk_lean  # shared by pelvis, spine and chest; the head looks up again
+    pelvis = rng.normal((0, stance.pelvis_lean + 0.2 * lean, 0), (0.10, 0.06, 0.05))
+    spine = rng.normal((0, 0.45 * lean, 0), (0.10, 0.05, 0.06))
+    chest = rng.normal((0, 0.35 * lean, 0), (0.12, 0.06, 0.06))
+    head = rng.normal((0, head_lean - 0.25 * lean, 0), (0.35, 0.14, 0.08))
+    return Pose(
+        ankles=np.array(stance.ankles),
+        knee_poles=np.array(stance.knee_poles) + rng.normal(0, 0.08, (2, 3)),
+        wrists=np.array([left.wrist, right.wrist]) + rng.normal(0, 0.05, (2, 3)),
+        elbow_poles=np.array([left.pole, right.pole]) + rng.normal(0, 0.2, (2, 3)),
+        pelvis=pelvis,
+        spine=spine,
+        chest=chest,
+        head=np.clip(head, (-1.1, -0.5, -0.3), (1.1, 0.7, 0.3)),
+        hip_height=stance.hip_height,
+        stretch=float(rng.uniform(0.955, 0.995)),
+        seat=stance.seat,
+    )
+
+
+# --- stances ---------------------------------------------------------------------------------------------
+
+
+def stand(rng: Random) -> Stance:
+    """Both feet on the floor, weight anywhere between them."""
+    apart, ahead = rng.uniform(-0.03, 0.16), rng.normal(0, 0.08)
+    ankles = [(ahead, apart, ANKLE), (-ahead, apart + rng.normal(0, 0.03), ANKLE)]
+    return Stance(ankles, [LEG_POLE, LEG_POLE], rng.normal(0.05, 0.10), None, "none")
+
+
+def walk(rng: Random) -> tuple[Stance, float]:
+    """A moment of a stride, and how far the left leg is ahead (-1 .. 1); the swinging foot is lifted."""
+    phase, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.18, 0.42)
+    swing = np.array([phase, phase + np.pi])
+    ahead, lift = length * np.cos(swing), 0.16 * np.maximum(-np.sin(swing), 0) * rng.uniform(0.5, 1.3)
+    trail = 0.06 * np.maximum(-np.cos(swing), 0)  # the heel of the rear foot leaves the floor
+    ankles = [(float(ahead[i]), rng.normal(-0.02, 0.03), float(ANKLE + lift[i] + trail[i])) for i in (LEFT, RIGHT)]
+    return Stance(ankles, [LEG_POLE, LEG_POLE], rng.normal(0.08, 0.06), None, "none"), float(np.cos(phase))
+
+
+def sit(rng: Random) -> Stance:
+    """On a stool: knees bent, feet on the floor or one leg crossed over the other."""
+    height = rng.uniform(0.54, 0.66)
+    ankles = [(rng.uniform(0.28, 0.68), rng.uniform(-0.08, 0.2), ANKLE) for _ in range(2)]
+    poles = [(0.8, rng.uniform(-0.1, 0.4), 1.0) for _ in range(2)]
+    if rng.random() < 0.25:
+        over = int(rng.integers(2))
+        ankles[over] = (rng.uniform(0.5, 0.7), rng.uniform(-0.4, -0.25), rng.uniform(0.28, 0.45))
+        poles[over] = (0.6, 0.3, 1.0)
+    return Stance(ankles, poles, rng.normal(0.1, 0.2), height, "stool", rng.normal(-0.08, 0.08))
+
+
+def sit_on_floor(rng: Random) -> Stance:
+    """Legs stretched, knees up, cross-legged, or one leg each way; upright or leaning back."""
+    legs = {
+        "stretched": lambda: ((rng.uniform(0.85, 0.97), rng.uniform(-0.05, 0.25), 0.08), (0.1, 0.15, 1.0)),
+        "knee up": lambda: ((rng.uniform(0.38, 0.62), rng.uniform(-0.05, 0.2), ANKLE), (0.5, 0.1, 1.0)),
+        "crossed": lambda: ((rng.uniform(0.3, 0.42), rng.uniform(-0.32, -0.12), 0.08), (0.4, 1.0, 0.35)),
+    }
+    kind = rng.choice(list(legs))
+    kinds = [kind, kind if rng.random() < 0.7 or kind == "crossed" else rng.choice(["stretched", "knee up"])]
+    drawn = [legs[k]() for k in kinds]
+    lean = -rng.uniform(0.25, 0.9) if rng.random() < 0.4 else rng.uniform(-0.1, 0.35)
+    return Stance(
+        [d[0] for d in drawn], [d[1] for d in drawn], 0.4 * lean, rng.uniform(0.11, 0.14), "floor", 0.6 * lean
+    )
+
+
+def squat(rng: Random) -> Stance:
+    """Low over both feet, or one knee on the floor."""
+    if rng.random() < 0.5:
+        ankles = [(rng.uniform(-0.02, 0.1), rng.uniform(0.0, 0.15), ANKLE) for _ in range(2)]
+        return Stance(ankles, [(1.0, 0.4, 0.3)] * 2, rng.uniform(0.3, 0.8), rng.uniform(0.38, 0.6), "none", 0.1)
+    front = int(rng.integers(2))
+    ankles = [(-0.45, rng.uniform(-0.02, 0.08), 0.07)] * 2
+    poles = [(1.0, 0.1, -0.8)] * 2
+    ankles[front], poles[front] = (rng.uniform(0.35, 0.5), rng.uniform(0.0, 0.12), ANKLE), (0.7, 0.1, 1.0)
+    return Stance(ankles, poles, rng.uniform(0.0, 0.4), rng.uniform(0.5, 0.56), "none")
+
+
+def bend_over(rng: Random) -> Stance:
+    """Standing with the trunk well forward, as over a low shelf."""
+    return stand(rng)._replace(trunk_lean=rng.uniform(0.35, 1.3))
+
+
+# --- gestures of one arm -----------------------------------------------------------------------------------
+
+
+def hang(rng: Random) -> Gesture:
+    """Down at the side."""
+    return Gesture((rng.uniform(-0.12, 0.25), rng.uniform(0.02, 0.25), -rng.uniform(0.88, 0.97)))
+
+
+def talk(rng: Random) -> Gesture:
+    """In front of the trunk, where hands move in talk."""
+    return Gesture((rng.uniform(0.35, 0.75), rng.uniform(-0.25, 0.35), rng.uniform(-0.6, -0.05)))
+
+
+def point(rng: Random) -> Gesture:
+    """Stretched out forwards or sideways."""
+    angle, rise = rng.uniform(-0.4, 1.7), rng.uniform(-0.3, 0.5)
+    wrist = np.array([np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
+    x, y, z = (float(v) for v in wrist * rng.uniform(0.85, 0.99))
+    return Gesture((x, y, z), (-0.3, 0.4, -0.9))
+
+
+def wave(rng: Random) -> Gesture:
+    """Hand above the shoulder, or an arm straight up."""
+    return Gesture((rng.uniform(-0.05, 0.35), rng.uniform(0.1, 0.55), rng.uniform(0.3, 0.95)), (0.1, 0.9, -0.6))
+
+
+def hand_at_mouth(rng: Random) -> Gesture:
+    """In front of the mouth."""
+    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.34, -0.2), rng.uniform(0.22, 0.36)), (-0.1, 0.6, -0.8))
+
+
+def hand_at_ear(rng: Random) -> Gesture:
+    """Beside the head."""
+    return Gesture((rng.uniform(0.06, 0.18), rng.uniform(-0.12, 0.04), rng.uniform(0.32, 0.46)), (0.2, 0.8, -0.6))
+
+
+def hold_camera(rng: Random) -> Gesture:
+    """In front of the eyes."""
+    return Gesture((rng.uniform(0.4, 0.55), rng.uniform(-0.25, -0.13), rng.uniform(0.22, 0.36)), (0.1, 0.7, -0.7))
+
+
+def on_hip(rng: Random) -> Gesture:
+    """Hand on the hip, elbow out."""
+    return Gesture((rng.uniform(0.0, 0.15), rng.uniform(-0.02, 0.12), -rng.uniform(0.7, 0.8)), (-0.5, 1.0, 0.0))
+
+
+def folded(rng: Random) -> Gesture:
+    """Across the chest."""
+    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.5, -0.3), rng.uniform(-0.45, -0.3)), (-0.1, 0.6, -0.8))
+
+
+def behind_head(rng: Random) -> Gesture:
+    """At the back of the head."""
+    return Gesture((rng.uniform(-0.1, 0.02), rng.uniform(-0.15, 0.0), rng.uniform(0.38, 0.5)), (0.2, 1.0, 0.1))
+
+
+def spread(rng: Random) -> Gesture:
+    """Straight out to the side."""
+    return Gesture((rng.normal(0, 0.12), rng.uniform(0.85, 0.97), rng.uniform(-0.2, 0.3)), (-0.5, 0.0, -0.8))
+
+
+def reach_down(rng: Random) -> Gesture:
+    """Forwards and down, to take something up."""
+    return Gesture((rng.uniform(0.3, 0.75), rng.uniform(-0.15, 0.3), -rng.uniform(0.4, 0.85)))
+
+
+def on_lap(rng: Random) -> Gesture:
+    """On the thighs of somebody who sits."""
+    return Gesture((rng.uniform(0.35, 0.62), rng.uniform(-0.3, 0.12), -rng.uniform(0.5, 0.72)))
+
+
+def prop(rng: Random) -> Gesture:
+    """Behind the back, holding the trunk of somebody who sits on the floor."""
+    return Gesture((-rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.45), -rng.uniform(0.75, 0.9)), (-0.8, 0.5, 0.2))
+
+
+# --- actions -----------------------------------------------------------------------------------------------
+
+Drawn = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
+GestureFamily = Callable[[Random], Gesture]
+
+
+def _one_of(rng: Random, *families: GestureFamily) -> Gesture:
+    return families[int(rng.integers(len(families)))](rng)
+
+
+def _either_hand(rng: Random, busy: Gesture, other: Gesture) -> tuple[Gesture, Gesture]:
+    """The busy hand is the right one in three of five pictures."""
+    return (other, busy) if rng.random() < 0.6 else (busy, other)
+
+
+def _seat_or_stand(rng: Random, seated: float) -> Stance:
+    return sit(rng) if rng.random() < seated else stand(rng)
+
+
+def _rest(rng: Random, stance: Stance) -> Gesture:
+    return on_lap(rng) if stance.seat == "stool" else _one_of(rng, hang, hang, on_hip)
+
+
+def directions(rng: Random) -> Drawn:
+    """Showing the way."""
+    return stand(rng), *_either_hand(rng, point(rng), _one_of(rng, hang, point, talk)), 0.0
+
+
+def discussion(rng: Random) -> Drawn:
+    """Talking with the hands."""
+    return stand(rng), *_either_hand(rng, talk(rng), _one_of(rng, talk, talk, hang, on_hip, point)), 0.0
+
+
+def eating(rng: Random) -> Drawn:
+    """Mostly at a table: one hand at the mouth."""
+    stance = _seat_or_stand(rng, 0.75)
+    return (
+        stance,
+        *_either_hand(rng, _one_of(rng, hand_at_mouth, hand_at_mouth, talk), _one_of(rng, talk, on_lap)),
+        0.15,
+    )
+
+
+def greeting(rng: Random) -> Drawn:
+    """Waving or stretching out a hand."""
+    return stand(rng), *_either_hand(rng, _one_of(rng, wave, wave, point), _one_of(rng, hang, wave, hang)), 0.0
+
+
+def phoning(rng: Random) -> Drawn:
+    """One hand at the ear."""
+    stance = _seat_or_stand(rng, 0.4)
+    return stance, *_either_hand(rng, hand_at_ear(rng), _one_of(rng, talk, lambda r: _rest(r, stance))), 0.05
+
+
+def photo(rng: Random) -> Drawn:
+    """Taking a picture: both hands before the eyes."""
+    stance = squat(rng) if rng.random() < 0.25 else stand(rng)
+    return stance, hold_camera(rng), hold_camera(rng), 0.0
+
+
+def posing(rng: Random) -> Drawn:
+    """Standing as for a portrait."""
+    families = (on_hip, behind_head, spread, hang, folded, wave)
+    left = _one_of(rng, *families)
+    right = left if rng.random() < 0.4 else _one_of(rng, *families)
+    return stand(rng), left, right, 0.0
+
+
+def purchases(rng: Random) -> Drawn:
+    """Taking things from low places and carrying them."""
+    stance = (bend_over, squat, stand)[int(rng.integers(3))](rng)
+    return stance, reach_down(rng), _one_of(rng, reach_down, talk, hang), 0.2
+
+
+def sitting(rng: Random) -> Drawn:
+    """On a stool."""
+    return sit(rng), _one_of(rng, on_lap, on_lap, folded, talk), _one_of(rng, on_lap, on_lap, folded, talk), 0.0
+
+
+def sitting_down(rng: Random) -> Drawn:
+    """On the floor, or on the way down to it."""
+    stance = squat(rng) if rng.random() < 0.2 else sit_on_floor(rng)
+    if stance.pelvis_lean < -0.1:
+        return stance, _one_of(rng, prop, prop, on_lap), _one_of(rng, prop, prop, on_lap), 0.25
+    return stance, _one_of(rng, on_lap, reach_down, talk), _one_of(rng, on_lap, reach_down, talk), 0.1
+
+
+def smoking(rng: Random) -> Drawn:
+    """One hand at or near the mouth."""
+    stance = _seat_or_stand(rng, 0.4)
+    busy = _one_of(rng, hand_at_mouth, hand_at_mouth, talk)
+    return stance, *_either_hand(rng, busy, _one_of(rng, folded, lambda r: _rest(r, stance))), 0.0
+
+
+def waiting(rng: Random) -> Drawn:
+    """Standing or sitting about."""
+    stance = _seat_or_stand(rng, 0.3)
+    families: tuple[GestureFamily, ...] = (lambda r: _rest(r, stance), folded, hand_at_mouth)
+    return stance, _one_of(rng, *families), _one_of(rng, *families), 0.1
+
+
+def walking(rng: Random) -> Drawn:
+    """Arms swing against the legs."""
+    stance, left_ahead = walk(rng)
+    swing = -0.35 * left_ahead * rng.uniform(0.5, 1.3)
+    arms = [Gesture((s + 0.08, rng.uniform(0.05, 0.2), -0.93 + 0.3 * abs(s))) for s in (swing, -swing)]
+    return stance, arms[LEFT], arms[RIGHT], 0.05
+
+
+def walking_dog(rng: Random) -> Drawn:
+    """Walking, one arm drawn forwards by the lead."""
+    stance, left, right, _ = walking(rng)
+    lead = Gesture((rng.uniform(0.4, 0.85), rng.uniform(-0.1, 0.35), -rng.uniform(0.2, 0.6)))
+    return stance, *_either_hand(rng, lead, (left, right)[int(rng.integers(2))]), 0.2
+
+
+def walking_together(rng: Random) -> Drawn:
+    """Walking, at times with a hand towards the other."""
+    stance, left, right, _ = walking(rng)
+    if rng.random() < 0.5:
+        return stance, left, right, 0.0
+    return stance, *_either_hand(rng, _one_of(rng, talk, spread), left), 0.0
+
+
+ACTIONS: dict[str, Callable[[Random], Drawn]] = {
+    "Directions": directions,
+    "Discussion": discussion,
+    "Eating": eating,
+    "Greeting": greeting,
+    "Phoning": phoning,
+    "Photo": photo,
+    "Posing": posing,
+    "Purchases": purchases,
+    "Sitting": sitting,
+    "SittingDown": sitting_down,
+    "Smoking": smoking,
+    "Waiting": waiting,
+    "WalkDog": walking_dog,
+    "Walking": walking,
+    "WalkTogether": walking_together,
+}

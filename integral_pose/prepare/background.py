@@ -1,0 +1,76 @@
+"""A room nobody has seen before: wall, floor and clutter behind the person, different in every picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Array32 = NDArray[np.float32]
+Random = np.random.Generator
+
+
+def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random) -> Array32:
+    """(H, W, 3) RGB, 0..255.
+
+    rays (2, H, W) on the plane z = 1; the floor is where floor_normal . p = floor_mm, the wall stands where
+    the floor is `wall_mm` away.
+    """
+    height = rays.shape[1]
+    down = rays[0] * np.float32(floor_normal[0]) + rays[1] * np.float32(floor_normal[1]) + np.float32(floor_normal[2])
+    wall, floor = rng.uniform(30, 235, 3), rng.uniform(20, 200, 3)
+    room = np.empty((*rays.shape[1:], 3), dtype=np.float32)
+    room[:] = wall
+    _hang_shapes(room, int(rng.integers(2, 9)), rng)
+    on_floor = down > floor_mm / wall_mm
+    room[on_floor] = floor
+    _add_tiles(room, rays, down, on_floor, floor_mm, rng)
+    _hang_shapes(room, int(rng.integers(0, 4)), rng)
+    shadows = _stretch(rng.uniform(0.65, 1.25, (6, 6)).astype(np.float32), height)
+    room *= shadows[:, :, None]
+    return room
+
+
+def _hang_shapes(room: Array32, count: int, rng: Random) -> None:
+    """Rectangles: plain, striped, or blotched."""
+    size = room.shape[0]
+    for _ in range(count):
+        wide, tall = (int(v) for v in rng.integers(size // 20, size // 2, 2))
+        left, top = int(rng.integers(-wide // 2, size)), int(rng.integers(-tall // 2, size))
+        patch = room[max(top, 0) : top + tall, max(left, 0) : left + wide]
+        colour = rng.uniform(10, 245, 3).astype(np.float32)
+        kind, step = int(rng.integers(4)), int(rng.integers(4, 24))
+        if kind < 2:
+            patch[:] = colour
+        elif kind == 2:
+            stripes = patch[:, ::step] if rng.random() < 0.5 else patch[::step]
+            patch *= 0.7
+            stripes[:] = colour
+        else:
+            coarse = rng.uniform(0.4, 1.2, (8, 8)).astype(np.float32)
+            blotches = np.repeat(np.repeat(coarse, -(-size // 8), axis=0), -(-size // 8), axis=1)
+            patch[:] = colour * blotches[: patch.shape[0], : patch.shape[1], None]
+
+
+def _add_tiles(
+    room: Array32, rays: Array32, down: Array32, on_floor: NDArray[np.bool_], floor_mm: float, rng: Random
+) -> None:
+    """Boards or tiles on every third floor."""
+    if rng.random() > 0.33:
+        return
+    width_mm, gain = rng.uniform(150, 700), rng.uniform(0.6, 0.9)
+    depth_mm = floor_mm / down[on_floor]
+    x = rays[0][on_floor] * depth_mm
+    odd = (np.floor(x / width_mm) % 2).astype(np.float32)
+    if rng.random() < 0.5:
+        odd = (odd + np.floor(depth_mm / width_mm) % 2) % 2
+    room[on_floor] *= (1 - (1 - gain) * odd)[:, None].astype(np.float32)
+
+
+def _stretch(coarse: Array32, size: int) -> Array32:
+    """(n, n) -> (size, size), linear between the nodes."""
+    at = np.linspace(0, len(coarse) - 1.001, size, dtype=np.float32)
+    node = at.astype(np.intp)
+    share = at - node
+    rows = coarse[node] * (1 - share)[:, None] + coarse[node + 1] * share[:, None]
+    return rows[:, node] * (1 - share) + rows[:, node + 1] * share

@@ -1,0 +1,210 @@
+"""Ray casting of ellipsoids and tapered cylinders in closed form, with a depth buffer and shading.
+
+In the axes of a solid a point p lies on its surface where  sum(diagonal * p^2) + 2 slope p_z + constant = 0.
+A ray t (x, y, 1) from the camera then meets it where  quad t^2 + 2 lin t + rest = 0,  and the discriminant is
+itself a quadratic polynomial of x and y: most pixels are decided by nine multiplications and additions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.geometry.camera import Camera
+from integral_pose.geometry.crop import Crop
+
+Array = NDArray[np.float64]
+Array32 = NDArray[np.float32]
+Colour = tuple[float, float, float]  # RGB, 0..255
+
+BANDS = 4  # colours along the axis of a solid
+EVERYWHERE = (1e9, 1e9, 1e9)  # cuts of a solid of one colour
+
+
+class Paint(NamedTuple):
+    """Colours along the z axis of a solid, changing at the cuts (mm)."""
+
+    colours: tuple[Colour, Colour, Colour, Colour]
+    cuts_mm: tuple[float, float, float] = EVERYWHERE
+
+
+class Solid(NamedTuple):
+    """A quadric in its own axes; rows of `axes` are these axes in camera axes, lengths in mm."""
+
+    center_mm: Array
+    axes: Array  # (3, 3)
+    diagonal: tuple[float, float, float]
+    slope: float
+    constant: float
+    low_mm: tuple[float, float, float]  # box that holds it; its z range also cuts the surface
+    high_mm: tuple[float, float, float]
+    paint: Paint
+
+
+class Hits(NamedTuple):
+    """The visible surface. `depth_mm` (H, W) is infinite where there is none, `solid` (H, W) is -1 there."""
+
+    depth_mm: Array32
+    solid: NDArray[np.int16]
+
+
+def plain(colour: Colour) -> Paint:
+    """One colour all over."""
+    return Paint((colour, colour, colour, colour))
+
+
+def ellipsoid(center_mm: Array, axes: Array, radii_mm: tuple[float, float, float], paint: Paint) -> Solid:
+    """An ellipsoid; the rows of `axes` are the directions of its radii."""
+    a, b, c = radii_mm
+    diagonal = (1 / a**2, 1 / b**2, 1 / c**2)
+    return Solid(center_mm, axes, diagonal, 0.0, -1.0, (-a, -b, -c), radii_mm, paint)
+
+
+def ball(center_mm: Array, radius_mm: float, paint: Paint) -> Solid:
+    """A sphere."""
+    return ellipsoid(center_mm, np.eye(3), (radius_mm,) * 3, paint)
+
+
+def tapered(
+    start_mm: Array, end_mm: Array, start_radius_mm: float, end_radius_mm: float, paint: Paint, *,
+    forward: Array | None = None, width: float = 1.0,
+) -> Solid:  # fmt: skip
+    """A tapered cylinder without caps; its section is `width` times as wide across `forward` as along it."""
+    along = end_mm - start_mm
+    length = float(np.sqrt(along @ along))
+    up = along / length
+    across = np.array([up[1], -up[0], 0.0]) if forward is None else forward - up * (up @ forward)
+    if across @ across < 1e-9:  # the axis is the z axis
+        across = np.array([1.0, 0.0, 0.0])
+    x = across / np.sqrt(across @ across)
+    axes = np.array([x, _cross(up, x), up])
+    growth = (end_radius_mm - start_radius_mm) / length
+    wide = max(start_radius_mm, end_radius_mm)
+    return Solid(
+        start_mm,
+        axes,
+        (1.0, 1 / width**2, -(growth**2)),
+        -growth * start_radius_mm,
+        -(start_radius_mm**2),
+        (-wide, -wide * width, 0.0),
+        (wide, wide * width, length),
+        paint,
+    )
+
+
+def cast(solids: list[Solid], rays: Array32, camera: Camera, crop: Crop) -> Hits:
+    """The nearest surface along each ray. rays (2, H, W): x and y of the point on the plane z = 1."""
+    _, height, width = rays.shape
+    depth_mm = np.full((height, width), np.inf, dtype=np.float32)
+    owner = np.full((height, width), -1, dtype=np.int16)
+    flat_depth, flat_owner = depth_mm.reshape(-1), owner.reshape(-1)
+    flat_x, flat_y = rays[0].reshape(-1), rays[1].reshape(-1)
+    forms = _camera_forms(solids)
+    boxes = _screen_boxes(solids, camera, crop)
+    for index, (left, top, right, bottom) in enumerate(boxes):
+        if left >= right or top >= bottom:
+            continue
+        x, y = rays[:, top:bottom, left:right]
+        s = forms.discriminant[index]
+        discriminant = (s[3] * x + s[4] * y + s[1]) * x + (s[5] * y + s[2]) * y + s[0]
+        rows, columns = (discriminant > 0).nonzero()
+        pixels = (rows + top) * width + (columns + left)
+        root = np.sqrt(discriminant[rows, columns])
+        x, y = flat_x[pixels], flat_y[pixels]
+        q, b, u = forms.quad[index], forms.lin[index], forms.up[index]
+        t = -(b[0] + b[1] * x + b[2] * y + root) / ((q[3] * x + q[4] * y + q[1]) * x + (q[5] * y + q[2]) * y + q[0])
+        along = t * (u[0] + u[1] * x + u[2] * y) + u[3]
+        seen = (t > 0) & (t < flat_depth[pixels]) & (along >= u[4]) & (along <= u[5])
+        pixels = pixels[seen]
+        flat_depth[pixels] = t[seen]
+        flat_owner[pixels] = index
+    return Hits(depth_mm, owner)
+
+
+def shade(
+    solids: list[Solid], hits: Hits, rays: Array32, light: Array, ambient: float
+) -> tuple[NDArray[np.intp], Array32]:
+    """Flat pixel numbers that show a solid, and their colours (n, 3), 0..255.
+
+    light (3,) is the unit vector towards the light in camera axes; the unlit side gets the share `ambient`.
+    """
+    pixels = np.flatnonzero(hits.solid.reshape(-1) >= 0)
+    owner = hits.solid.reshape(-1)[pixels]
+    depth = hits.depth_mm.reshape(-1)[pixels]
+    x, y = rays[0].reshape(-1)[pixels] * depth, rays[1].reshape(-1)[pixels] * depth
+
+    axes = np.array([s.axes for s in solids])  # (P, 3, 3)
+    offsets = -np.einsum("pij,pj->pi", axes, [s.center_mm for s in solids])
+    diagonal = np.array([s.diagonal for s in solids])
+    table = np.concatenate([axes.reshape(-1, 9), offsets, diagonal, axes @ light], axis=1)
+    table = np.concatenate([table, np.array([[s.slope, *s.paint.cuts_mm] for s in solids])], axis=1)
+    columns = table.T.astype(np.float32)[:, owner]  # (22, n)
+
+    local = [
+        columns[3 * i] * x + columns[3 * i + 1] * y + columns[3 * i + 2] * depth + columns[9 + i] for i in range(3)
+    ]
+    normal = [local[i] * columns[12 + i] for i in range(3)]
+    normal[2] += columns[18]
+    square = normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]
+    towards = normal[0] * columns[15] + normal[1] * columns[16] + normal[2] * columns[17]
+    lit = np.maximum(towards / np.sqrt(square), 0) * np.float32(1 - ambient) + np.float32(ambient)
+
+    band = (local[2] > columns[19]).astype(np.intp)
+    band += local[2] > columns[20]
+    band += local[2] > columns[21]
+    palette = np.array([s.paint.colours for s in solids], dtype=np.float32).reshape(-1, 3)
+    return pixels, palette[owner.astype(np.intp) * BANDS + band] * lit[:, None]
+
+
+class _Forms(NamedTuple):
+    """Polynomials of (x, y) a solid, coefficients of 1, x, y, x^2, xy, y^2; `up` ends with offset, low, high."""
+
+    discriminant: Array32  # (P, 6)
+    quad: Array32  # (P, 6)
+    lin: Array32  # (P, 3)
+    up: Array32  # (P, 6)
+
+
+def _camera_forms(solids: list[Solid]) -> _Forms:
+    axes = np.array([s.axes for s in solids])  # (P, 3, 3)
+    offset = -np.einsum("pij,pj->pi", axes, [s.center_mm for s in solids])
+    diagonal = np.array([s.diagonal for s in solids])
+    slope, constant = np.array([(s.slope, s.constant) for s in solids]).T
+    quad = np.einsum("pki,pk,pkj->pij", axes, diagonal, axes)
+    gradient = diagonal * offset
+    gradient[:, 2] += slope
+    lin = np.einsum("pki,pk->pi", axes, gradient)
+    rest = (diagonal * offset**2).sum(axis=1) + 2 * slope * offset[:, 2] + constant
+    discriminant = lin[:, :, None] * lin[:, None, :] - rest[:, None, None] * quad
+    ends = np.array([(s.low_mm[2], s.high_mm[2]) for s in solids])
+    up = np.concatenate([axes[:, 2, [2, 0, 1]], offset[:, 2:], ends], axis=1)
+    return _Forms(
+        _polynomial(discriminant), _polynomial(quad), lin[:, [2, 0, 1]].astype(np.float32), up.astype(np.float32)
+    )
+
+
+def _polynomial(form: Array) -> Array32:
+    """Symmetric forms (P, 3, 3) on (x, y, 1) -> (P, 6)."""
+    m = form
+    terms = [m[:, 2, 2], 2 * m[:, 0, 2], 2 * m[:, 1, 2], m[:, 0, 0], 2 * m[:, 0, 1], m[:, 1, 1]]
+    return np.stack(terms, axis=1).astype(np.float32)
+
+
+def _screen_boxes(solids: list[Solid], camera: Camera, crop: Crop) -> list[list[int]]:
+    """(left, top, right, bottom) pixels of the crop that can show each solid, right and bottom exclusive."""
+    ends = np.array([(s.low_mm, s.high_mm) for s in solids])  # (P, 2, 3)
+    corners = np.stack([ends[:, [i, j, k], [0, 1, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)], axis=1)
+    axes = np.array([s.axes for s in solids])
+    centers = np.array([s.center_mm for s in solids])
+    corners_mm = corners @ axes + centers[:, None]  # (P, 8, 3)
+    corners_px = crop.image_px_to_crop_px(camera.camera_to_image_px(corners_mm))
+    low = np.floor(corners_px.min(axis=1) - 1).clip(0, crop.size_px)
+    high = np.ceil(corners_px.max(axis=1) + 1).clip(0, crop.size_px)
+    boxes: list[list[int]] = np.concatenate([low, high], axis=1).astype(int).tolist()
+    return boxes
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

@@ -1,0 +1,108 @@
+"""A scene painted straight into its crop: rays of the crop's pixels, solids, room, and what a sensor adds."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.geometry.camera import Camera
+from integral_pose.geometry.crop import Crop
+from integral_pose.prepare.background import paint_room
+from integral_pose.prepare.body import Body
+from integral_pose.prepare.mannequin import Clothes, dress, stool
+from integral_pose.prepare.quadrics import cast, shade
+from integral_pose.prepare.scene import SPILL_PX, Scene
+
+Array = NDArray[np.float64]
+Array32 = NDArray[np.float32]
+
+LATTICE_PX = 25.0  # undistorted nodes this far apart: between them the lens bends by less than 0.05 px
+NOISE_SIZE = 512
+
+
+def render(scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(256, 256, 3) RGB of the person in a room."""
+    rays = crop_rays(scene.camera, scene.crop)
+    room = _room(scene, rays, rng)
+    solids = dress(scene.figure, body, clothes)
+    if scene.seat == "stool":
+        red, green, blue = (float(c) for c in rng.uniform(30, 200, 3))
+        solids += stool(scene.figure.joints_mm[0], scene.hip_floor_mm, (red, green, blue))
+    hits = cast(solids, rays, scene.camera, scene.crop)
+    pixels, colours = shade(solids, hits, rays, _light(scene, rng), float(rng.uniform(0.4, 0.6)))
+    room.reshape(-1, 3)[pixels] = colours * np.float32(rng.uniform(0.85, 1.2))
+    return _expose(room, rng)
+
+
+def render_room(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(256, 256, 3) RGB of an empty room, seen as the scene's camera sees it."""
+    return _expose(_room(scene, crop_rays(scene.camera, scene.crop), rng), rng)
+
+
+def crop_rays(camera: Camera, crop: Crop) -> Array32:
+    """(2, H, W) x and y on the plane z = 1 of the centres of the crop's pixels."""
+    lattice = _undistorted_lattice(camera)
+    centers_px = crop.scale * (np.arange(crop.size_px) + 0.5)
+    node_x, share_x = _lattice_place(centers_px + crop.left_px)
+    node_y, share_y = _lattice_place(centers_px + crop.top_px)
+    rows = lattice[:, node_y] * (1 - share_y)[:, None] + lattice[:, node_y + 1] * share_y[:, None]
+    rays = rows[:, :, node_x] * (1 - share_x) + rows[:, :, node_x + 1] * share_x
+    return rays.astype(np.float32, copy=False)
+
+
+def _lattice_place(at_px: NDArray[np.floating]) -> tuple[NDArray[np.intp], Array32]:
+    """Node before each place along one axis of the frame, and how far it is to the next, 0..1."""
+    at = (at_px + SPILL_PX) / LATTICE_PX
+    node = at.astype(np.intp)
+    return node, (at - node).astype(np.float32)
+
+
+@cache
+def _undistorted_lattice(camera: Camera) -> Array32:
+    """(2, n, n) points on the plane z = 1 of nodes every LATTICE_PX px, from SPILL_PX outside the frame."""
+    reach_px = max(camera.width_px, camera.height_px) + 2 * SPILL_PX
+    nodes_px = np.arange(reach_px // LATTICE_PX + 3) * LATTICE_PX - SPILL_PX
+    grid_px = np.stack(np.meshgrid(nodes_px, nodes_px), axis=-1)
+    return np.moveaxis(camera.image_px_to_camera(grid_px, 1.0)[..., :2], -1, 0).astype(np.float32)
+
+
+def _room(scene: Scene, rays: Array32, rng: np.random.Generator) -> Array32:
+    down = -scene.camera.rotation[:, 2]
+    wall_mm = scene.hip_floor_mm[2] + rng.uniform(600, 4000)
+    return paint_room(rays, down, float(down @ scene.hip_floor_mm), wall_mm, rng)
+
+
+def _light(scene: Scene, rng: np.random.Generator) -> Array:
+    """A unit vector from above, on the camera's side of the person."""
+    up, towards_camera = scene.camera.rotation[:, 2], np.array([0.0, 0.0, -1.0])
+    light = up * rng.uniform(0.2, 1.0) + towards_camera * rng.uniform(0.3, 1.0) + (rng.uniform(-0.9, 0.9), 0, 0)
+    return light / np.sqrt(light @ light)
+
+
+def _expose(picture: Array32, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Slight blur, sensor noise, 8 bits."""
+    strength = rng.uniform(0.1, 0.25)
+    if strength > 0.14:
+        picture = _blur(picture, np.float32(strength))
+    size = picture.shape[0]
+    row, column = (int(v) for v in rng.integers(NOISE_SIZE - size, size=2))
+    picture = picture + _noise()[row : row + size, column : column + size] * np.float32(rng.uniform(1, 7))
+    np.clip(picture, 0, 255, out=picture)
+    return picture.astype(np.uint8)
+
+
+def _blur(picture: Array32, share: np.float32) -> Array32:
+    """Each pixel gives `share` to either neighbour, along rows and columns; the border keeps its colour."""
+    out = picture.copy()
+    out[1:-1] += share * (picture[2:] + picture[:-2] - 2 * picture[1:-1])
+    soft = out.copy()
+    soft[:, 1:-1] += share * (out[:, 2:] + out[:, :-2] - 2 * out[:, 1:-1])
+    return soft
+
+
+@cache
+def _noise() -> Array32:
+    """Standard normal noise, the same for all; every picture shows another window of it."""
+    return np.random.default_rng(0).standard_normal((NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32)
