@@ -11,7 +11,7 @@ Random = np.random.Generator
 
 
 def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random) -> Array32:
-    """(H, W, 3) RGB, 0..255.
+    """(3, H, W) RGB, 0..255.
 
     rays (2, H, W) on the plane z = 1; the floor is where floor_normal . p = floor_mm, the wall stands where
     the floor is `wall_mm` away.
@@ -19,37 +19,38 @@ def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: flo
     height = rays.shape[1]
     down = rays[0] * np.float32(floor_normal[0]) + rays[1] * np.float32(floor_normal[1]) + np.float32(floor_normal[2])
     wall, floor = rng.uniform(30, 235, 3), rng.uniform(20, 200, 3)
-    room = np.empty((*rays.shape[1:], 3), dtype=np.float32)
-    room[:] = wall
+    room = np.empty((3, *rays.shape[1:]), dtype=np.float32)
+    room[:] = wall[:, None, None]
     _hang_shapes(room, int(rng.integers(2, 9)), rng)
     on_floor = down > floor_mm / wall_mm
-    room[on_floor] = floor
+    for plane, value in zip(room, floor, strict=True):
+        np.copyto(plane, np.float32(value), where=on_floor)
     _add_tiles(room, rays, down, on_floor, floor_mm, rng)
     _hang_shapes(room, int(rng.integers(0, 4)), rng)
     shadows = _stretch(rng.uniform(0.65, 1.25, (6, 6)).astype(np.float32), height)
-    room *= shadows[:, :, None]
+    room *= shadows
     return room
 
 
 def _hang_shapes(room: Array32, count: int, rng: Random) -> None:
     """Rectangles: plain, striped, or blotched."""
-    size = room.shape[0]
+    size = room.shape[1]
     for _ in range(count):
         wide, tall = (int(v) for v in rng.integers(size // 20, size // 2, 2))
         left, top = int(rng.integers(-wide // 2, size)), int(rng.integers(-tall // 2, size))
-        patch = room[max(top, 0) : top + tall, max(left, 0) : left + wide]
-        colour = rng.uniform(10, 245, 3).astype(np.float32)
+        patch = room[:, max(top, 0) : top + tall, max(left, 0) : left + wide]
+        colour = rng.uniform(10, 245, (3, 1, 1)).astype(np.float32)
         kind, step = int(rng.integers(4)), int(rng.integers(4, 24))
         if kind < 2:
             patch[:] = colour
         elif kind == 2:
-            stripes = patch[:, ::step] if rng.random() < 0.5 else patch[::step]
+            stripes = patch[:, :, ::step] if rng.random() < 0.5 else patch[:, ::step]
             patch *= 0.7
             stripes[:] = colour
         else:
             coarse = rng.uniform(0.4, 1.2, (8, 8)).astype(np.float32)
             blotches = np.repeat(np.repeat(coarse, -(-size // 8), axis=0), -(-size // 8), axis=1)
-            patch[:] = colour * blotches[: patch.shape[0], : patch.shape[1], None]
+            patch[:] = colour * blotches[: patch.shape[1], : patch.shape[2]]
 
 
 def _add_tiles(
@@ -59,12 +60,11 @@ def _add_tiles(
     if rng.random() > 0.33:
         return
     width_mm, gain = rng.uniform(150, 700), rng.uniform(0.6, 0.9)
-    depth_mm = floor_mm / down[on_floor]
-    x = rays[0][on_floor] * depth_mm
-    odd = (np.floor(x / width_mm) % 2).astype(np.float32)
+    depth = np.float32(floor_mm / width_mm) / np.where(on_floor, down, np.float32(1))  # in tiles
+    odd = np.floor(rays[0] * depth)
     if rng.random() < 0.5:
-        odd = (odd + np.floor(depth_mm / width_mm) % 2) % 2
-    room[on_floor] *= (1 - (1 - gain) * odd)[:, None].astype(np.float32)
+        odd += np.floor(depth)
+    room *= np.where(on_floor & (odd % 2 == 1), np.float32(gain), np.float32(1))
 
 
 def _stretch(coarse: Array32, size: int) -> Array32:
@@ -73,4 +73,4 @@ def _stretch(coarse: Array32, size: int) -> Array32:
     node = at.astype(np.intp)
     share = at - node
     rows = coarse[node] * (1 - share)[:, None] + coarse[node + 1] * share[:, None]
-    return rows[:, node] * (1 - share) + rows[:, node + 1] * share
+    return rows.take(node, axis=1) * (1 - share) + rows.take(node + 1, axis=1) * share

@@ -42,6 +42,11 @@ class Solid(NamedTuple):
     high_mm: tuple[float, float, float]
     paint: Paint
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether the z range cuts the surface."""
+        return self.diagonal[2] <= 0
+
 
 class Hits(NamedTuple):
     """The visible surface. `depth_mm` (H, W) is infinite where there is none, `solid` (H, W) is -1 there."""
@@ -96,27 +101,25 @@ def tapered(
 
 def cast(solids: list[Solid], rays: Array32, camera: Camera, crop: Crop) -> Hits:
     """The nearest surface along each ray. rays (2, H, W): x and y of the point on the plane z = 1."""
-    _, height, width = rays.shape
-    depth_mm = np.full((height, width), np.inf, dtype=np.float32)
-    owner = np.full((height, width), -1, dtype=np.int16)
+    depth_mm = np.full(rays.shape[1:], np.inf, dtype=np.float32)
+    owner = np.full(rays.shape[1:], -1, dtype=np.int16)
     flat_depth, flat_owner = depth_mm.reshape(-1), owner.reshape(-1)
     flat_x, flat_y = rays[0].reshape(-1), rays[1].reshape(-1)
+    numbers = np.arange(depth_mm.size).reshape(depth_mm.shape)
     forms = _camera_forms(solids)
-    boxes = _screen_boxes(solids, camera, crop)
-    for index, (left, top, right, bottom) in enumerate(boxes):
-        if left >= right or top >= bottom:
-            continue
+    for index, (left, top, right, bottom) in enumerate(_screen_boxes(solids, camera, crop)):
         x, y = rays[:, top:bottom, left:right]
-        s = forms.discriminant[index]
+        s, b, u = forms.discriminant[index], forms.lin[index], forms.up[index]
         discriminant = (s[3] * x + s[4] * y + s[1]) * x + (s[5] * y + s[2]) * y + s[0]
-        rows, columns = (discriminant > 0).nonzero()
-        pixels = (rows + top) * width + (columns + left)
-        root = np.sqrt(discriminant[rows, columns])
-        x, y = flat_x[pixels], flat_y[pixels]
-        q, b, u = forms.quad[index], forms.lin[index], forms.up[index]
-        t = -(b[0] + b[1] * x + b[2] * y + root) / ((q[3] * x + q[4] * y + q[1]) * x + (q[5] * y + q[2]) * y + q[0])
-        along = t * (u[0] + u[1] * x + u[2] * y) + u[3]
-        seen = (t > 0) & (t < flat_depth[pixels]) & (along >= u[4]) & (along <= u[5])
+        crossed = discriminant > 0
+        pixels = numbers[top:bottom, left:right][crossed]
+        x, y = flat_x.take(pixels), flat_y.take(pixels)
+        # The nearer of the two solutions, free of `quad`: (-lin - root) / quad = rest / (root - lin).
+        t = forms.rest[index] / (np.sqrt(discriminant[crossed]) - (b[1] * x + b[2] * y + b[0]))
+        seen = t < flat_depth.take(pixels)
+        if solids[index].open_ended:
+            along = t * (u[1] * x + u[2] * y + u[0]) + u[3]
+            seen &= (along >= u[4]) & (along <= u[5])
         pixels = pixels[seen]
         flat_depth[pixels] = t[seen]
         flat_owner[pixels] = index
@@ -126,7 +129,7 @@ def cast(solids: list[Solid], rays: Array32, camera: Camera, crop: Crop) -> Hits
 def shade(
     solids: list[Solid], hits: Hits, rays: Array32, light: Array, ambient: float
 ) -> tuple[NDArray[np.intp], Array32]:
-    """Flat pixel numbers that show a solid, and their colours (n, 3), 0..255.
+    """Flat pixel numbers that show a solid, and their colours (3, n), 0..255.
 
     light (3,) is the unit vector towards the light in camera axes; the unlit side gets the share `ambient`.
     """
@@ -140,7 +143,7 @@ def shade(
     diagonal = np.array([s.diagonal for s in solids])
     table = np.concatenate([axes.reshape(-1, 9), offsets, diagonal, axes @ light], axis=1)
     table = np.concatenate([table, np.array([[s.slope, *s.paint.cuts_mm] for s in solids])], axis=1)
-    columns = table.T.astype(np.float32)[:, owner]  # (22, n)
+    columns = table.T.astype(np.float32).take(owner, axis=1)  # (22, n)
 
     local = [
         columns[3 * i] * x + columns[3 * i + 1] * y + columns[3 * i + 2] * depth + columns[9 + i] for i in range(3)
@@ -155,16 +158,16 @@ def shade(
     band += local[2] > columns[20]
     band += local[2] > columns[21]
     palette = np.array([s.paint.colours for s in solids], dtype=np.float32).reshape(-1, 3)
-    return pixels, palette[owner.astype(np.intp) * BANDS + band] * lit[:, None]
+    return pixels, palette.T.take(owner.astype(np.intp) * BANDS + band, axis=1) * lit
 
 
 class _Forms(NamedTuple):
-    """Polynomials of (x, y) a solid, coefficients of 1, x, y, x^2, xy, y^2; `up` ends with offset, low, high."""
+    """Polynomials of (x, y), a row each solid."""
 
-    discriminant: Array32  # (P, 6)
-    quad: Array32  # (P, 6)
-    lin: Array32  # (P, 3)
-    up: Array32  # (P, 6)
+    discriminant: Array32  # (P, 6) coefficients of 1, x, y, x^2, xy, y^2
+    lin: Array32  # (P, 3) coefficients of 1, x, y
+    rest: Array32  # (P,)
+    up: Array32  # (P, 6) z along the ray a unit of depth: coefficients of 1, x, y; z of the camera, low, high
 
 
 def _camera_forms(solids: list[Solid]) -> _Forms:
@@ -180,9 +183,8 @@ def _camera_forms(solids: list[Solid]) -> _Forms:
     discriminant = lin[:, :, None] * lin[:, None, :] - rest[:, None, None] * quad
     ends = np.array([(s.low_mm[2], s.high_mm[2]) for s in solids])
     up = np.concatenate([axes[:, 2, [2, 0, 1]], offset[:, 2:], ends], axis=1)
-    return _Forms(
-        _polynomial(discriminant), _polynomial(quad), lin[:, [2, 0, 1]].astype(np.float32), up.astype(np.float32)
-    )
+    columns = (lin[:, [2, 0, 1]], rest, up)
+    return _Forms(_polynomial(discriminant), *(column.astype(np.float32) for column in columns))
 
 
 def _polynomial(form: Array) -> Array32:

@@ -32,7 +32,9 @@ def render(scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator)
         solids += stool(scene.figure.joints_mm[0], scene.hip_floor_mm, (red, green, blue))
     hits = cast(solids, rays, scene.camera, scene.crop)
     pixels, colours = shade(solids, hits, rays, _light(scene, rng), float(rng.uniform(0.4, 0.6)))
-    room.reshape(-1, 3)[pixels] = colours * np.float32(rng.uniform(0.85, 1.2))
+    colours *= np.float32(rng.uniform(0.85, 1.2))
+    for plane, values in zip(room.reshape(3, -1), colours, strict=True):
+        plane[pixels] = values
     return _expose(room, rng)
 
 
@@ -48,7 +50,7 @@ def crop_rays(camera: Camera, crop: Crop) -> Array32:
     node_x, share_x = _lattice_place(centers_px + crop.left_px)
     node_y, share_y = _lattice_place(centers_px + crop.top_px)
     rows = lattice[:, node_y] * (1 - share_y)[:, None] + lattice[:, node_y + 1] * share_y[:, None]
-    rays = rows[:, :, node_x] * (1 - share_x) + rows[:, :, node_x + 1] * share_x
+    rays = rows.take(node_x, axis=2) * (1 - share_x) + rows.take(node_x + 1, axis=2) * share_x
     return rays.astype(np.float32, copy=False)
 
 
@@ -82,27 +84,31 @@ def _light(scene: Scene, rng: np.random.Generator) -> Array:
 
 
 def _expose(picture: Array32, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Slight blur, sensor noise, 8 bits."""
-    strength = rng.uniform(0.1, 0.25)
-    if strength > 0.14:
-        picture = _blur(picture, np.float32(strength))
-    size = picture.shape[0]
+    """(3, H, W) RGB -> (H, W, 3): slight blur, sensor noise, 8 bits."""
+    size = picture.shape[1]
+    blur, gain = np.float32(rng.uniform(0.1, 0.25)), np.float32(rng.uniform(1, 7))
     row, column = (int(v) for v in rng.integers(NOISE_SIZE - size, size=2))
-    picture = picture + _noise()[row : row + size, column : column + size] * np.float32(rng.uniform(1, 7))
-    np.clip(picture, 0, 255, out=picture)
-    return picture.astype(np.uint8)
+    noise = _noise()[:, row : row + size, column : column + size]
+    out = np.empty((size, size, 3), dtype=np.uint8)
+    for channel in range(3):
+        plane = _blur(picture[channel], blur) if blur > 0.14 else picture[channel]
+        plane = plane + noise[channel] * gain
+        out[:, :, channel] = np.clip(plane, 0, 255, out=plane)
+    return out
 
 
-def _blur(picture: Array32, share: np.float32) -> Array32:
+def _blur(plane: Array32, share: np.float32) -> Array32:
     """Each pixel gives `share` to either neighbour, along rows and columns; the border keeps its colour."""
-    out = picture.copy()
-    out[1:-1] += share * (picture[2:] + picture[:-2] - 2 * picture[1:-1])
-    soft = out.copy()
-    soft[:, 1:-1] += share * (out[:, 2:] + out[:, :-2] - 2 * out[:, 1:-1])
+    tall = plane.copy()
+    tall[1:-1] *= 1 - 2 * share
+    tall[1:-1] += share * (plane[2:] + plane[:-2])
+    soft = tall.copy()
+    soft[:, 1:-1] *= 1 - 2 * share
+    soft[:, 1:-1] += share * (tall[:, 2:] + tall[:, :-2])
     return soft
 
 
 @cache
 def _noise() -> Array32:
     """Standard normal noise, the same for all; every picture shows another window of it."""
-    return np.random.default_rng(0).standard_normal((NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32)
+    return np.random.default_rng(0).standard_normal((3, NOISE_SIZE, NOISE_SIZE), dtype=np.float32)

@@ -57,14 +57,11 @@ def draw_scene(subject: str, action: str, camera_id: str, rng: np.random.Generat
 @cache
 def room_center_mm(subject: str) -> Array:
     """(2,) The point of the floor nearest to the four optical axes, world axes."""
-    normal_sum: Array = np.zeros((3, 3))
-    point_sum: Array = np.zeros(3)
-    for camera in (human36m_camera(subject, camera_id) for camera_id in CAMERA_IDS):
-        across = np.eye(3) - camera.rotation[2][:, None] * camera.rotation[2]
-        normal_sum += across
-        point_sum += across @ camera.center_world_mm
-    center: Array = np.linalg.solve(normal_sum, point_sum)[:2]
-    return center
+    cameras = [human36m_camera(subject, camera_id) for camera_id in CAMERA_IDS]
+    across = [np.eye(3) - camera.rotation[2][:, None] * camera.rotation[2] for camera in cameras]
+    points = [part @ camera.center_world_mm for part, camera in zip(across, cameras, strict=True)]
+    center: Array = np.linalg.solve(np.sum(across, axis=0), np.sum(points, axis=0))
+    return center[:2]
 
 
 def _draw_place(subject: str, rng: np.random.Generator) -> tuple[float, Array]:
