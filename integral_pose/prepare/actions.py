@@ -57,7 +57,7 @@ def draw_pose(action: str, rng: Random) -> Pose:
         chest=chest,
         head=np.clip(head, (-1.1, -0.5, -0.3), (1.1, 0.7, 0.3)),
         hip_height=stance.hip_height,
-        stretch=float(rng.uniform(0.955, 0.995)),
+        stretch=float(rng.uniform(0.965, 0.997)),
         seat=stance.seat,
     )
 
@@ -155,17 +155,17 @@ def wave(rng: Random) -> Gesture:
 
 def hand_at_mouth(rng: Random) -> Gesture:
     """In front of the mouth."""
-    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.34, -0.2), rng.uniform(0.22, 0.36)), (-0.1, 0.6, -0.8))
+    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.34, -0.2), rng.uniform(0.1, 0.22)), (-0.1, 0.6, -0.8))
 
 
 def hand_at_ear(rng: Random) -> Gesture:
     """Beside the head."""
-    return Gesture((rng.uniform(0.06, 0.18), rng.uniform(-0.12, 0.04), rng.uniform(0.32, 0.46)), (0.2, 0.8, -0.6))
+    return Gesture((rng.uniform(0.06, 0.18), rng.uniform(-0.12, 0.04), rng.uniform(0.22, 0.36)), (0.2, 0.8, -0.6))
 
 
 def hold_camera(rng: Random) -> Gesture:
     """In front of the eyes."""
-    return Gesture((rng.uniform(0.4, 0.55), rng.uniform(-0.25, -0.13), rng.uniform(0.22, 0.36)), (0.1, 0.7, -0.7))
+    return Gesture((rng.uniform(0.4, 0.55), rng.uniform(-0.25, -0.13), rng.uniform(0.14, 0.28)), (0.1, 0.7, -0.7))
 
 
 def on_hip(rng: Random) -> Gesture:

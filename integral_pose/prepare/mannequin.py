@@ -117,8 +117,8 @@ def _head(joints: dict[str, Array], figure: Figure, body: Body, clothes: Clothes
         ellipsoid(middle - forward * 24 + up * 24, axes.T, (88, 82, 102), plain(clothes.hair)),
         ball(face - up * 4 + left * 30, 14, dark),
         ball(face - up * 4 - left * 30, 14, dark),
-        ellipsoid(face + forward * 14 - up * 28, axes.T, (20, 12, 20), plain(nose)),
-        ellipsoid(face - up * 58 - forward * 10, axes.T, (16, 28, 9), plain(MOUTH)),
+        ellipsoid(face + forward * 20 - up * 30, axes.T, (20, 12, 20), plain(nose)),
+        ellipsoid(face - up * 58 - forward * 3, axes.T, (16, 28, 9), plain(MOUTH)),
     ]
 
 
