@@ -146,6 +146,7 @@ class EvaluationConfig(Section):
 
     batch_size: Positive = 64
     flip: bool = False  # average with the prediction of the mirrored image
+    precision: Literal["auto", "float32", "bf16"] = "float32"
     every: Positive = 1  # epochs between scores on the held-out subjects
 
 

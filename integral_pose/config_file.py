@@ -47,15 +47,15 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError(f"{path}: is a folder; expected a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    values, lines = parse_document(text, path)
-    origins: dict[KeyPath, str] = {key: f"{path}:{line}" for key, line in lines.items()}
+    return load_config_text(text, path, overrides)
+
+
+def load_config_text(text: str, source: str, overrides: Sequence[str]) -> LoadedConfig:
+    """As `load_config`, of text that comes from `source`."""
+    values, lines = parse_document(text, source)
+    origins: dict[KeyPath, str] = {key: f"{source}:{line}" for key, line in lines.items()}
     for override in overrides:
         _apply_override(values, origins, override)
-    return validate(values, origins, path)
-
-
-def validate(values: dict[str, Any], origins: dict[KeyPath, str], source: str) -> LoadedConfig:
-    """Values as read -> Config. Raises ConfigError with one line a fault."""
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -98,9 +98,7 @@ def _apply_override(values: dict[str, Any], origins: dict[KeyPath, str], overrid
 def _list_item(items: list[Any], part: str | int, path: KeyPath, override: str) -> Any:
     if not isinstance(part, int) or part >= len(items):
         name = ".".join(map(str, path[:-1]))
-        raise ConfigError(
-            f"'{override}': {name} is a list of {len(items)}; its entries are 0 to {len(items) - 1}"
-        )
+        raise ConfigError(f"'{override}': {name} is a list of {len(items)}; its entries are 0 to {len(items) - 1}")
     return items[part]
 
 
@@ -205,12 +203,7 @@ def _scalar(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_scalar, value)) + "]"
     text = str(value)
-    plain = (
-        bool(text)
-        and text.isprintable()
-        and not set(text) & set(":#{}[],&*!|>'\"%@`\\")
-        and text == text.strip()
-    )
+    plain = bool(text) and text.isprintable() and not set(text) & set(":#{}[],&*!|>'\"%@`\\") and text == text.strip()
     if plain and not text.startswith(("-", "?")) and parse_value(text, "") == text:
         return text
     return json.dumps(text, ensure_ascii=False)  # a JSON string is a YAML string

@@ -71,7 +71,7 @@ class LossResult(NamedTuple):
 
     total: torch.Tensor  # scalar, the weighted sum
     terms: dict[str, torch.Tensor]  # unweighted scalars by name, detached
-    joints: torch.Tensor  # (B, J, 3) detached, in the network's pose space
+    mpjpe_mm: torch.Tensor  # scalar, detached: mean distance of the batch's root-relative joints
 
 
 @dataclass

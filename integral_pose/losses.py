@@ -50,7 +50,8 @@ class PoseLoss:
         if heatmap is not None:
             terms["heatmap"] = heatmap
             total = total + self.heatmap_weight * heatmap
-        return LossResult(total, {name: term.detach() for name, term in terms.items()}, joints.detach())
+        distance_mm = (self.space.decode(joints.detach()) - batch.joints_camera_mm).norm(dim=-1)
+        return LossResult(total, {name: term.detach() for name, term in terms.items()}, distance_mm.mean())
 
     def _read(self, output: PoseOutput, true: Tensor) -> tuple[Tensor, Tensor | None]:
         if output.logits is None:

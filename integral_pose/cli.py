@@ -1,0 +1,131 @@
+"""The command line: parses, calls the front door, prints. No work of its own.
+
+Heavy packages are imported inside the commands that need them, so that --help and a misspelt key cost no wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from integral_pose import __version__
+from integral_pose.errors import ConfigError, IntegralPoseError
+
+OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options) or 0
+    except IntegralPoseError as error:
+        print(f"integral-pose {options.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"integral-pose {options.command}: stopped", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="integral-pose", description="3D human pose by integral regression.")
+    parser.add_argument("--version", action="version", version=f"integral-pose {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
+    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    synthetic = sources.add_parser("synthetic", help="render people with known poses")
+    synthetic.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    synthetic.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
+    synthetic.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
+    synthetic.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
+    synthetic.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
+    synthetic.set_defaults(run=_prepare_synthetic)
+
+    train = commands.add_parser("train", help="train an experiment, or continue it where it stopped")
+    train.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    train.set_defaults(run=_train)
+
+    test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
+    test.add_argument("target", nargs="?", metavar="RUN_FOLDER_OR_CHECKPOINT", help="default: the newest run")
+    test.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    test.set_defaults(run=_test)
+
+    score = commands.add_parser("score", help="score a CSV of predictions (needs NumPy and h5py alone)")
+    score.add_argument("predictions", type=Path, metavar="predictions.csv")
+    score.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
+    score.set_defaults(run=_score)
+
+    config = commands.add_parser("config", help="print the resolved configuration with where each value came from")
+    config.add_argument("config", metavar="CONFIG")
+    config.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    config.set_defaults(run=_config)
+    return parser
+
+
+def _prepare_synthetic(options: argparse.Namespace) -> None:
+    import os
+
+    from integral_pose.prepare.synthetic import render_dataset
+
+    workers = options.workers or os.cpu_count() or 1
+    render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed, workers=workers)
+    print(f"{options.out}: {options.train} training and {options.valid} test images")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from integral_pose.config_file import load_config
+
+    config = load_config(options.config, options.overrides).config
+
+    from integral_pose.experiment import train
+
+    folder = train(config)
+    print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+
+
+def _test(options: argparse.Namespace) -> None:
+    # `test data.root=...` without a run means the newest one.
+    if options.target and "=" in options.target and not Path(options.target).exists():
+        options.overrides.insert(0, options.target)
+        options.target = None
+    from integral_pose.evaluation.report import scores_table
+    from integral_pose.experiment import test
+
+    result = test(Path(options.target) if options.target else None, options.overrides)
+    print(f"checkpoint   {result.checkpoint}\npredictions  {result.predictions_csv}")
+    if result.scores is None or result.mean_pose is None:
+        print("The test set has no labels (annot/valid.h5), so there is no score.")
+        return
+    ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
+    print(f"scores       {result.checkpoint.parent / 'scores.json'}\n")
+    print(scores_table(result.scores))
+    print(f"MPJPE of this model     {result.scores.mpjpe_mm:7.1f} mm   ({ratio:.2f} of the mean pose's)")
+    print(f"MPJPE of the mean pose  {result.mean_pose.mpjpe_mm:7.1f} mm")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from integral_pose.evaluation.report import scores_table
+    from integral_pose.evaluation.scoring import score_csv
+
+    print(scores_table(score_csv(options.predictions, options.truth)))
+
+
+def _config(options: argparse.Namespace) -> None:
+    from integral_pose.config_file import load_config
+
+    print(load_config(options.config, options.overrides).describe(), end="")
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ConfigError(f"expected a whole number, found '{text}'") from None
+    if number < 1:
+        raise ConfigError(f"expected at least 1, found {number}")
+    return number

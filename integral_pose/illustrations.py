@@ -1,0 +1,58 @@
+"""Pictures of what a model sees and says of a few samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from integral_pose.contracts import PoseBatch, SampleKey
+from integral_pose.data.loader import PoseImages
+from integral_pose.evaluation.figures import PoseView, draw_marginals, draw_poses
+from integral_pose.geometry.coordinates import axis_lengths_xyz, norm_to_voxel
+from integral_pose.kernels.reference import soft_argmax
+from integral_pose.skeleton import HUMAN36M
+
+HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
+
+
+def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+    """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample."""
+    batch = images.__getitems__([SampleKey(0, row) for row in range(len(images))])
+    if not isinstance(batch, PoseBatch):
+        raise batch
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        predicted_mm = model.predict_camera_mm(batch.images.to(device)).cpu().numpy()  # type: ignore[operator]
+        logits = model(batch.images[:1].to(device)).logits
+    model.train(was_training)
+    views = [
+        PoseView(
+            image=batch.images[row].permute(1, 2, 0).numpy(),
+            predicted_camera_mm=predicted_mm[row],
+            true_camera_mm=batch.joints_camera_mm[row].numpy(),
+            true_crop_px=batch.joints_crop_px[row].numpy(),
+            title=images.table.name(row),
+        )
+        for row in range(len(images))
+    ]
+    pictures = {"poses": draw_poses(views)}
+    if logits is not None:
+        joint = HUMAN36M.names.index(HEATMAP_JOINT)
+        true_norm = model.space.encode(batch.joints_camera_mm)[0, joint]  # type: ignore[operator, union-attr]
+        pictures["heatmap"] = _heatmap(logits[:, joint : joint + 1], true_norm)
+    return pictures
+
+
+def _heatmap(logits: torch.Tensor, true_norm: torch.Tensor) -> NDArray[np.uint8]:
+    """Logits (1, 1, D, H, W) of one joint and its true position (3,) norm -> a picture of the marginals."""
+    lengths = axis_lengths_xyz(logits.shape[-3:])
+    expected_norm = soft_argmax(logits)[0, 0]
+    probability = logits[0, 0].float().flatten().softmax(0).view(logits.shape[-3:])
+    voxels = [
+        [float(norm_to_voxel(coordinate, n)) for coordinate, n in zip(position.tolist(), lengths, strict=True)]
+        for position in (expected_norm, true_norm)
+    ]
+    return draw_marginals(probability.cpu().numpy(), *voxels)

@@ -1,0 +1,36 @@
+"""Which device and which arithmetic a run uses."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from integral_pose.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto', 'cpu' or 'cuda' -> the device of this process. Raises ConfigError where there is no such device."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("trainer.device cuda: PyTorch finds no CUDA device here; take trainer.device=cpu or auto")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """'auto', 'float32' or 'bf16' -> the type of matrix products; auto takes bf16 where the hardware has it."""
+    if name == "auto":
+        name = "bf16" if _multiplies_bf16(device) else "float32"
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some releases we support
+    if not capabilities and os.path.exists("/proc/cpuinfo"):  # noqa: PTH110
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            flags = file.read()
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,116 @@
+"""One step of the optimiser: forward, loss, backward, clip, update, moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.training.checkpoint import load_weights
+
+Loss = Callable[[PoseOutput, PoseBatch], LossResult]
+
+
+class NonFiniteStepError(ArithmeticError):
+    """The loss or its gradient is NaN or infinite; nothing has been changed. Its text lists the terms."""
+
+
+class TrainStep:
+    """Owns what a step changes: the model, its moving average and the optimiser."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        device: torch.device,
+        precision: torch.dtype,
+        accumulation_steps: int,
+        clip_gradient: float | None,
+        ema_decay: float,
+        distributed: bool,
+    ) -> None:
+        self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
+        self.accumulation_steps, self.clip_gradient = accumulation_steps, clip_gradient
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay > 0 else None
+        self._forward: nn.Module = DistributedDataParallel(model) if distributed else model
+
+    @property
+    def averaged_model(self) -> nn.Module:
+        """The weights to score and to keep: the moving average where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def __call__(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
+        """Step on this process's share of a global batch; returns scalars to log, on the device.
+
+        Raises NonFiniteStepError, the weights and the optimiser unchanged.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = batch.to(self.device).split(self.accumulation_steps)
+        results = []
+        for i, part in enumerate(parts):
+            with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
+                with self._autocast():
+                    output = self._forward(part.images)
+                result = loss(output, part)
+                (result.total / len(parts)).backward()
+            results.append(result)
+        values = _mean_terms(results)
+        limit = self.clip_gradient or float("inf")
+        values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        _check_finite(values)
+        self.optimizer.step()
+        self._update_average()
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """All that a continuation needs of the step, as plain state dicts."""
+        return {
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any], source: Path) -> None:
+        """Undo what came since `state`. Raises CheckpointError if it is of another model."""
+        load_weights(self.model, state["model"], source)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        self.average.update_parameters(self.model)
+        # Batch-norm statistics are averages already; the newest are taken.
+        for own, newest in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
+            own.copy_(newest)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
+
+    def _no_exchange_of_gradients(self) -> AbstractContextManager[Any]:
+        return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+
+
+def _mean_terms(results: Sequence[LossResult]) -> dict[str, Tensor]:
+    """Means over the parts of a batch: 'loss' is what was stepped on, then the terms unweighted."""
+    values = {"loss": torch.stack([result.total.detach() for result in results]).mean()}
+    for name in results[0].terms:
+        values[name] = torch.stack([result.terms[name] for result in results]).mean()
+    values["mpjpe_mm"] = torch.stack([result.mpjpe_mm for result in results]).mean()
+    return values
+
+
+def _check_finite(values: dict[str, Tensor]) -> None:
+    if not bool(torch.isfinite(torch.stack([value.float() for value in values.values()])).all()):
+        raise NonFiniteStepError(", ".join(f"{name} {value.item():g}" for name, value in values.items()))

@@ -1,0 +1,254 @@
+"""The training loop: stages, epochs, steps. Everything it works on is handed in.
+
+A run is a function of its configuration: it can be stopped after any step and continued to the same weights.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from integral_pose.contracts import PoseBatch, Scores
+from integral_pose.errors import Interrupted, NonFiniteLossError
+from integral_pose.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from integral_pose.training.distributed import Processes
+from integral_pose.training.meter import Meter
+from integral_pose.training.run_folder import RunFolder
+from integral_pose.training.step import Loss, NonFiniteStepError, TrainStep
+from integral_pose.training.stop_signal import StopSignal, stop_signal
+
+
+class Batches(Protocol):
+    """Where the trainer gets its data from."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        ...
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
+        """The batches of an epoch from `first_batch` on; this process's share of each."""
+        ...
+
+    def name(self, row: int) -> str:
+        """What a row of the data is called, for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of epochs with one loss and one learning-rate curve (step within the stage -> rate)."""
+
+    epochs: int
+    loss: Loss
+    learning_rate: Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """When something is written. Counts are in steps unless the name says epochs."""
+
+    batch_size: int
+    max_steps: int | None
+    checkpoint_every: int | None
+    log_every: int
+    pictures_every_epochs: int
+    evaluate_every_epochs: int
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `batch` is the next one of `epoch`, `step` counts all steps so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    scored_step: int = -1
+    best_mm: float = float("inf")
+
+
+class Trainer:
+    """Trains a model in place. `evaluate` scores it on held-out data (None: nothing is held out)."""
+
+    def __init__(
+        self,
+        *,
+        train_step: TrainStep,
+        batches: Batches,
+        stages: Sequence[Stage],
+        settings: TrainerSettings,
+        folder: RunFolder,
+        processes: Processes,
+        evaluate: Callable[[nn.Module], Scores] | None,
+        illustrate: Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]],
+        config_yaml: str,
+    ) -> None:
+        self.train_step, self.batches, self.stages = train_step, batches, stages
+        self.settings, self.folder, self.processes = settings, folder, processes
+        self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
+        self.progress, self.meter = Progress(), Meter()
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        planned = sum(stage.epochs for stage in self.stages) * len(self.batches)
+        return min(planned, self.settings.max_steps or planned)
+
+    def fit(self) -> None:
+        """Train from where the run stands to its end.
+
+        Raises Interrupted after a signal, everything saved; NonFiniteLossError at a loss that is no number.
+        """
+        self._warn_if_finished_before()
+        with stop_signal() as stop, self._progress_bar() as bar:
+            first_epoch = self.progress.epoch
+            for epoch, stage, stage_first_epoch in self._epochs():
+                if epoch >= first_epoch and self.progress.step < self.num_steps:
+                    self._train_epoch(stage, stage_first_epoch, stop, bar)
+        if self.progress.scored_step != self.progress.step:
+            self._score()
+            self.save()
+
+    def save(self) -> None:
+        """Write last.pt: all that a continuation needs. Called at the same step in every process."""
+        generators = self.processes.gather(random_state())
+        if not self.processes.is_first:
+            return
+        save_checkpoint(
+            self.folder.last,
+            {
+                **self.train_step.state(),
+                "progress": vars(self.progress).copy(),
+                "meter": self.meter.state(),
+                "random": generators,
+                "config": self.config_yaml,
+            },
+        )
+
+    def resume(self) -> bool:
+        """Continue from last.pt where there is one. Raises CheckpointError if it cannot be used."""
+        if not self.folder.last.exists():
+            return False
+        content = load_checkpoint(self.folder.last)
+        self.train_step.restore(content, self.folder.last)
+        self.progress = Progress(**content["progress"])
+        self.meter.restore(content["meter"], self.train_step.device)
+        if self.processes.rank < len(content["random"]):
+            restore_random_state(content["random"][self.processes.rank])
+        return True
+
+    def _epochs(self) -> Iterator[tuple[int, Stage, int]]:
+        """(epoch, its stage, first epoch of that stage)."""
+        epoch = 0
+        for stage in self.stages:
+            first = epoch
+            for epoch in range(first, first + stage.epochs):
+                yield epoch, stage, first
+            epoch = first + stage.epochs
+
+    def _train_epoch(self, stage: Stage, stage_first_epoch: int, stop: StopSignal, bar: tqdm[Any]) -> None:
+        progress, every = self.progress, self.settings.checkpoint_every
+        bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
+        self.train_step.model.train()
+        waiting_since = time.monotonic()
+        for batch in self.batches.epoch(progress.epoch, progress.batch):
+            waited_s = time.monotonic() - waiting_since
+            step_in_stage = (progress.epoch - stage_first_epoch) * len(self.batches) + progress.batch
+            learning_rate = stage.learning_rate(step_in_stage)
+            self.meter.add(self._step(batch, stage.loss, learning_rate))
+            self.meter.add_work(self.settings.batch_size, waited_s)
+            progress.step += 1
+            progress.batch += 1
+            bar.update(self.settings.batch_size)
+            if progress.step % self.settings.log_every == 0:
+                self._log(learning_rate, bar)
+            self._leave_if_asked(stop)
+            if progress.step >= self.num_steps and progress.batch < len(self.batches):
+                self.save()
+                return
+            if every and progress.step % every == 0 and progress.batch < len(self.batches):
+                self.save()
+            waiting_since = time.monotonic()
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        self.progress.epoch += 1
+        self.progress.batch = 0
+        if self.progress.epoch % self.settings.evaluate_every_epochs == 0:
+            self._score()
+        if self.progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
+            for name, picture in self.illustrate(self.train_step.averaged_model).items():
+                self.folder.show(self.progress.step, name, picture)
+        self.save()
+
+    def _score(self) -> None:
+        """Score the model on the held-out data; keep it as best.pt if no earlier one was better."""
+        self.progress.scored_step = self.progress.step
+        score_mm = float("nan")
+        if self.evaluate is not None:
+            scores = self.evaluate(self.train_step.averaged_model)
+            score_mm = scores.mpjpe_mm
+            values = {"mpjpe_mm": scores.mpjpe_mm, "pa_mpjpe_mm": scores.pa_mpjpe_mm, "epoch": self.progress.epoch}
+            self.folder.log(self.progress.step, "val", values)
+            if self.processes.is_first:
+                tqdm.write(f"epoch {self.progress.epoch}: held-out MPJPE {score_mm:.1f} mm", file=sys.stderr)
+        # Without held-out data the newest is the best that can be said.
+        if self.evaluate is None or score_mm < self.progress.best_mm:
+            self.progress.best_mm = min(score_mm, self.progress.best_mm)
+            if self.processes.is_first:
+                content = {"model": self.train_step.averaged_model.state_dict(), "config": self.config_yaml}
+                save_checkpoint(self.folder.best, {**content, "progress": vars(self.progress).copy()})
+
+    def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
+        means = self.meter.means()
+        names = sorted(means)
+        over_ranks = self.processes.mean(torch.stack([means[name] for name in names])).tolist()
+        values = dict(zip(names, over_ranks, strict=True))
+        epoch = {"epoch": self.progress.epoch, "learning_rate": learning_rate}
+        self.folder.log(self.progress.step, "train", {**values, **self.meter.speed(), **epoch})
+        bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values["mpjpe_mm"]:.0f} mm", refresh=False)
+        self.meter.reset()
+
+    def _step(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
+        try:
+            return self.train_step(batch, loss, learning_rate)
+        except NonFiniteStepError as error:
+            samples = ", ".join(self.batches.name(row) for row in batch.indices.tolist())
+            raise NonFiniteLossError(
+                f"step {self.progress.step + 1}: the loss or its gradient is not finite ({error}). The weights were "
+                f"not changed. Take a lower learning rate or a lower trainer.clip_gradient, or look at the samples: "
+                f"{samples}"
+            ) from None
+
+    def _leave_if_asked(self, stop: StopSignal) -> None:
+        if not self.processes.any(bool(stop), self.train_step.device):
+            return
+        self.save()
+        raise Interrupted(
+            f"stopped by {stop.name or 'a signal to another process'} after step {self.progress.step} of "
+            f"{self.num_steps}; all is saved in {self.folder.last}. The same command continues from there"
+        )
+
+    def _warn_if_finished_before(self) -> None:
+        if self.progress.step >= self.num_steps and self.processes.is_first:
+            tqdm.write(f"{self.folder.path}: the run is complete after step {self.progress.step}", file=sys.stderr)
+
+    def _progress_bar(self) -> tqdm[Any]:
+        """Images of the whole run, so that the time left is the run's; rare lines where no one watches."""
+        size, watched = self.settings.batch_size, sys.stderr.isatty()
+        return tqdm(
+            total=self.num_steps * size,
+            initial=self.progress.step * size,
+            unit="img",
+            mininterval=0.5 if watched else 30,
+            dynamic_ncols=watched,
+            disable=not self.processes.is_first,
+        )
