@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 Random = np.random.Generator
+
+SHADOW_SIZE = 1024
 
 
 def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random) -> Array32:
@@ -27,8 +31,8 @@ def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: flo
         np.copyto(plane, np.float32(value), where=on_floor)
     _add_tiles(room, rays, down, on_floor, floor_mm, rng)
     _hang_shapes(room, int(rng.integers(0, 4)), rng)
-    shadows = _stretch(rng.uniform(0.65, 1.25, (6, 6)).astype(np.float32), height)
-    room *= shadows
+    row, column = (int(v) for v in rng.integers(SHADOW_SIZE - height, size=2))
+    room *= _shadows()[row : row + height, column : column + height]
     return room
 
 
@@ -65,6 +69,13 @@ def _add_tiles(
     if rng.random() < 0.5:
         odd += np.floor(depth)
     room *= np.where(on_floor & (odd % 2 == 1), np.float32(gain), np.float32(1))
+
+
+@cache
+def _shadows() -> Array32:
+    """Soft light and shade, the same for all; every picture shows another window of it."""
+    coarse = np.random.default_rng(1).uniform(0.6, 1.3, (28, 28)).astype(np.float32)
+    return _stretch(coarse, SHADOW_SIZE)
 
 
 def _stretch(coarse: Array32, size: int) -> Array32:

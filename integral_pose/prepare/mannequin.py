@@ -135,8 +135,7 @@ def _arm(joints: dict[str, Array], side: int, body: Body, clothes: Clothes) -> l
         tapered(shoulder, elbow, 54 * thick, 43 * thick, upper),
         ball(elbow, 43 * thick, plain(joint)),
         tapered(elbow, wrist, 42 * thick, 31 * thick, lower),
-        ball(wrist, 31 * thick, plain(body.skin)),
-        ellipsoid((wrist + hand) / 2, _axes_with_z(hand - wrist), (24, 38, 70), plain(body.skin)),
+        ellipsoid(wrist + 0.4 * (hand - wrist), _axes_with_z(hand - wrist), (28, 38, 72), plain(body.skin)),
     ]
 
 

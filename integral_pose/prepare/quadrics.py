@@ -104,18 +104,17 @@ def cast(solids: list[Solid], rays: Array32, camera: Camera, crop: Crop) -> Hits
     depth_mm = np.full(rays.shape[1:], np.inf, dtype=np.float32)
     owner = np.full(rays.shape[1:], -1, dtype=np.int16)
     flat_depth, flat_owner = depth_mm.reshape(-1), owner.reshape(-1)
-    flat_x, flat_y = rays[0].reshape(-1), rays[1].reshape(-1)
     numbers = np.arange(depth_mm.size).reshape(depth_mm.shape)
     forms = _camera_forms(solids)
     for index, (left, top, right, bottom) in enumerate(_screen_boxes(solids, camera, crop)):
-        x, y = rays[:, top:bottom, left:right]
+        x, y = (plane.ravel() for plane in rays[:, top:bottom, left:right])
         s, b, u = forms.discriminant[index], forms.lin[index], forms.up[index]
         discriminant = (s[3] * x + s[4] * y + s[1]) * x + (s[5] * y + s[2]) * y + s[0]
-        crossed = discriminant > 0
-        pixels = numbers[top:bottom, left:right][crossed]
-        x, y = flat_x.take(pixels), flat_y.take(pixels)
+        crossed = (discriminant > 0).nonzero()[0]
+        pixels = numbers[top:bottom, left:right].ravel().take(crossed)
+        x, y = x.take(crossed), y.take(crossed)
         # The nearer of the two solutions, free of `quad`: (-lin - root) / quad = rest / (root - lin).
-        t = forms.rest[index] / (np.sqrt(discriminant[crossed]) - (b[1] * x + b[2] * y + b[0]))
+        t = forms.rest[index] / (np.sqrt(discriminant.take(crossed)) - (b[1] * x + b[2] * y + b[0]))
         seen = t < flat_depth.take(pixels)
         if solids[index].open_ended:
             along = t * (u[1] * x + u[2] * y + u[0]) + u[3]
