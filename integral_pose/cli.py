@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from integral_pose import __version__
+from integral_pose.contracts import Scores
 from integral_pose.errors import ConfigError, IntegralPoseError
 
 OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print the resolved configuration with where each value came from")
     config.add_argument("config", metavar="CONFIG")
     config.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    config.add_argument("--get", metavar="KEY", help="print the value of one key alone, for scripts")
     config.set_defaults(run=_config)
     return parser
 
@@ -93,7 +95,7 @@ def _test(options: argparse.Namespace) -> None:
     if options.target and "=" in options.target and not Path(options.target).exists():
         options.overrides.insert(0, options.target)
         options.target = None
-    from integral_pose.evaluation.report import scores_table
+    from integral_pose.evaluation.report import comparison_table
     from integral_pose.experiment import test
 
     result = test(Path(options.target) if options.target else None, options.overrides)
@@ -101,11 +103,15 @@ def _test(options: argparse.Namespace) -> None:
     if result.scores is None or result.mean_pose is None:
         print("The test set has no labels (annot/valid.h5), so there is no score.")
         return
-    ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"scores       {result.checkpoint.parent / 'scores.json'}\n")
-    print(scores_table(result.scores))
-    print(f"MPJPE of this model     {result.scores.mpjpe_mm:7.1f} mm   ({ratio:.2f} of the mean pose's)")
-    print(f"MPJPE of the mean pose  {result.mean_pose.mpjpe_mm:7.1f} mm")
+    print(comparison_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
+    print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
+    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
+
+
+def _row(name: str, scores: Scores) -> dict[str, str | float | None]:
+    return {"": name, "MPJPE (mm)": scores.mpjpe_mm, "PA-MPJPE (mm)": scores.pa_mpjpe_mm}
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -118,7 +124,8 @@ def _score(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     from integral_pose.config_file import load_config
 
-    print(load_config(options.config, options.overrides).describe(), end="")
+    loaded = load_config(options.config, options.overrides)
+    print(loaded.get(options.get) if options.get else loaded.describe().rstrip("\n"))
 
 
 def _count(text: str) -> int:

@@ -25,6 +25,16 @@ class LoadedConfig:
     config: Config
     origins: dict[str, str]
 
+    def get(self, key: str) -> str:
+        """The value of one dotted key as text. Raises ConfigError if there is no such key."""
+        value: Any = self.config.model_dump()
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None:
+            near = difflib.get_close_matches(key, list(self.origins), n=1)
+            raise ConfigError(f"'{key}' is not set" + (f"; did you mean '{near[0]}'?" if near else ""))
+        return value if isinstance(value, str) else _scalar(value)
+
     def describe(self) -> str:
         """The resolved configuration as YAML, the origin of each value in a comment behind it."""
         rows = list(_render(self.config.model_dump(), (), self.origins))

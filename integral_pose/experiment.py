@@ -56,6 +56,7 @@ class TestResult:
 
     checkpoint: Path
     predictions_csv: Path
+    truth: Path
     scores: Scores | None
     mean_pose: Scores | None  # of always saying the mean training pose
 
@@ -97,14 +98,15 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     predictions = build_predictor(config, table, device, Processes())(
         model.to(device).to(memory_format=torch.channels_last)
     )
+    truth = Path(config.data.root) / "annot" / "valid.h5"
     csv = checkpoint.parent / "predictions.csv"
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     if not table.has_labels:
-        return TestResult(checkpoint, csv, None, None)
+        return TestResult(checkpoint, csv, truth, None, None)
     scores, mean_pose = _score(table, predictions), mean_pose_scores(Path(config.data.root), table)
     extra = {"mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root}
     write_scores_json(checkpoint.parent / "scores.json", scores, extra)
-    return TestResult(checkpoint, csv, scores, mean_pose)
+    return TestResult(checkpoint, csv, truth, scores, mean_pose)
 
 
 def mean_pose_scores(root: Path, table: PoseTable) -> Scores:

@@ -214,7 +214,7 @@ class Trainer:
         values = dict(zip(names, over_ranks, strict=True))
         epoch = {"epoch": self.progress.epoch, "learning_rate": learning_rate}
         self.folder.log(self.progress.step, "train", {**values, **self.meter.speed(), **epoch})
-        bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values["mpjpe_mm"]:.0f} mm", refresh=False)
+        bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
         self.meter.reset()
 
     def _step(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
