@@ -17,7 +17,7 @@ class SampleKey(NamedTuple):
     """Which sample, in which pass over the data. All randomness of a sample follows from it and the seed."""
 
     epoch: int
-    index: int
+    row: int
 
 
 @dataclass

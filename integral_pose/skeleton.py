@@ -29,9 +29,7 @@ class Skeleton:
     @property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Pairs (child, parent) of joint indices, in the order of the children."""
-        return tuple(
-            (self.names.index(child), self.names.index(parent)) for child, parent in self.parent_names.items()
-        )
+        return tuple((self.names.index(child), self.names.index(parent)) for child, parent in self.parent_names.items())
 
     @property
     def flip_order(self) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class Augmentation(Protocol):
 
 def stream_seed(seed: int, key: SampleKey, stream: int) -> int:
     """128 bits from which one augmenter draws for one sample."""
-    words = np.random.SeedSequence([seed, key.epoch, key.index, stream]).generate_state(4, np.uint32)
+    words = np.random.SeedSequence([seed, key.epoch, key.row, stream]).generate_state(4, np.uint32)
     return int.from_bytes(words.tobytes(), "little")
 
 

@@ -34,13 +34,13 @@ class PoseImages(Dataset[PoseSample]):
 
     def sample(self, key: SampleKey) -> PoseSample:
         """One sample as the network sees it in that epoch."""
-        path = self.table.images_folder / self.table.name(key.index)
+        path = self.table.images_folder / self.table.name(key.row)
         scale = np.array([self.width, self.height], np.float32) / self.stored_size
         sample = PoseSample(
-            index=key.index,
+            index=key.row,
             image=read_image(path, self.stored_size, self.height, self.width),
-            joints_camera_mm=self.table.joints_camera_mm[key.index],
-            joints_crop_px=self.table.joints_crop_px[key.index] * scale,
+            joints_camera_mm=self.table.joints_camera_mm[key.row],
+            joints_crop_px=self.table.joints_crop_px[key.row] * scale,
         )
         return self.augmentation(sample, key) if self.augmentation else sample
 

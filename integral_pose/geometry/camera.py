@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,13 +88,13 @@ def human36m_camera(subject: str, camera_id: str) -> Camera:
         principal_px=np.array(numbers["c"]),
         radial=np.array(numbers["k"]),
         tangential=np.array(numbers["p"]),
-        width_px=int(numbers["w"]),
-        height_px=int(numbers["h"]),
+        width_px=numbers["w"],
+        height_px=numbers["h"],
     )
 
 
 @cache
-def _human36m_numbers() -> dict[str, dict[str, dict[str, list[float]]]]:
+def _human36m_numbers() -> dict[str, dict[str, dict[str, Any]]]:
     text = resources.files("integral_pose.geometry").joinpath("human36m_cameras.json").read_text("utf-8")
-    cameras: dict[str, dict[str, dict[str, list[float]]]] = json.loads(text)["cameras"]
+    cameras: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["cameras"]
     return cameras

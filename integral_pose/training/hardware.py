@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 import torch
 
@@ -28,9 +30,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than some releases we support
-    if not capabilities and os.path.exists("/proc/cpuinfo"):  # noqa: PTH110
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            flags = file.read()
-        return "avx512_bf16" in flags or "amx_bf16" in flags
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if platform.system() != "Linux":
+        return False
+    # torch.cpu has no public question for this in all the releases we support.
+    flags = Path("/proc/cpuinfo").read_text("utf-8")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
