@@ -11,10 +11,29 @@ import numpy as np
 
 from integral_pose.prepare.body import LEFT, RIGHT, Pose
 from integral_pose.prepare.postures import (
-    Gesture, Stance, behind_head, bend_over, folded, hand_at_ear, hand_at_mouth,
-    hang, hold_camera, on_hip, on_lap, point, prop, reach_down,
-    sit, sit_on_floor, spread, squat, stand, talk, walk, wave,
-)  # fmt: skip
+    Gesture,
+    Stance,
+    behind_head,
+    bend_over,
+    folded,
+    hand_at_ear,
+    hand_at_mouth,
+    hang,
+    hold_camera,
+    on_hip,
+    on_lap,
+    point,
+    prop,
+    reach_down,
+    sit,
+    sit_on_floor,
+    spread,
+    squat,
+    stand,
+    talk,
+    walk,
+    wave,
+)
 
 Random = np.random.Generator
 Drawn = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
