@@ -1,0 +1,125 @@
+"""A tiny data set in the course layout and a tiny experiment on it, for every test that needs one."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before torch is loaded, and for processes that tests start: small tensors are slower on many threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import h5py
+import numpy as np
+import pytest
+import simplejpeg
+import torch
+import yaml
+from numpy.typing import NDArray
+
+torch.set_num_threads(1)
+
+TRAIN_SUBJECTS, TEST_SUBJECTS = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
+ACTIONS = ("Directions", "Walking", "SittingDown")
+
+
+def draw_image(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(side, side, 3): a smooth picture, so that JPEG changes it little; another one each time."""
+    y, x = np.mgrid[:side, :side] / side * 2 * np.pi
+    waves = [np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-1.5, 1.5, (3, 3))]
+    return np.stack([127.5 + 100 * wave for wave in waves], -1).round().astype(np.uint8)
+
+
+def draw_poses(number: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Joints in px of the crop (N, 17, 2), and in mm of camera axes away from the origin (N, 17, 3)."""
+    crop_px = rng.uniform(0.2 * side, 0.8 * side, (number, 17, 2)).astype(np.float32)
+    camera_mm = rng.uniform(-700, 700, (number, 17, 3)) + rng.uniform(-500, 5000, (number, 1, 3))
+    return crop_px, camera_mm.astype(np.float32)
+
+
+def write_course(
+    root: Path, *, num_train: int = 10, num_valid: int = 5, side: int = 64, seed: int = 0, valid_labels: bool = True
+) -> Path:
+    """A data set of `side` x `side` px JPEGs; training images are of five subjects in turn, test images of two."""
+    rng = np.random.default_rng(seed)
+    (root / "images").mkdir(parents=True)
+    (root / "annot").mkdir()
+    for split, subjects, number in (("train", TRAIN_SUBJECTS, num_train), ("valid", TEST_SUBJECTS, num_valid)):
+        names = [
+            f"{subjects[i % len(subjects)]}_{ACTIONS[i % len(ACTIONS)]}_1.54138969_{i + 1:06d}.jpg"
+            for i in range(number)
+        ]
+        for name in names:
+            encoded = simplejpeg.encode_jpeg(
+                draw_image(side, rng), quality=95, colorspace="RGB", colorsubsampling="444"
+            )
+            (root / "images" / name).write_bytes(encoded)
+        (root / "annot" / f"{split}_images.txt").write_text("".join(name + "\n" for name in names))
+        crop_px, camera_mm = draw_poses(number, side, rng)
+        if split == "train" or valid_labels:
+            with h5py.File(root / "annot" / f"{split}.h5", "w") as file:
+                file["pose2d"], file["pose3d"] = crop_px, camera_mm
+    return root
+
+
+@pytest.fixture(scope="session")
+def course_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 training and 5 test images of 64 x 64 px with labels. Shared: only to be read."""
+    return write_course(tmp_path_factory.mktemp("data") / "course")
+
+
+@pytest.fixture
+def own_course_root(tmp_path: Path) -> Path:
+    """The same data set once more, for a test to damage."""
+    return write_course(tmp_path / "course")
+
+
+@pytest.fixture
+def make_course(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a data set of its own: make_course(num_train=3, side=256) -> root."""
+    return lambda name="made", **options: write_course(tmp_path / name, **options)
+
+
+TINY: dict[str, Any] = {
+    "run_dir": "runs/tiny",
+    "seed": 0,
+    "data": {
+        "root": "data",
+        "image_size": [64, 64],
+        "stored_size": 64,
+        "workers": 0,
+        "augmentation": {"backend": "none"},
+    },
+    "model": {"backbone": "resnet18", "deconv_channels": [8], "volume_depth": 4},
+    "stages": [{"epochs": 2, "weights": {"integral": 1.0}, "learning_rate": 1e-3}],
+    "trainer": {"batch_size": 4, "device": "cpu", "log_every": 1, "pictures_every": 100},
+    "evaluation": {"batch_size": 4, "every": 100},
+}
+
+
+@pytest.fixture
+def tiny_values(course_root: Path, tmp_path: Path) -> dict[str, Any]:
+    """A small complete experiment on `course_root` with its run folder under `tmp_path`; the test's own to change."""
+    values = copy.deepcopy(TINY)
+    values["data"]["root"], values["run_dir"] = str(course_root), str(tmp_path / "run")
+    return values
+
+
+@pytest.fixture
+def write_yaml(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes values as a YAML file: write_yaml(values) -> path."""
+
+    def write(values: dict[str, Any], name: str = "tiny.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def tiny_yaml(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> Path:
+    """`tiny_values` as a file."""
+    return write_yaml(tiny_values)
