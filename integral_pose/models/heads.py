@@ -32,9 +32,11 @@ class VolumetricHead(nn.Module):
         self.deconvolutions = nn.Sequential(*layers)
         self.to_volume = nn.Conv2d(in_channels, num_joints * depth, kernel_size=1)
         self.num_joints, self.depth, self.space = num_joints, depth, space
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
+        for layer in self.deconvolutions:
+            if isinstance(layer, nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=0.001)  # Xiao et al.; batch normalisation follows
+        # Published code takes 0.001 here too. From heat maps that flat, learning starts about ten times slower.
+        nn.init.normal_(self.to_volume.weight, std=0.02)
         nn.init.zeros_(self.to_volume.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> PoseOutput:
