@@ -22,6 +22,12 @@ from numpy.typing import NDArray
 torch.set_num_threads(1)
 
 TRAIN_SUBJECTS, TEST_SUBJECTS = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
+# Facing the camera, so that the person's left is at positive x; y points down.
+STANDING_MM = np.array([
+    [0, 0, 0], [-130, 0, 0], [-130, 450, 0], [-130, 880, 30], [130, 0, 0], [130, 450, 0], [130, 880, 30],
+    [0, -230, 0], [0, -480, 0], [0, -560, -90], [0, -680, 0],
+    [150, -450, 0], [260, -220, 0], [280, 0, -50], [-150, -450, 0], [-260, -220, 0], [-280, 0, -50],
+])  # fmt: skip
 ACTIONS = ("Directions", "Walking", "SittingDown")
 
 
@@ -33,10 +39,11 @@ def draw_image(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def draw_poses(number: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Joints in px of the crop (N, 17, 2), and in mm of camera axes away from the origin (N, 17, 3)."""
-    crop_px = rng.uniform(0.2 * side, 0.8 * side, (number, 17, 2)).astype(np.float32)
-    camera_mm = rng.uniform(-700, 700, (number, 17, 3)) + rng.uniform(-500, 5000, (number, 1, 3))
-    return crop_px, camera_mm.astype(np.float32)
+    """Standing people, no two alike: px of the crop (N, 17, 2), mm in camera axes away from the origin (N, 17, 3)."""
+    body_mm = STANDING_MM + rng.normal(0, 40, (number, 17, 3))
+    crop_px = (0.5 + body_mm[..., :2] / 2200) * side
+    camera_mm = body_mm + rng.uniform(-500, 5000, (number, 1, 3))
+    return crop_px.astype(np.float32), camera_mm.astype(np.float32)
 
 
 def write_course(
