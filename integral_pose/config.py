@@ -43,6 +43,7 @@ class DataConfig(Section):
     val_limit: Positive | None = None  # score at most so many of them, evenly spaced
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
     stored_size: Positive = 256  # side in px of the images on disk
+    joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
     workers: NonNegative = 4
     augmentation: AugmentationConfig = AugmentationConfig()
 

@@ -94,7 +94,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     model = build_model(config, pretrained=False)
     load_weights(model, content["model"], checkpoint)
     device = choose_device(config.trainer.device)
-    table = read_test(Path(config.data.root))
+    table = read_test(Path(config.data.root), joint_order=config.data.joint_order)
     predictions = build_predictor(config, table, device, Processes())(
         model.to(device).to(memory_format=torch.channels_last)
     )
@@ -103,15 +103,18 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     if not table.has_labels:
         return TestResult(checkpoint, csv, truth, None, None)
-    scores, mean_pose = _score(table, predictions), mean_pose_scores(Path(config.data.root), table)
+    scores, mean_pose = (
+        _score(table, predictions),
+        mean_pose_scores(Path(config.data.root), table, config.data.joint_order),
+    )
     extra = {"mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root}
     write_scores_json(checkpoint.parent / "scores.json", scores, extra)
     return TestResult(checkpoint, csv, truth, scores, mean_pose)
 
 
-def mean_pose_scores(root: Path, table: PoseTable) -> Scores:
+def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
     """Scores of always saying the mean training pose: what a model must beat to have learnt anything."""
-    poses = np.broadcast_to(read_statistics(root).mean_mm, table.joints_camera_mm.shape)
+    poses = np.broadcast_to(read_statistics(root, joint_order=joint_order).mean_mm, table.joints_camera_mm.shape)
     return _score(table, Predictions(np.arange(len(table)), poses))
 
 
@@ -200,7 +203,7 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
             f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of the "
             f"{HUMAN36M.num_joints} joints of Human3.6M; set it to {HUMAN36M.num_joints}"
         )
-    table = read_train(Path(config.data.root))
+    table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
     if not config.data.val_subjects:
         return table, None
     table, held_out = split_by_subject(table, config.data.val_subjects)
@@ -210,7 +213,7 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
 def _build_training_model(config: Config, device: torch.device) -> PoseNet:
     model = build_model(config)
     if isinstance(model.head, RegressionHead):
-        statistics = read_statistics(Path(config.data.root))
+        statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
         model.head.mean_mm.copy_(torch.from_numpy(statistics.mean_mm))
         model.head.std_mm.copy_(torch.from_numpy(statistics.std_mm))
     if config.trainer.sync_batch_norm:

@@ -8,6 +8,7 @@ root/annot/mean.txt, std.txt    51 numbers each, root-relative, mm; computed fro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
+from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 
@@ -55,14 +57,17 @@ class PoseStatistics:
     std_mm: NDArray[np.float32]
 
 
-def read_train(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseTable:
-    """The training list and its labels. Raises DataError naming the file and what to do."""
-    return _read_split(root, "train", skeleton, labels_needed=True)
+def read_train(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseTable:
+    """The training list and its labels, in the official joint order whatever the file's (`geometry.sides`).
+
+    Raises DataError naming the file and what to do, also where `joint_order` and the poses contradict each other.
+    """
+    return _read_split(root, "train", skeleton, joint_order, labels_needed=True)
 
 
-def read_test(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseTable:
-    """The test list, with labels where valid.h5 exists. Raises DataError naming the file and what to do."""
-    return _read_split(root, "valid", skeleton, labels_needed=False)
+def read_test(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseTable:
+    """The test list, with labels where valid.h5 exists; joint order and errors as `read_train`."""
+    return _read_split(root, "valid", skeleton, joint_order, labels_needed=False)
 
 
 def split_by_subject(table: PoseTable, held_out: Sequence[str]) -> tuple[PoseTable, PoseTable]:
@@ -86,18 +91,33 @@ def evenly_spaced(table: PoseTable, limit: int | None) -> PoseTable:
     return table.take(np.linspace(0, len(table) - 1, limit).round().astype(np.int64))
 
 
-def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M) -> PoseStatistics:
-    """mean.txt and std.txt, or the same numbers computed from train.h5."""
+def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseStatistics:
+    """mean.txt and std.txt, or the same numbers computed from train.h5; in the official joint order."""
     paths = [root / "annot" / name for name in ("mean.txt", "std.txt")]
     if all(path.exists() for path in paths):
         mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
+        # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
+        order = _stored_order(root / "annot" / "train.h5", mean_mm, skeleton, joint_order)
+        mean_mm, std_mm = to_official_order(mean_mm, order), to_official_order(std_mm, order)
     else:
-        joints_camera_mm = read_train(root, skeleton).joints_camera_mm.astype(np.float64)
+        joints_camera_mm = read_train(root, skeleton, joint_order).joints_camera_mm.astype(np.float64)
         mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)
     return PoseStatistics(mean_mm.astype(np.float32), std_mm.astype(np.float32))
 
 
-def _read_split(root: Path, split: str, skeleton: Skeleton, *, labels_needed: bool) -> PoseTable:
+def _stored_order(label_path: Path, mean_mm: NDArray[np.float64], skeleton: Skeleton, joint_order: str) -> str:
+    """The joint order of a label file's poses; without the file that of the mean pose."""
+    if skeleton is not HUMAN36M:
+        return "official"
+    try:
+        with h5py.File(label_path, "r") as file:
+            poses_mm = file["pose3d"][...]
+    except (OSError, KeyError):
+        poses_mm = mean_mm[None]
+    return order_of_poses(poses_mm, joint_order, str(label_path))
+
+
+def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *, labels_needed: bool) -> PoseTable:
     if not root.is_dir():
         raise DataError(
             f"data.root {root}: there is no such folder. Give the folder that holds annot/ and images/, or make the "
@@ -106,7 +126,7 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, *, labels_needed: bo
     list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
     names = read_image_list(list_path, root / "images")
     if labels_needed or label_path.exists():
-        crop_px, camera_mm = _read_labels(label_path, list_path, len(names), skeleton)
+        crop_px, camera_mm = _read_labels(label_path, list_path, len(names), skeleton, joint_order)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
@@ -116,7 +136,8 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, *, labels_needed: bo
 def read_image_list(list_path: Path, images_folder: Path) -> NDArray[np.bytes_]:
     """The paths in a list file, checked: not empty, inside the images folder, and each a file that exists."""
     try:
-        lines = list_path.read_bytes().decode("utf-8").splitlines()
+        # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
+        lines = [line.decode("utf-8") for line in list_path.read_bytes().splitlines()]
     except FileNotFoundError:
         raise DataError(f"{list_path}: there is no such file; it lists the images, one path a line") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -144,10 +165,10 @@ def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None
     for number, line in enumerate(lines, start=1):
         folder, _, name = line.rpartition("/")
         if folder not in present:
-            path = images_folder / folder
-            present[folder] = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+            path = os.path.join(images_folder, folder)  # noqa: PTH118 - os.path says no to names that are too long
+            present[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH208, PTH112
         if name not in present[folder]:
-            missing = [other for other in lines if not (images_folder / other).exists()]
+            missing = [other for other in lines if not os.path.exists(images_folder / other)]  # noqa: PTH110
             raise DataError(
                 f"{list_path}:{number}: the image {images_folder / line} does not exist"
                 + (f" ({len(missing):,} of {len(lines):,} listed images are missing)" if len(missing) > 1 else "")
@@ -156,7 +177,7 @@ def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None
 
 
 def _read_labels(
-    label_path: Path, list_path: Path, num_images: int, skeleton: Skeleton
+    label_path: Path, list_path: Path, num_images: int, skeleton: Skeleton, joint_order: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(N, J, 2) px and (N, J, 3) root-relative mm."""
     if not label_path.exists():
@@ -165,8 +186,13 @@ def _read_labels(
         with h5py.File(label_path, "r") as file:
             crop_px = _read_poses(file, "pose2d", 2, label_path, list_path, num_images, skeleton)
             camera_mm = _read_poses(file, "pose3d", 3, label_path, list_path, num_images, skeleton)
-    except OSError as error:
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
         raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    if skeleton is HUMAN36M:
+        order = order_of_poses(camera_mm, joint_order, str(label_path))
+        crop_px, camera_mm = to_official_order(crop_px, order), to_official_order(camera_mm, order)
     return crop_px, root_relative(camera_mm, skeleton.root)
 
 

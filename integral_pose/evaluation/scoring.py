@@ -13,6 +13,7 @@ from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.evaluator import evaluate
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 PathLike = str | os.PathLike[str]
@@ -46,7 +47,7 @@ def load_scoring_inputs(
 
 
 def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
-    """`pose3d` of an annotation file, (N, J, 3) mm in camera axes."""
+    """`pose3d` of an annotation file, (N, J, 3) mm in camera axes, in the official joint order."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected the labels of the test set, for instance annot/valid.h5")
     try:
@@ -58,7 +59,9 @@ def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
         raise DataError(f"{path}: not an HDF5 file, or damaged ({error})") from error
     if joints_mm.ndim != 3 or joints_mm.shape[1:] != (skeleton.num_joints, 3):
         raise DataError(f"{path}: pose3d is {joints_mm.shape}, expected (N, {skeleton.num_joints}, 3)")
-    return joints_mm
+    # Predictions are always in the official order; labels of other projects may have the legs exchanged.
+    order = order_of_poses(joints_mm, "auto", str(path)) if skeleton is HUMAN36M else "official"
+    return to_official_order(joints_mm, order)
 
 
 def _read_names(truth_path: Path, count: int) -> list[str]:

@@ -1,0 +1,58 @@
+"""Whatever the order of the legs on disk, in memory there is the official one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from integral_pose.data.course import read_statistics, read_test, read_train
+from integral_pose.errors import DataError
+from integral_pose.evaluation.scoring import score_csv
+from integral_pose.geometry.sides import to_official_order
+from tests.geometry.test_sides import standing
+
+
+@pytest.fixture
+def left_leg_first(tmp_path: Path) -> Path:
+    poses_mm = to_official_order(standing(), "c2f").astype(np.float32)
+    (tmp_path / "annot").mkdir()
+    (tmp_path / "images").mkdir()
+    names = [f"S1_Walking_1.54138969_{i + 1:06d}.jpg" for i in range(len(poses_mm))]
+    for name in names:
+        (tmp_path / "images" / name).write_bytes(b"")
+    for split in ("train", "valid"):
+        with h5py.File(tmp_path / "annot" / f"{split}.h5", "w") as file:
+            file["pose2d"], file["pose3d"] = poses_mm[..., :2], poses_mm
+        (tmp_path / "annot" / f"{split}_images.txt").write_text("".join(f"{name}\n" for name in names))
+    np.savetxt(tmp_path / "annot/mean.txt", np.arange(51))
+    np.savetxt(tmp_path / "annot/std.txt", np.arange(51) + 100)
+    return tmp_path
+
+
+@pytest.mark.parametrize("joint_order", ["auto", "c2f"])
+def test_poses_and_statistics_are_turned(left_leg_first: Path, joint_order: str) -> None:
+    for read in (read_train, read_test):
+        table = read(left_leg_first, joint_order=joint_order)
+        np.testing.assert_allclose(table.joints_camera_mm, standing(), atol=1e-4)
+        np.testing.assert_allclose(table.joints_crop_px, standing()[..., :2], atol=1e-4)
+    statistics = read_statistics(left_leg_first, joint_order=joint_order)
+    assert statistics.mean_mm[:8, 0].tolist() == [0, 12, 15, 18, 3, 6, 9, 21]
+    assert statistics.std_mm[:8, 0].tolist() == [100, 112, 115, 118, 103, 106, 109, 121]
+
+
+def test_a_contradiction_names_the_file(left_leg_first: Path) -> None:
+    for read in (read_train, read_test, read_statistics):
+        with pytest.raises(DataError, match=r"(train|valid)\.h5: data.joint_order says 'official'"):
+            read(left_leg_first, joint_order="official")
+
+
+def test_scoring_turns_the_truth(left_leg_first: Path) -> None:
+    from integral_pose.evaluation.predictions_csv import write_predictions_csv
+    from integral_pose.skeleton import HUMAN36M
+
+    write_predictions_csv(left_leg_first / "predictions.csv", standing(), HUMAN36M)
+    scores = score_csv(left_leg_first / "predictions.csv", left_leg_first / "annot/valid.h5")
+    assert scores.mpjpe_mm == pytest.approx(0, abs=1e-3)
