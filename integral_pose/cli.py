@@ -12,7 +12,7 @@ from pathlib import Path
 
 from integral_pose import __version__
 from integral_pose.contracts import Scores
-from integral_pose.errors import ConfigError, IntegralPoseError
+from integral_pose.errors import IntegralPoseError
 
 OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
 
@@ -132,7 +132,7 @@ def _count(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise ConfigError(f"expected a whole number, found '{text}'") from None
+        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'") from None
     if number < 1:
-        raise ConfigError(f"expected at least 1, found {number}")
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
     return number

@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _in_order(bounds: list[float]) -> list[float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"expected the lower bound first; take [{bounds[1]:g}, {bounds[0]:g}]")
+    return bounds
+
+
+_Two = Field(min_length=2, max_length=2)
+Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, AfterValidator(_in_order)]
+PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
+HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
 
 BACKBONE_STRIDE = 32
 
@@ -29,16 +41,16 @@ class AugmentationConfig(Section):
 
     backend: Literal["none", "imgaug"] = "imgaug"
     translate_percent: Range = [-0.05, 0.05]  # of the image side, each axis by itself
-    scale: Range = [0.75, 1.25]  # x and y by themselves
-    hue_saturation: Range = [-60, 60]  # added, 0..255 scale
+    scale: PositiveRange = [0.75, 1.25]  # x and y by themselves
+    hue_saturation: HueRange = [-60, 60]  # added, 0..255 scale
     contrast: Range = [0.7, 1.3]  # factor around grey 128
-    brightness: Range = [0.5, 1.5]  # factor, each colour channel by itself
+    brightness: PositiveRange = [0.5, 1.5]  # factor, each colour channel by itself
 
 
 class DataConfig(Section):
     """Where the images and labels are, and how they become batches."""
 
-    root: str
+    root: Text
     val_subjects: list[str] = []  # held out of the training file to choose the best epoch by
     val_limit: Positive | None = None  # score at most so many of them, evenly spaced
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
@@ -66,7 +78,7 @@ class ModelConfig(Section):
     """The network. The volume's height and width are image_size / 32 * 2^(number of deconvolutions)."""
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    pretrained: str | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
     head: Literal["volumetric", "regression"] = "volumetric"
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
@@ -116,6 +128,15 @@ class StageConfig(Section):
     drop_factor: PositiveFloat = 0.1
     final_fraction: NonNegativeFloat = 0.0  # schedule 'cosine': ends at this share of the rate
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> StageConfig:
+        if bool(self.drop_epochs) != (self.schedule == "steps"):
+            raise ValueError(
+                f"drop_epochs is {self.drop_epochs} with schedule '{self.schedule}'; schedule 'steps' needs them and "
+                "the others have none"
+            )
+        return self
+
 
 class OptimizerConfig(Section):
     """The optimiser, shared by all stages."""
@@ -154,8 +175,8 @@ class EvaluationConfig(Section):
 class Config(Section):
     """A whole experiment."""
 
-    run_dir: str
-    seed: NonNegative = 0
+    run_dir: Text
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

@@ -27,13 +27,17 @@ class LoadedConfig:
 
     def get(self, key: str) -> str:
         """The value of one dotted key as text. Raises ConfigError if there is no such key."""
-        value: Any = self.config.model_dump()
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is None:
-            near = difflib.get_close_matches(key, list(self.origins), n=1)
-            raise ConfigError(f"'{key}' is not set" + (f"; did you mean '{near[0]}'?" if near else ""))
-        return value if isinstance(value, str) else _scalar(value)
+        values = self.config.model_dump()
+        for name, path in _leaves(values):
+            if name == key:
+                value: Any = values
+                for part in path:
+                    value = value[part]
+                return value if isinstance(value, str) else _scalar(value)
+        if inside := [name for name in self.origins if name.startswith(f"{key}.")]:
+            raise ConfigError(f"'{key}' is a section; it has: {', '.join(inside)}")
+        near = difflib.get_close_matches(key, list(self.origins), n=1)
+        raise ConfigError(f"there is no key '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""))
 
     def describe(self) -> str:
         """The resolved configuration as YAML, the origin of each value in a comment behind it."""
@@ -83,13 +87,16 @@ def _apply_override(values: dict[str, Any], origins: dict[KeyPath, str], overrid
     dotted, separator, text = override.partition("=")
     if not separator or not dotted.strip():
         raise ConfigError(f"'{override}': expected key=value, for example trainer.batch_size=64")
-    path: KeyPath = tuple(int(part) if part.isdigit() else part for part in dotted.strip().split("."))
+    path = _key_path(dotted.strip())
     value = parse_value(text, f"command line, {dotted}")
     target: Any = values
     for depth, part in enumerate(path[:-1]):
         if isinstance(target, list):
             target = _list_item(target, part, path[: depth + 1], override)
         elif target.get(part) is None:
+            if isinstance(path[depth + 1], int):
+                name = ".".join(map(str, path[: depth + 1]))
+                raise ConfigError(f"'{override}': {name} is not in the file; set it as a whole: {name}=[...]")
             target[part] = {}
             target = target[part]
         else:
@@ -105,6 +112,10 @@ def _apply_override(values: dict[str, Any], origins: dict[KeyPath, str], overrid
     origins[path] = "command line"
 
 
+def _key_path(dotted: str) -> KeyPath:
+    return tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
+
+
 def _list_item(items: list[Any], part: str | int, path: KeyPath, override: str) -> Any:
     if not isinstance(part, int) or part >= len(items):
         name = ".".join(map(str, path[:-1]))
@@ -113,7 +124,9 @@ def _list_item(items: list[Any], part: str | int, path: KeyPath, override: str) 
 
 
 def _origin(path: KeyPath, origins: dict[KeyPath, str]) -> str:
-    """The origin of the nearest key at or above `path` that was set as a whole."""
+    """The command line where it changed an entry of `path`, else the nearest key at or above that was set."""
+    if any(key[: len(path)] == path and origin == "command line" for key, origin in origins.items()):
+        return "command line"
     if path in origins:
         return origins[path]
     for depth in range(len(path) - 1, 0, -1):
@@ -124,16 +137,21 @@ def _origin(path: KeyPath, origins: dict[KeyPath, str]) -> str:
 
 def _fault(error: dict[str, Any], origins: dict[KeyPath, str], source: str) -> str:
     path: KeyPath = tuple(error["loc"])
-    where = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), source)
-    name = ".".join(map(str, path)) or "the whole file"
+    message = error["msg"].removeprefix("Value error, ")
+    # A rule over several keys belongs to a section; its text starts with the key to look at.
+    nearest = (*path, *_key_path(message.partition(" ")[0])) if error["type"] == "value_error" else path
+    where = next((origins[nearest[:n]] for n in range(len(nearest), 0, -1) if nearest[:n] in origins), source)
+    name = ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key '{name}'{_suggestion(path)}"
     if error["type"] == "missing":
         return f"{where}: the key '{name}' is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:] if message.startswith("Input") else message
+    if error["type"] == "model_type":
+        return f"{where}: {name}: expected a section with keys of its own, found {error['input']!r}"
+    for pydantic_words, words in (("Input should be", "expected"), ("List should have", "expected")):
+        message = message.replace(pydantic_words, words).replace(" after validation", "")
     found = "" if isinstance(error["input"], (dict, BaseModel)) else f", found {error['input']!r}"
-    return f"{where}: {name}: {message.replace('input should be', 'expected')}{found}"
+    return f"{where}: {name}: {message}{found}" if path else f"{where}: {message}{found}"
 
 
 def _suggestion(path: KeyPath) -> str:
@@ -216,4 +234,6 @@ def _scalar(value: Any) -> str:
     plain = bool(text) and text.isprintable() and not set(text) & set(":#{}[],&*!|>'\"%@`\\") and text == text.strip()
     if plain and not text.startswith(("-", "?")) and parse_value(text, "") == text:
         return text
-    return json.dumps(text, ensure_ascii=False)  # a JSON string is a YAML string
+    # A JSON string is a YAML string, but for unprintable characters that JSON alone takes as they are.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in quoted)

@@ -68,13 +68,14 @@ def build_loss(weights: WeightsConfig, loss: LossConfig, space: PoseSpace) -> Po
     return PoseLoss(
         space=space,
         joint_loss=JOINT_LOSSES[loss.joints],
-        target=_heatmap_target(loss.heatmap),
+        target=build_heatmap_target(loss.heatmap),
         integral_weight=weights.integral,
         heatmap_weight=weights.heatmap,
     )
 
 
-def _heatmap_target(heatmap: HeatmapConfig) -> HeatmapTarget:
+def build_heatmap_target(heatmap: HeatmapConfig) -> HeatmapTarget:
+    """What the heat maps are compared with."""
     if heatmap.target == "one_hot":
         return HeatmapTarget(peak=1.0, radius=0, reduction=heatmap.reduction)
     return HeatmapTarget(peak=PEAKS[heatmap.peak], radius=heatmap.radius, reduction=heatmap.reduction)

@@ -45,17 +45,16 @@ class ImgaugAugmentation:
         seed: int,
         translate_percent: Sequence[float],
         scale: Sequence[float],
-        hue_saturation: Sequence[float],
+        hue_saturation: Sequence[int],
         contrast: Sequence[float],
         brightness: Sequence[float],
     ) -> None:
         augmenters = _import_imgaug().augmenters
         shift, zoom = tuple(translate_percent), tuple(scale)
-        low, high = hue_saturation
         self.seed = seed
         self.augmenters = [
             augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom}),
-            augmenters.AddToHueAndSaturation((round(low), round(high))),
+            augmenters.AddToHueAndSaturation(tuple(hue_saturation)),
             augmenters.LinearContrast(tuple(contrast)),
             augmenters.Multiply(tuple(brightness), per_channel=True),
         ]

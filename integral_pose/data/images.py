@@ -13,6 +13,7 @@ from PIL import Image
 from integral_pose.errors import DataError
 
 JPEG_MAGIC = b"\xff\xd8"
+OTHER_FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
 
 
 def read_image(path: Path, stored_size: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -64,8 +65,10 @@ def _decode_jpeg(
 
 
 def _decode_other(encoded: bytes, stored_size: int) -> tuple[tuple[int, int], NDArray[np.uint8]]:
-    with Image.open(io.BytesIO(encoded)) as picture:
+    with Image.open(io.BytesIO(encoded), formats=OTHER_FORMATS) as picture:
         size = (picture.height, picture.width)
         if size != (stored_size, stored_size):
             return size, np.empty((0, 0, 3), np.uint8)
+        if picture.mode.startswith(("I", "F")):  # Pillow would clip these to white
+            raise ValueError(f"it has more than 8 bits a channel: mode {picture.mode}")
         return size, np.asarray(picture.convert("RGB"))

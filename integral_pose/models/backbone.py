@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
 from pathlib import Path
 
 import torch
@@ -57,7 +56,7 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         return weights.get_state_dict(progress=True, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
+    except Exception as error:  # a network or a half-written file may fail in any way
         raise CheckpointError(
             f"model.pretrained imagenet: the weights of {name} are not in torchvision's cache and could not be "
             f"downloaded ({error}). Without a network, copy {cached.name} to {cached}, or set "
@@ -72,6 +71,8 @@ def _weights_from_file(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"model.pretrained {path}: there is no such file") from None
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
         raise CheckpointError(f"model.pretrained {path}: cannot be loaded safely as weights: {error}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
         raise CheckpointError(f"model.pretrained {path}: expected a state dict of tensors")
     return weights
