@@ -13,6 +13,7 @@ from pathlib import Path
 from integral_pose import __version__
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
+from integral_pose.prepare.commands import add_check, add_sources
 
 OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
 
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     synthetic.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
     synthetic.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
     synthetic.set_defaults(run=_prepare_synthetic)
+    add_sources(sources)
+    add_check(commands)
 
     train = commands.add_parser("train", help="train an experiment, or continue it where it stopped")
     train.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")

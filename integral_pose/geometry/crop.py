@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Points = TypeVar("Points", bound=NDArray[Any])
 
 MARGIN_PX = 40.0  # of the picture of about 1000 px, both sides together
+TIGHT_FACTOR = 1.25  # of 3DMPPE and Integral: side of the square over the larger side of the joints' box
+METRIC_SIDE_MM = 2000.0  # of Sun et al. 2018
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ def crop_c2f(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
     Its centre is the middle of that box, its side the larger side of the box plus 40 px of the picture.
     """
     lower, upper = joints_image_px.min(axis=0), joints_image_px.max(axis=0)
-    side_px = float((upper - lower).max()) + MARGIN_PX
-    left_px, top_px = (float(middle) - side_px / 2 for middle in (lower + upper) / 2)
+    return _square((lower + upper) / 2, float((upper - lower).max()) + MARGIN_PX, size_px)
+
+
+def crop_tight(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
+    """The square of 1.25 times the larger side of the tight box of the joints (J, 2), about that box's middle."""
+    lower, upper = joints_image_px.min(axis=0), joints_image_px.max(axis=0)
+    return _square((lower + upper) / 2, float((upper - lower).max()) * TIGHT_FACTOR, size_px)
+
+
+def crop_metric(
+    root_image_px: NDArray[np.float64], root_depth_mm: float, focal_px: NDArray[np.float64], size_px: int
+) -> Crop:
+    """The square that is 2 m wide at the root's depth, about the projected root (2,); Sun et al. 2018.
+
+    The two focal lengths (2,) differ by a thousandth; their mean keeps the crop square in the picture.
+    """
+    return _square(root_image_px, METRIC_SIDE_MM * float(np.mean(focal_px)) / root_depth_mm, size_px)
+
+
+def _square(center_px: NDArray[np.float64], side_px: float, size_px: int) -> Crop:
+    left_px, top_px = (float(middle) - side_px / 2 for middle in center_px)
     return Crop(left_px, top_px, side_px / size_px, size_px)
