@@ -63,13 +63,11 @@ class DataConfig(Section):
     def _divisible(self) -> DataConfig:
         for size in self.image_size:
             if size % BACKBONE_STRIDE:
-                below, above = (
-                    size // BACKBONE_STRIDE * BACKBONE_STRIDE,
-                    -(-size // BACKBONE_STRIDE) * BACKBONE_STRIDE,
-                )
+                below = size // BACKBONE_STRIDE * BACKBONE_STRIDE
+                near = " or ".join(str(near) for near in (below, below + BACKBONE_STRIDE) if near)
                 raise ValueError(
                     f"image_size {self.image_size} is not divisible by the backbone's stride {BACKBONE_STRIDE}; "
-                    f"take {below or above} or {above} for {size}"
+                    f"take {near} for {size}"
                 )
         return self
 

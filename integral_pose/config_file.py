@@ -140,7 +140,9 @@ def _fault(error: dict[str, Any], origins: dict[KeyPath, str], source: str) -> s
     message = error["msg"].removeprefix("Value error, ")
     # A rule over several keys belongs to a section; its text starts with the key to look at.
     nearest = (*path, *_key_path(message.partition(" ")[0])) if error["type"] == "value_error" else path
-    where = next((origins[nearest[:n]] for n in range(len(nearest), 0, -1) if nearest[:n] in origins), source)
+    where = _origin(nearest, origins)
+    if where == "default":
+        where = next((origins[nearest[:n]] for n in range(len(nearest), 0, -1) if nearest[:n] in origins), source)
     name = ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key '{name}'{_suggestion(path)}"

@@ -17,9 +17,13 @@ import pytest
 import simplejpeg
 import torch
 import yaml
+from hypothesis import settings
 from numpy.typing import NDArray
 
 torch.set_num_threads(1)
+# The machine may be busy, so no example is too slow; and a test that passes today passes tomorrow.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 TRAIN_SUBJECTS, TEST_SUBJECTS = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
 # Facing the camera, so that the person's left is at positive x; y points down.
