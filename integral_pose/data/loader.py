@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -136,7 +138,7 @@ class EvaluationBatches:
 
 
 def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool) -> DataLoader[Any]:
-    return DataLoader(
+    loader = DataLoader(
         images,
         batch_sampler=order,
         collate_fn=_as_is,
@@ -144,7 +146,11 @@ def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
         worker_init_fn=_quiet_worker,
+        generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
     )
+    if workers > 0:
+        atexit.register(_end_workers, weakref.ref(loader))
+    return loader
 
 
 def _raising(loader: DataLoader[Any]) -> Iterator[PoseBatch]:
@@ -152,6 +158,14 @@ def _raising(loader: DataLoader[Any]) -> Iterator[PoseBatch]:
         if isinstance(batch, IntegralPoseError):
             raise batch
         yield batch
+
+
+def _end_workers(reference: weakref.ref[DataLoader[Any]]) -> None:
+    """Called before Python's own clean-up, which ends child processes by the very signal that ours ignore."""
+    loader = reference()
+    if loader is not None and loader._iterator is not None:
+        shut_down = getattr(loader._iterator, "_shutdown_workers")  # noqa: B009 - torch has no public call for it
+        shut_down()
 
 
 def _as_is(batch: Any) -> Any:

@@ -1,0 +1,209 @@
+"""A run that was stopped at any step ends with the weights of one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from integral_pose.config_file import load_config
+from integral_pose.errors import CheckpointError
+from integral_pose.experiment import train
+from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
+from integral_pose.training.run_folder import read_metrics
+from integral_pose.training.step import TrainStep
+
+SPEED = {"images_per_s", "data_wait_share"}
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here and now."""
+
+
+def train_and_die(yaml: Path, overrides: list[str], after_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, and die in the middle of the step that follows `after_steps`."""
+    done, step = 0, TrainStep.__call__
+
+    def dying_step(self: TrainStep, *arguments: Any) -> Any:
+        nonlocal done
+        if done == after_steps:
+            raise Killed
+        done += 1
+        return step(self, *arguments)
+
+    config = load_config(str(yaml), overrides).config
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "__call__", dying_step)
+        with pytest.raises(Killed):
+            train(config)
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[str]:
+    """Places where two nested contents differ in any bit."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = one.keys() | other.keys()
+        return [found for key in keys for found in differences(one.get(key), other.get(key), f"{where}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [
+            found for i, pair in enumerate(zip(one, other, strict=True)) for found in differences(*pair, f"{where}.{i}")
+        ]
+    same = (
+        torch.equal(one, other) if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) else one == other
+    )
+    return [] if same else [where]
+
+
+@pytest.fixture
+def experiment(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> Path:
+    """Two epochs of two steps and one with the heat map loss, on changed pictures, with all that has a state."""
+    tiny_values["data"]["augmentation"] = {"backend": "imgaug"}
+    tiny_values["data"]["val_subjects"] = ["S8"]
+    tiny_values["stages"] = [
+        {"epochs": 2, "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 1},
+        {"epochs": 1, "learning_rate": 1e-4, "weights": {"integral": 1.0, "heatmap": 0.01}},
+    ]
+    tiny_values["trainer"] |= {"ema_decay": 0.5, "checkpoint_every": 1, "log_every": 3, "clip_gradient": 0.5}
+    tiny_values["evaluation"]["every"] = 1
+    return write_yaml(tiny_values)
+
+
+def test_stopped_at_any_step_equals_uninterrupted(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config)
+    expected = load_checkpoint(whole / "last.pt")
+    expected_rows = [{k: v for k, v in row.items() if k not in SPEED} for row in read_metrics(whole / "metrics.jsonl")]
+    assert expected["progress"]["step"] == 6
+    for after_steps in range(1, 6):
+        overrides = [f"run_dir={tmp_path / str(after_steps)}"]
+        train_and_die(experiment, overrides, after_steps, monkeypatch)
+        # The pictures of a continued run are drawn by other workers, which must not matter.
+        workers = ["data.workers=1"] if after_steps == 3 else []
+        continued = train(load_config(str(experiment), overrides + workers).config)
+        found = load_checkpoint(continued / "last.pt")
+        parts = ("model", "average", "optimizer", "progress", "meter", "random")
+        assert differences({p: found[p] for p in parts}, {p: expected[p] for p in parts}) == []
+        rows = [{k: v for k, v in row.items() if k not in SPEED} for row in read_metrics(continued / "metrics.jsonl")]
+        assert rows == expected_rows
+        best, expected_best = load_checkpoint(continued / "best.pt"), load_checkpoint(whole / "best.pt")
+        assert differences(best["model"], expected_best["model"]) == []
+
+
+@pytest.mark.parametrize("part", ["model", "average", "optimizer", "batch", "meter"])
+def test_comparison_notices_what_a_checkpoint_lacks(
+    part: str, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above can fail: without any one part of the state the continued run is another."""
+    expected = load_checkpoint(
+        train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config) / "last.pt"
+    )
+    overrides = [f"run_dir={tmp_path / 'cut'}"]
+    train_and_die(experiment, overrides, 3, monkeypatch)
+    last = tmp_path / "cut" / "last.pt"
+    content = load_checkpoint(last)
+    if part == "batch":
+        content["progress"]["batch"] = 0
+    elif part == "optimizer":
+        content["optimizer"]["state"] = {}
+    elif part == "meter":
+        content["meter"] = {"sums": {}, "count": 0}
+        content["progress"]["step"] -= 1
+    else:
+        content[part] = {k: v * 1.01 if v.is_floating_point() else v for k, v in content[part].items()}
+    save_checkpoint(last, content)
+    found = load_checkpoint(train(load_config(str(experiment), overrides).config) / "last.pt")
+    assert differences({**found, "config": None}, {**expected, "config": None}) != []
+
+
+def test_killed_process_equals_uninterrupted(experiment: Path, tmp_path: Path) -> None:
+    """As above with a real kill -9 at an unforeseen moment, through the command line."""
+    expected = load_checkpoint(
+        train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config) / "last.pt"
+    )
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "integral_pose", "train", str(experiment), f"run_dir={run}", "data.workers=1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (run / "last.pt").exists(), process)
+    process.kill()
+    process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    found = load_checkpoint(run / "last.pt")
+    for part in ("model", "average", "optimizer"):
+        assert differences(found[part], expected[part]) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_says_how_to_go_on(number: int, experiment: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "integral_pose",
+        "train",
+        str(experiment),
+        f"run_dir={run}",
+        "stages.0.epochs=2000",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (run / "last.pt").exists(), process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"stopped by {signal.Signals(number).name} after step" in said
+    assert f"all is saved in {run / 'last.pt'}. The same command continues from there" in said
+    step = load_checkpoint(run / "last.pt")["progress"]["step"]
+    assert f"after step {step} of 4002" in said
+    assert [file.name for file in run.iterdir() if file.name.endswith(".tmp")] == []
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any], timeout_s: float = 120) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, "the process ended by itself"
+        assert time.monotonic() < end, "the process did not get there in time"
+        time.sleep(0.02)
+
+
+def test_complete_run_is_left_alone(experiment: Path, tmp_path: Path) -> None:
+    config = load_config(str(experiment), [f"run_dir={tmp_path / 'run'}"]).config
+    last = train(config) / "last.pt"
+    before = last.read_bytes()
+    train(config)
+    assert last.read_bytes() == before
+
+
+def test_other_settings_do_not_continue_a_run(experiment: Path, tmp_path: Path) -> None:
+    overrides = [f"run_dir={tmp_path / 'run'}", "trainer.max_steps=1"]
+    last = train(load_config(str(experiment), overrides).config) / "last.pt"
+    before = last.read_bytes()
+    changed = load_config(str(experiment), [*overrides, "model.volume_depth=8", "trainer.log_every=7"]).config
+    with pytest.raises(
+        CheckpointError, match=r"model\.volume_depth: 4 there, 8 now\)\. Choose another folder"
+    ) as error:
+        train(changed)
+    assert "log_every" not in str(error.value)
+    assert last.read_bytes() == before
+
+
+def test_max_steps_ends_early_and_can_be_raised(experiment: Path, tmp_path: Path) -> None:
+    overrides = [f"run_dir={tmp_path / 'run'}"]
+    folder = train(load_config(str(experiment), [*overrides, "trainer.max_steps=3"]).config)
+    assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 3
+    assert (folder / "best.pt").exists()
+    train(load_config(str(experiment), overrides).config)
+    whole = train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config)
+    found, expected = load_checkpoint(folder / "last.pt"), load_checkpoint(whole / "last.pt")
+    assert differences(found["model"], expected["model"]) == []
+
+
+def test_signal_handlers_are_put_back(experiment: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    train(load_config(str(experiment), [f"run_dir={tmp_path / 'run'}", "trainer.max_steps=1"]).config)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,114 @@
+"""The loop seen from outside: an experiment that learns, and one that blows up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from integral_pose.config_file import load_config
+from integral_pose.errors import ConfigError, DataError, NonFiniteLossError
+from integral_pose.experiment import test as run_test
+from integral_pose.experiment import train
+from integral_pose.models.pose_net import PoseNet
+from integral_pose.training.checkpoint import load_checkpoint
+from integral_pose.training.hardware import choose_device, choose_precision
+from integral_pose.training.run_folder import read_metrics
+
+
+def test_learns_by_heart_and_tests(tiny_yaml: Path, course_root: Path) -> None:
+    overrides = ["stages.0.epochs=40", "stages.0.schedule=cosine", "trainer.log_every=10", "trainer.pictures_every=40"]
+    folder = train(load_config(str(tiny_yaml), overrides).config)
+    train_mm = [row["mpjpe_mm"] for row in read_metrics(folder / "metrics.jsonl")]
+    assert train_mm[-1] < 0.5 * train_mm[0]
+    assert {path.name for path in folder.iterdir()} >= {
+        "best.pt", "config.yaml", "curves.png", "last.pt", "metrics.jsonl", "pictures", "provenance.json",
+        "tensorboard",
+    }  # fmt: skip
+    assert {path.name.split("_")[0] for path in (folder / "pictures").iterdir()} == {"poses", "heatmap"}
+    result = run_test(folder, [])
+    assert result.scores is not None
+    assert result.predictions_csv.read_text().startswith("Id,Hip_x,Hip_y,Hip_z,RHip_x")
+    assert len(result.predictions_csv.read_text().splitlines()) == 6
+    assert (folder / "scores.json").exists()
+
+
+def test_plain_state_dict_is_under_model(tiny_yaml: Path) -> None:
+    folder = train(load_config(str(tiny_yaml), ["trainer.max_steps=1"]).config)
+    weights = load_checkpoint(folder / "best.pt")["model"]
+    assert "backbone.resnet.conv1.weight" in weights
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def test_best_is_of_the_lowest_score(tiny_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from integral_pose import experiment
+
+    scored = iter([3.0, 1.0, 2.0])
+    original = experiment.evaluate
+
+    def scripted(*arguments: Any) -> Any:
+        scores = original(*arguments)
+        scores.mpjpe_mm = next(scored)
+        return scores
+
+    monkeypatch.setattr(experiment, "evaluate", scripted)
+    overrides = ["stages.0.epochs=3", "evaluation.every=1", "data.val_subjects=[S8]"]
+    folder = train(load_config(str(tiny_yaml), overrides).config)
+    best = load_checkpoint(folder / "best.pt")
+    assert (best["progress"]["best_mm"], best["progress"]["epoch"]) == (1.0, 2)
+    assert load_checkpoint(folder / "last.pt")["progress"]["best_mm"] == 1.0
+
+
+def test_non_finite_loss_names_step_samples_and_terms(tiny_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, calls = PoseNet.forward, 0
+
+    def breaks_down(self: PoseNet, images: torch.Tensor) -> Any:
+        nonlocal calls
+        calls += 1
+        output = forward(self, images)
+        return output._replace(logits=output.logits * float("nan")) if calls == 3 else output
+
+    monkeypatch.setattr(PoseNet, "forward", breaks_down)
+    overrides = ["trainer.checkpoint_every=1", "stages.0.weights.heatmap=0.01"]
+    with pytest.raises(NonFiniteLossError) as error:
+        train(load_config(str(tiny_yaml), overrides).config)
+    text = str(error.value)
+    assert "step 3: the loss or its gradient is not finite (loss nan, integral nan, heatmap nan" in text
+    assert text.count(".jpg") == 4
+    run_dir = Path(load_config(str(tiny_yaml)).config.run_dir)
+    last = load_checkpoint(run_dir / "last.pt")
+    assert last["progress"]["step"] == 2
+    assert all(torch.isfinite(value).all() for value in last["model"].values())
+
+
+def test_faults_are_found_before_the_first_step(tiny_yaml: Path) -> None:
+    with pytest.raises(DataError, match="8 training images are fewer than trainer.batch_size 16"):
+        train(load_config(str(tiny_yaml), ["data.val_subjects=[S8]", "trainer.batch_size=16"]).config)
+    with pytest.raises(ConfigError, match=r"model\.num_joints is 18, but the labels in .* are of the 17 joints"):
+        train(load_config(str(tiny_yaml), ["model.num_joints=18"]).config)
+    assert not (Path(load_config(str(tiny_yaml)).config.run_dir) / "last.pt").exists()
+
+
+def test_regression_standardises_with_the_training_statistics(tiny_yaml: Path, course_root: Path) -> None:
+    import h5py
+
+    folder = train(load_config(str(tiny_yaml), ["model.head=regression", "trainer.max_steps=1"]).config)
+    with h5py.File(course_root / "annot" / "train.h5") as file:
+        poses = file["pose3d"][()].astype(np.float64)
+    expected_mm = (poses - poses[:, :1]).mean(0)
+    weights = load_checkpoint(folder / "best.pt")["model"]
+    np.testing.assert_allclose(weights["head.mean_mm"], expected_mm, atol=1e-2)
+    assert weights["head.std_mm"][0].tolist() == [0, 0, 0]
+
+
+def test_hardware_choices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert choose_precision("float32", torch.device("cpu")) == torch.float32
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == torch.device("cpu")
+        with pytest.raises(ConfigError, match="finds no CUDA device here; take trainer.device=cpu"):
+            choose_device("cuda")
