@@ -1,0 +1,180 @@
+"""Losses against answers worked by hand, at the border of the volume, and by their gradients."""
+
+import math
+
+import pytest
+import torch
+
+from integral_pose import losses
+from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
+from integral_pose.contracts import PoseBatch, PoseOutput
+from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
+from integral_pose.losses import build_loss, l1
+
+SPACE = MetricVolume(2000.0, root=0)
+SHAPE = (3, 4, 5)  # D, H, W
+
+
+def make_batch(joints_mm):
+    number = len(joints_mm)
+    images = torch.zeros(number, 3, 32, 32, dtype=torch.uint8)
+    return PoseBatch(torch.arange(number), images, joints_mm, torch.zeros(*joints_mm.shape[:2], 2))
+
+
+def make_loss(integral=1.0, heatmap=0.0, space=SPACE, **heatmap_options):
+    weights = WeightsConfig(integral=integral, heatmap=heatmap)
+    return build_loss(weights, LossConfig(heatmap=HeatmapConfig(**heatmap_options)), space)
+
+
+def make_logits(seed=0, dtype=torch.float64):
+    return torch.randn(2, 3, *SHAPE, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def labels(seed=1, largest_mm=800.0):
+    joints_mm = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 0.5
+    return (joints_mm - joints_mm[:, :1]) * largest_mm
+
+
+def test_integral_loss_by_hand():
+    """Flat heat maps say (0, 0, 0): the loss is the mean absolute label, in units of the volume."""
+    joints_mm = torch.zeros(2, 3, 3)
+    joints_mm[0, 1] = torch.tensor([200.0, -400, 0])
+    joints_mm[1, 2] = torch.tensor([0.0, 0, 1800])  # outside of the volume, which ends at 1000
+    result = make_loss(integral=3.0)(PoseOutput(torch.zeros(2, 3, *SHAPE), None), make_batch(joints_mm))
+    expected = (0.1 + 0.2 + 0.9) / 18
+    assert result.terms.keys() == {"integral"}
+    assert result.terms["integral"] == pytest.approx(expected)
+    assert result.total == pytest.approx(3 * expected)
+    assert result.mpjpe_mm == pytest.approx((math.hypot(200, 400) + 1800) / 6)
+
+
+def test_l1_by_hand():
+    assert l1(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])) == 1.5
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_heat_map_loss_by_hand(reduction):
+    """Flat heat maps of n voxels, a one-hot target: -log(1/n) at the joint, -log(1 - 1/n) everywhere else."""
+    n = math.prod(SHAPE)
+    joints_mm = torch.zeros(2, 3, 3)
+    joints_mm[1, 2, 1] = -1001.0  # just outside: counts as 0, but is one of the 6 in the mean
+    loss = make_loss(integral=0.0, heatmap=2.0, target="one_hot", reduction=reduction)
+    result = loss(PoseOutput(torch.zeros(2, 3, *SHAPE), None), make_batch(joints_mm))
+    per_joint = math.log(n) - (n - 1) * math.log(1 - 1 / n)
+    expected = per_joint * 5 / 6 / (n if reduction == "mean" else 1)
+    assert result.terms.keys() == {"heatmap"}
+    assert result.terms["heatmap"] == pytest.approx(expected, rel=1e-5)
+    assert result.total == pytest.approx(2 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("peak", "height"), [("equation", 1 / math.sqrt(2 * math.pi)), ("prose", 1.0)])
+def test_gaussian_target_by_hand(peak, height):
+    """A cube of radius 1 in the corner: 8 of its 27 voxels are inside, exp(-d^2 / 2) high."""
+    n = math.prod(SHAPE)
+    joints_mm = torch.full((1, 1, 3), -999.0)
+    loss = make_loss(integral=0.0, heatmap=1.0, peak=peak, radius=1)
+    result = loss(PoseOutput(torch.zeros(1, 1, *SHAPE), None), make_batch(joints_mm))
+    mass = height * sum(math.exp(-d / 2) for d in (0, 1, 1, 1, 2, 2, 2, 3))
+    expected = mass * math.log(n) - (n - mass) * math.log(1 - 1 / n)
+    assert result.terms["heatmap"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_both_terms_are_weighted_and_summed():
+    output, batch = PoseOutput(make_logits(), None), make_batch(labels())
+    result = make_loss(integral=0.5, heatmap=0.25)(output, batch)
+    assert result.total == pytest.approx(0.5 * result.terms["integral"].item() + 0.25 * result.terms["heatmap"].item())
+    assert not any(term.requires_grad for term in result.terms.values())
+
+
+def test_a_term_of_weight_0_is_not_computed(monkeypatch):
+    def not_called(*_):
+        raise AssertionError("computed")
+
+    output, batch = PoseOutput(make_logits(), None), make_batch(labels())
+    monkeypatch.setattr(losses, "soft_argmax_and_heatmap_loss", not_called)
+    make_loss(heatmap=0.0)(output, batch)
+    with pytest.raises(AssertionError, match="computed"):
+        make_loss(heatmap=1e-9)(output, batch)
+    monkeypatch.undo()
+    monkeypatch.setitem(losses.JOINT_LOSSES, "l1", not_called)
+    assert "integral" not in make_loss(integral=0.0, heatmap=1.0)(output, batch).terms
+    with pytest.raises(AssertionError, match="computed"):
+        make_loss(integral=1e-9)(output, batch)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_gradients(outside):
+    joints_mm = labels()
+    if outside:
+        joints_mm[1, 2, 0] = 1500.0
+    batch, loss = make_batch(joints_mm), make_loss(integral=1.0, heatmap=0.3)
+    logits = make_logits().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(PoseOutput(x, None), batch).total, logits)
+
+
+def test_a_joint_outside_keeps_its_integral_gradient_and_has_no_heat_map_gradient():
+    joints_mm = labels()
+    joints_mm[1, 2, 0] = 1500.0
+    for loss, has_gradient in ((make_loss(integral=0.0, heatmap=1.0), False), (make_loss(integral=1.0), True)):
+        logits = make_logits().requires_grad_()
+        loss(PoseOutput(logits, None), make_batch(joints_mm)).total.backward()
+        assert bool(logits.grad[1, 2].abs().sum() > 0) is has_gradient
+        assert logits.grad[1, 1].abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_hot_heat_maps_of_low_precision_stay_finite(dtype):
+    logits = torch.full((1, 2, *SHAPE), -300.0).to(dtype)
+    logits[..., 2, 3, 4] = 300.0
+    logits.requires_grad_()
+    result = make_loss(heatmap=1.0)(PoseOutput(logits, None), make_batch(torch.zeros(1, 2, 3)))
+    result.total.backward()
+    assert math.isfinite(result.total.item())
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("cell", [(1, 2, 2), (0, 3, 4)])
+def test_least_at_the_truth(cell):
+    """Of all one-hot volumes the right one costs least, in either term, and the farther the dearer along an axis."""
+    z, y, x = ((i + 0.5) / n - 0.5 for i, n in zip(cell, SHAPE, strict=True))
+    batch = make_batch(torch.tensor([[[x, y, z]]], dtype=torch.float64) * 2000)
+    for loss in (make_loss(), make_loss(integral=0.0, heatmap=1.0, target="one_hot")):
+        cost = {}
+        for flat in range(math.prod(SHAPE)):
+            logits = torch.zeros(1, 1, math.prod(SHAPE), dtype=torch.float64)
+            logits[..., flat] = 20.0
+            at = (flat // 20, flat // 5 % 4, flat % 5)
+            cost[at] = loss(PoseOutput(logits.view(1, 1, *SHAPE), None), batch).total.item()
+        assert min(cost, key=cost.__getitem__) == cell
+    integral = make_loss()
+    steps = []
+    for distance in (0.0, 0.1, 0.2, 0.4):
+        joints = torch.tensor([[[x, y, z - distance]]], dtype=torch.float64)
+        steps.append(integral(PoseOutput(None, joints), batch).total.item())
+    assert steps == sorted(steps)
+    assert steps[0] == pytest.approx(0, abs=1e-7)
+
+
+def test_direct_regression():
+    space = StandardisedPose(
+        torch.tensor([[0.0, 0, 0], [100, 0, 0]]), torch.tensor([[0.0, 0, 0], [10, 20, 50]]), root=0
+    )
+    joints_mm = torch.tensor([[[0.0, 0, 0], [120, 20, 0]]])
+    joints = torch.zeros(1, 2, 3, requires_grad=True)
+    result = make_loss(space=space)(PoseOutput(None, joints), make_batch(joints_mm))
+    assert result.total.item() == pytest.approx((2 + 1) / 6)
+    assert result.mpjpe_mm == pytest.approx(math.hypot(20, 20) / 2)
+    result.total.backward()
+    assert joints.grad[0, 1].tolist() == pytest.approx([-1 / 6, -1 / 6, 0])
+
+
+def test_the_batch_error_is_root_relative():
+    joints_mm = labels().float()
+    result = make_loss()(PoseOutput(None, SPACE.encode(joints_mm) + 0.2), make_batch(joints_mm))
+    assert result.mpjpe_mm == pytest.approx(0, abs=1e-3)
+    assert result.total == pytest.approx(0.2, rel=1e-5)
+
+
+def test_an_output_of_nothing():
+    with pytest.raises(ValueError, match="neither logits nor joints"):
+        make_loss()(PoseOutput(None, None), make_batch(labels()))
