@@ -11,7 +11,7 @@ from torch import Tensor
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import PoseSpace
-from integral_pose.kernels.reference import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
+from integral_pose.kernels.volume import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
 
 JointLoss = Callable[[Tensor, Tensor], Tensor]
 

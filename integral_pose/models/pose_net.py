@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from integral_pose.config import Config
 from integral_pose.contracts import PoseOutput
 from integral_pose.geometry.coordinates import MetricVolume, PoseSpace
-from integral_pose.kernels.reference import soft_argmax
+from integral_pose.kernels.volume import soft_argmax
 from integral_pose.models.backbone import ResNetFeatures, load_pretrained
 from integral_pose.models.heads import RegressionHead, VolumetricHead
 from integral_pose.skeleton import HUMAN36M
