@@ -1,0 +1,253 @@
+"""Every implementation of the volume operator against the plain one in float64, in values and gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from integral_pose.kernels import volume
+from integral_pose.kernels.compiler import CompilerUnavailableError
+from integral_pose.kernels.reference import HeatmapTarget
+from integral_pose.kernels.volume import Implementation, soft_argmax, soft_argmax_and_heatmap_loss
+
+GAUSSIAN = HeatmapTarget()
+ONE_HOT = HeatmapTarget(peak=1.0, radius=0)
+TARGETS = [None, GAUSSIAN, ONE_HOT, HeatmapTarget(peak=1.0, radius=2, reduction="mean"), HeatmapTarget(radius=40)]
+FAST: list[Implementation] = ["eager", "compiled"]
+
+
+class Result(NamedTuple):
+    joints: Tensor
+    loss: Tensor
+    gradient: Tensor
+
+
+def channels_last(logits: Tensor) -> Tensor:
+    """The same (B, J, D, H, W) as the view of a head's output in channels_last."""
+    head_output = logits.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    return head_output.unflatten(1, logits.shape[1:3])
+
+
+def random_joints(shape: tuple[int, ...], reach: float = 1.3) -> Tensor:
+    return (torch.rand(*shape[:2], 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64) - 0.5) * reach
+
+
+def evaluate(
+    logits: Tensor, joints: Tensor, target: HeatmapTarget | None, implementation: Implementation = "auto"
+) -> Result:
+    """Both results, and the gradient of a fixed mixture of them."""
+    logits = logits.detach().requires_grad_()
+    joints = joints.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
+    if target is None:
+        position = soft_argmax(logits, implementation)
+        loss = position.new_zeros(())
+    else:
+        position, loss = soft_argmax_and_heatmap_loss(logits, joints, target, implementation)
+    mixture = torch.linspace(-1, 2, position.numel(), dtype=position.dtype).view_as(position)
+    ((position * mixture).sum() + 3 * loss).backward()
+    assert logits.grad is not None
+    return Result(position.detach(), loss.detach(), logits.grad)
+
+
+def assert_close(
+    result: Result, logits: Tensor, joints: Tensor, target: HeatmapTarget | None, tolerance: float
+) -> None:
+    """Relative to the plain operator in float64: to the loss, the volume's width, the largest gradient.
+
+    The plain operator itself adds logarithms of the size of the logits, hence the second part.
+    """
+    expected = evaluate(logits.double(), joints, target, "reference")
+    own = 4e-16 * logits.abs().max().item()
+    scale = 3.0 / (1 if target is None or target.reduction == "sum" else logits[0, 0].numel())
+    for value, truth, floor in zip(result, expected, (1.0, 0.01, 0.01 * scale), strict=True):
+        error = (value.double() - truth).abs().max().item()
+        assert error <= tolerance * max(truth.abs().max().item(), floor) + own
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("spread", [0.0, 1.0, 8.0, 40.0])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_agrees_with_the_plain_operator(target: HeatmapTarget | None, spread: float, is_channels_last: bool) -> None:
+    shape = (3, 2, 9, 6, 21)
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * spread
+    logits = channels_last(logits) if is_channels_last else logits
+    joints = random_joints(shape)
+    assert_close(evaluate(logits.double(), joints, target, "eager"), logits, joints, target, 1e-12)
+    for implementation in FAST:
+        assert_close(evaluate(logits, joints, target, implementation), logits, joints, target, 1e-5)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_shape_and_any_logits(data: st.DataObject) -> None:
+    batch, num_joints = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    cells = data.draw(st.tuples(*[st.integers(1, 19)] * 3).filter(lambda cells: math.prod(cells) > 1))
+    shape = (batch, num_joints, *cells)
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 100)))
+    logits = torch.randn(shape, generator=generator) * data.draw(st.sampled_from([0.0, 0.3, 3.0, 20.0, 1e4]))
+    logits = logits + data.draw(st.sampled_from([0.0, 1e4, -1e4]))
+    if data.draw(st.booleans()):  # near one-hot
+        logits.flatten(2)[..., 0] += data.draw(st.sampled_from([5.0, 15.0, 25.0, 90.0, 200.0]))
+    if data.draw(st.booleans()):
+        logits = channels_last(logits)
+    edge = st.sampled_from([-0.6, -0.5, -0.499, 0.0, 0.499, 0.5, 3.0, 1e9])
+    joints = torch.tensor(data.draw(st.lists(edge, min_size=3, max_size=3)), dtype=torch.float64)
+    joints = joints.expand(batch, num_joints, 3)
+    target = data.draw(st.sampled_from(TARGETS))
+    assert_close(evaluate(logits.double(), joints, target, "eager"), logits, joints, target, 1e-12)
+    for implementation in FAST:
+        assert_close(evaluate(logits, joints, target, implementation), logits, joints, target, 1e-5)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_heat_maps_that_have_lost_their_joint_still_pull(implementation: Implementation) -> None:
+    # At the true voxel p = 3e-20: torch's binary cross-entropy gives no gradient there.
+    logits = torch.zeros(1, 1, 4, 4, 4)
+    logits[0, 0, 0, 0, 0] = 45
+    result = evaluate(logits, torch.full((1, 1, 3), 0.4), ONE_HOT, implementation)
+    assert result.gradient[0, 0, 3, 3, 3].item() == pytest.approx(-3, rel=0.1)
+    assert_close(result, logits, torch.full((1, 1, 3), 0.4), ONE_HOT, 1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "compiled"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_half_precision_is_off_by_its_own_rounding(
+    implementation: Implementation, dtype: torch.dtype, is_channels_last: bool
+) -> None:
+    shape = (2, 3, 8, 7, 18)
+    logits = (torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 4).to(dtype)
+    logits = channels_last(logits) if is_channels_last else logits
+    result = evaluate(logits, random_joints(shape), GAUSSIAN, implementation)
+    truth = evaluate(logits.double(), random_joints(shape), GAUSSIAN, "reference")
+    assert result.gradient.dtype == dtype
+    torch.testing.assert_close(result.joints.double(), truth.joints, rtol=0, atol=1e-6)
+    torch.testing.assert_close(result.loss.double(), truth.loss, rtol=1e-5, atol=0)
+    half_step = torch.finfo(dtype).eps / 2
+    rounded = truth.gradient.abs() * half_step * 1.01 + truth.gradient.abs().max() * 1e-6
+    assert ((result.gradient.double() - truth.gradient).abs() <= rounded).all()
+
+
+@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_the_gradient_lies_in_memory_as_the_logits_do(implementation: Implementation, is_channels_last: bool) -> None:
+    logits = torch.randn(2, 3, 4, 5, 6)
+    logits = channels_last(logits) if is_channels_last else logits
+    assert evaluate(logits, random_joints((2, 3)), GAUSSIAN, implementation).gradient.stride() == logits.stride()
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_logits_in_another_order_are_read_too(implementation: Implementation) -> None:
+    logits = torch.randn(2, 3, 6, 5, 4).transpose(2, 4)
+    joints = random_joints((2, 3))
+    assert_close(evaluate(logits, joints, GAUSSIAN, implementation), logits, joints, GAUSSIAN, 1e-5)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["peak", "first", "last", "all"])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_logits_that_are_not_finite_show(
+    implementation: Implementation, bad: float, place: str, is_channels_last: bool
+) -> None:
+    logits = torch.randn(2, 3, 5, 6, 18, generator=torch.Generator().manual_seed(2))
+    joint = logits[1, 2].view(-1)
+    joint[{"peak": joint.argmax(), "first": 0, "last": -1, "all": slice(None)}[place]] = bad
+    logits = channels_last(logits) if is_channels_last else logits
+    joints = random_joints((2, 3))
+    joints[1, 2] = 7.0  # also where the joint has no heat map loss
+    result = evaluate(logits, joints, GAUSSIAN, implementation)
+    assert not result.loss.isfinite()
+    assert not result.joints[1, 2].isfinite().any()
+    assert not evaluate(logits, joints, None, implementation).joints[1, 2].isfinite().any()
+    assert not result.gradient[1, 2].isfinite().any()
+    assert result.joints[0].isfinite().all()
+    assert result.gradient[0].isfinite().all()
+
+
+def test_threads_change_nothing() -> None:
+    logits, joints = torch.randn(3, 5, 8, 9, 10), random_joints((3, 5))
+    alone = evaluate(logits, joints, GAUSSIAN, "compiled")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        together = evaluate(logits, joints, GAUSSIAN, "compiled")
+    finally:
+        torch.set_num_threads(before)
+    for value, expected in zip(together, alone, strict=True):
+        assert value.equal(expected)
+
+
+def test_under_autocast_sums_stay_in_float32() -> None:
+    logits, joints = torch.randn(2, 3, 8, 8, 8), random_joints((2, 3))
+    for implementation in (*FAST, "reference"):
+        plain = soft_argmax_and_heatmap_loss(logits, joints, GAUSSIAN, implementation)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = soft_argmax_and_heatmap_loss(logits, joints, GAUSSIAN, implementation)
+        for value, expected in zip(mixed, plain, strict=True):
+            assert value.equal(expected)
+
+
+def test_without_gradients() -> None:
+    logits = torch.randn(2, 3, 8, 8, 8)
+    with torch.inference_mode():
+        position = soft_argmax(logits)
+    torch.testing.assert_close(position, soft_argmax(logits, "reference"), rtol=0, atol=1e-6)
+
+
+def test_only_one_result_used() -> None:
+    logits, joints = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64, requires_grad=True), random_joints((2, 3))
+    for index in range(2):
+        gradients = [
+            torch.autograd.grad(soft_argmax_and_heatmap_loss(logits, joints, GAUSSIAN, which)[index].sum(), logits)[0]
+            for which in ("eager", "reference")
+        ]
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-13)
+
+
+def test_a_single_voxel_is_left_to_the_plain_operator() -> None:
+    assert soft_argmax(torch.ones(1, 2, 1, 1, 1)).tolist() == [[[0.0] * 3] * 2]
+
+
+def test_a_traced_operator_is_the_plain_one() -> None:
+    logits = torch.randn(1, 2, 3, 4, 5)
+    exported = torch.export.export(_Decoder(), (logits,))
+    torch.testing.assert_close(exported.module()(logits), soft_argmax(logits), rtol=0, atol=1e-6)
+
+
+class _Decoder(torch.nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return soft_argmax(logits)
+
+
+def test_unknown_implementation() -> None:
+    with pytest.raises(ValueError, match=r"unknown implementation 'fast'. Known: auto, reference, eager"):
+        soft_argmax(torch.zeros(1, 1, 2, 2, 2), "fast")  # type: ignore[arg-type]
+
+
+def test_compiled_loops_refuse_float64() -> None:
+    with pytest.raises(ValueError, match="implementation='eager'"):
+        soft_argmax(torch.zeros(1, 1, 2, 2, 2, dtype=torch.float64), "compiled")
+
+
+def test_without_a_compiler_one_warning_and_the_eager_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> None:
+        raise CompilerUnavailableError("no C++ compiler found")
+
+    monkeypatch.setattr(volume, "load_library", nothing)
+    volume._engine.cache_clear()
+    volume._is_available.cache_clear()
+    logits = torch.randn(1, 2, 3, 4, 5)
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler found") as warned:
+        first, second = soft_argmax(logits), soft_argmax(logits)
+    assert len(warned) == 1
+    assert first.equal(second)
+    assert first.equal(soft_argmax(logits, "eager"))
+    volume._engine.cache_clear()
+    volume._is_available.cache_clear()
