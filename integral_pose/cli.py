@@ -6,6 +6,7 @@ Heavy packages are imported inside the commands that need them, so that --help a
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:
-    import os
-
     from integral_pose.prepare.synthetic import render_dataset
 
     workers = options.workers or os.cpu_count() or 1
@@ -90,7 +89,8 @@ def _train(options: argparse.Namespace) -> None:
     from integral_pose.experiment import train
 
     folder = train(config)
-    print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
+        print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
 
 
 def _test(options: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ def train(config: Config) -> Path:
         finally:
             folder.close()
             if group.is_first:
-                _draw_curves(folder, config)
+                _draw_curves(folder)
     return folder.path
 
 
@@ -103,10 +103,8 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     if not table.has_labels:
         return TestResult(checkpoint, csv, truth, None, None)
-    scores, mean_pose = (
-        _score(table, predictions),
-        mean_pose_scores(Path(config.data.root), table, config.data.joint_order),
-    )
+    scores = _score(table, predictions)
+    mean_pose = mean_pose_scores(Path(config.data.root), table, config.data.joint_order)
     extra = {"mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root}
     write_scores_json(checkpoint.parent / "scores.json", scores, extra)
     return TestResult(checkpoint, csv, truth, scores, mean_pose)
@@ -292,14 +290,15 @@ def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]
     return [] if old == new else [(key, old, new)]
 
 
-def _draw_curves(folder: RunFolder, config: Config) -> None:
+def _draw_curves(folder: RunFolder) -> None:
+    """Loss terms and errors of the run so far as curves.png."""
+    names = {("train", "mpjpe_mm"): "training batches", ("val", "mpjpe_mm"): "held out"}
     rows = [
-        {("held-out MPJPE" if row["group"] == "val" and name == "mpjpe_mm" else name): row[name] for name in row}
+        {names.get((row["group"], name), name): value for name, value in row.items()}
         for row in read_metrics(folder.metrics)
     ]
     if rows:
-        picture = draw_curves(rows, ["integral", "heatmap"], ["mpjpe_mm", "held-out MPJPE"])
-        write_png(folder.path / "curves.png", picture)
+        write_png(folder.path / "curves.png", draw_curves(rows, ["integral", "heatmap"], list(names.values())))
 
 
 def _describe(device: torch.device) -> str:

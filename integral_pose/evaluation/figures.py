@@ -117,7 +117,7 @@ def draw_curves(
     error_names: Sequence[str],
     mean_pose_mm: float | None = None,
 ) -> Picture:
-    """Loss terms (left, logarithmic) and validation errors in mm (right) against `step`.
+    """Loss terms (left, logarithmic) and errors in mm (right) against `step`.
 
     `rows` are logged at different steps and need not have every name. `mean_pose_mm`, the error of always
     saying the mean training pose, is a dashed line: above it nothing has been learnt.
@@ -132,7 +132,7 @@ def draw_curves(
             mean_pose_mm, color="#404040", linestyle="--", lw=1.2, label=f"mean pose {mean_pose_mm:.1f} mm"
         )
     loss_axis.set_title("training loss", fontsize=9)
-    error_axis.set_title("validation error (mm)", fontsize=9)
+    error_axis.set_title("MPJPE (mm)", fontsize=9)
     if any(row.get(name, 0) > 0 for row in rows for name in loss_names):
         loss_axis.set_yscale("log")
     error_axis.set_ylim(bottom=0)
