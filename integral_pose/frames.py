@@ -9,7 +9,7 @@ from typing import NamedTuple
 CANONICAL_ACTIONS = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog", "WalkingTogether": "WalkTogether"}
 
 _IMAGE_NAME = re.compile(
-    r"S(?P<subject>\d+)_(?P<action>[A-Za-z]+)(?:[_ ](?P<sub_action>\d+))?"
+    r"(?P<set>T?S)(?P<subject>\d+)_(?P<action>[A-Za-z]+)(?:[_ ](?P<sub_action>\d+))?"
     r"\.(?P<camera>\d+)_(?P<frame>\d+)\.(?:jpg|jpeg|png)",
     re.ASCII | re.IGNORECASE,
 )
@@ -18,7 +18,7 @@ _IMAGE_NAME = re.compile(
 class FrameName(NamedTuple):
     """The parts of an image name."""
 
-    subject: str  # "S1"
+    subject: str  # "S1"; "TS1" for the people of MPI-INF-3DHP's test set
     action: str  # canonical: "Photo", "WalkDog" and "WalkTogether" for every subject
     sub_action: int | None  # the number in the name, which some recordings lack; not the take's order in time
     camera: str  # "54138969"
@@ -35,7 +35,7 @@ def parse_frame_name(name: str) -> FrameName | None:
         return None
     action, sub_action = match["action"], match["sub_action"]
     return FrameName(
-        subject=f"S{int(match['subject'])}",
+        subject=f"{match['set'].upper()}{int(match['subject'])}",
         action=CANONICAL_ACTIONS.get(action, action),
         sub_action=None if sub_action is None else int(sub_action),
         camera=match["camera"],

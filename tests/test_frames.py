@@ -35,3 +35,8 @@ def test_parts_of_a_name(name, expected):
 )
 def test_names_of_another_form_say_nothing(name):
     assert parse_frame_name(name) is None
+
+
+def test_people_of_another_test_set():
+    parsed = parse_frame_name("TS1_StandWalk.0_000001.jpg")
+    assert (parsed.subject, parsed.action, parsed.sub_action, parsed.frame) == ("TS1", "StandWalk", None, 1)

@@ -61,7 +61,10 @@ class Report:
 
 
 def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_progress: bool = True) -> Report:
-    """Check the data set in `root` and write the contact sheet, if one is wanted. Raises DataError where there is none at all."""
+    """Check the data set in `root` and write the contact sheet, if one is wanted.
+
+    Raises DataError where there is no data set at all.
+    """
     report = Report(root)
     splits: list[StoredSplit] = []
     for name in ("train", "valid"):

@@ -44,8 +44,10 @@ def add_sources(commands: Any) -> None:
         parser.add_argument("--layout", default="files", metavar="files|packed", help="%(default)s")
         parser.add_argument("--crop", default="c2f", metavar="c2f|tight|metric", help="%(default)s")
         parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
-        if source.name == "h36m":
-            _add_human36m(parser)
+        if is_planned:
+            parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")
+        if source.name in ("h36m", "posenet"):
+            _add_choice(parser)
         if source.name == "mpi-inf-3dhp":
             parser.add_argument("--every", type=int, default=5, metavar="N", help="training frames (%(default)s)")
         parser.set_defaults(run=_prepare)
@@ -60,8 +62,8 @@ def add_check(commands: Any) -> None:
     parser.set_defaults(run=_check)
 
 
-def _add_human36m(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """Which frames of Human3.6M, for the sources that have them all."""
     parser.add_argument("--subjects", default="S1,S5,S6,S7,S8,S9,S11", metavar="S1,S9", help="%(default)s")
     parser.add_argument("--every", type=int, default=5, metavar="N", help="training frames (%(default)s)")
     parser.add_argument("--test-every", type=int, default=None, metavar="N",
@@ -113,7 +115,7 @@ def _convert(options: argparse.Namespace, request: Request) -> Summary:
         return convert_mmpose(options.folder, request)
     from integral_pose.prepare.posenet import convert_posenet
 
-    return convert_posenet(options.folder, request)
+    return convert_posenet(options.folder, request, _choice(options))
 
 
 def _choice(options: argparse.Namespace) -> Any:
