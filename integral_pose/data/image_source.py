@@ -1,0 +1,150 @@
+"""Where the encoded images of a table lie: a file each, or end to end in the .h5 of the labels (packed layout).
+
+Both hold NumPy arrays alone, however many images there are: worker processes share those without a copy, while
+Python lists would be copied page by page as soon as their reference counts are touched.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.errors import DataError
+
+REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
+
+
+class ImageSource(Protocol):
+    """Encoded images by row."""
+
+    def read(self, row: int) -> bytes:
+        """The bytes of an image. Raises DataError naming it if they cannot be had."""
+        ...
+
+    def describe(self, row: int) -> str:
+        """What to call an image in messages."""
+        ...
+
+
+class FileImages:
+    """A file an image; `names` (N,) are their paths as UTF-8, relative to `folder`."""
+
+    def __init__(self, folder: Path, names: NDArray[np.bytes_]) -> None:
+        self.folder, self.names = folder, names
+        self._prefix = os.path.join(os.fsencode(folder), b"")  # noqa: PTH118 - with the separator behind it
+
+    def read(self, row: int) -> bytes:
+        """The bytes of an image. Raises DataError naming it if they cannot be had."""
+        try:
+            with open(self._prefix + self.names[row], "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+                return file.read()
+        except OSError as error:
+            raise DataError(f"{self.describe(row)}: cannot be read: {error.strerror}") from None
+
+    def describe(self, row: int) -> str:
+        """The path of an image."""
+        return str(self.folder / self.names[row].decode("utf-8"))
+
+
+class PackedImages:
+    """JPEG files end to end inside one file, read at their place without the HDF5 library.
+
+    starts, sizes (N,) are in bytes of the file. It is opened by the first read in a process and kept open, so that
+    each process has one descriptor, whatever the number of images; pickling leaves the descriptor behind.
+    """
+
+    def __init__(
+        self, path: Path, names: NDArray[np.bytes_], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> None:
+        self.path, self.names, self.starts, self.sizes = path, names, starts, sizes
+        self._descriptor: int | None = None
+
+    def read(self, row: int) -> bytes:
+        """The bytes of an image. Raises DataError naming it if they cannot be had."""
+        size = int(self.sizes[row])
+        try:
+            # A position of its own in every call, so that forked processes can share the descriptor. A memory map
+            # is as fast, but kills the process where the file was cut short.
+            encoded = os.pread(self._open(), size, int(self.starts[row]))
+        except OSError as error:
+            raise DataError(f"{self.describe(row)}: cannot be read: {error.strerror}") from None
+        if len(encoded) != size:
+            raise DataError(f"{self.describe(row)}: the file ends inside this image; copy or prepare it again")
+        return encoded
+
+    def describe(self, row: int) -> str:
+        """The file and the name of an image in it."""
+        return f"{self.path}: {self.names[row].decode('utf-8')}"
+
+    def take(self, rows: NDArray[np.int64]) -> PackedImages:
+        """Some of the images, in the order of `rows`."""
+        return PackedImages(self.path, self.names[rows], self.starts[rows], self.sizes[rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_descriptor": None}
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            weakref.finalize(self, os.close, self._descriptor)
+        return self._descriptor
+
+
+def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages | None:
+    """The images inside a label file, or None where it has none. Raises DataError where they cannot be used."""
+    try:
+        with h5py.File(label_path, "r") as file:
+            if "images" not in file:
+                return None
+            start, offsets = _find_images(file, label_path, len(names))
+            _check_place(file["images/bytes"], start, label_path)
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
+        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    return PackedImages(label_path, names, start + offsets[:-1], np.diff(offsets))
+
+
+def _find_images(file: h5py.File, label_path: Path, num_images: int) -> tuple[int, NDArray[np.int64]]:
+    """Where `images/bytes` begins in the file, and `images/offsets` (N + 1,), checked."""
+    for name in ("images", "images/bytes", "images/offsets"):
+        link = file.get(name, getlink=True)
+        if link is None:
+            raise DataError(f"{label_path}: has no data set '{name}'; {REPACK}")
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f"{label_path}: '{name}' is a link, which is refused; copy what it leads to into this file")
+    encoded, positions = file["images/bytes"], file["images/offsets"]
+    for dataset in (encoded, positions):
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+            raise DataError(f"{label_path}: 'images/bytes' and 'images/offsets' have to be rows of numbers; {REPACK}")
+        if dataset.external or dataset.is_virtual:
+            raise DataError(f"{label_path}: '{dataset.name}' lies in another file, which is refused; {REPACK}")
+    if encoded.dtype != np.uint8:
+        raise DataError(f"{label_path}: 'images/bytes' holds {encoded.dtype}, expected uint8; {REPACK}")
+    if encoded.chunks is not None:
+        raise DataError(f"{label_path}: 'images/bytes' is stored in chunks, expected one stretch of bytes; {REPACK}")
+    if positions.dtype.kind not in "iu":
+        raise DataError(f"{label_path}: 'images/offsets' holds {positions.dtype}, expected whole numbers; {REPACK}")
+    offsets = positions[...].astype(np.int64)
+    if len(offsets) != num_images + 1 or offsets[0] != 0 or offsets[-1] != len(encoded) or (np.diff(offsets) < 0).any():
+        raise DataError(
+            f"{label_path}: 'images/offsets' has {len(offsets):,} entries, expected {num_images + 1:,} rising ones "
+            f"from 0 to {len(encoded):,} for the {num_images:,} images of the list"
+        )
+    return encoded.id.get_offset() or 0, offsets
+
+
+def _check_place(encoded: h5py.Dataset, start: int, label_path: Path) -> None:
+    """Hold a few bytes at the computed place against what the HDF5 library reads there."""
+    expected = encoded[:64].tobytes()
+    with label_path.open("rb") as file:
+        file.seek(start)
+        found = file.read(len(expected))
+    if found != expected or label_path.stat().st_size < start + len(encoded):
+        raise DataError(f"{label_path}: 'images/bytes' is not where the file says; {REPACK}")
