@@ -111,9 +111,9 @@ void in_parallel(int64_t units, int64_t num_threads, const Work& work) {
   for (auto& thread : others) thread.join();
 }
 
-// What is kept of a plane; the order is that of fused.PLANE_FIELDS. Sums are of e = exp(x - top).
+// What is kept of a plane; read by compiled.py in this order. Sums are of e = exp(x - top).
 struct PlaneSums {
-  float top, sum_1, moment_b, moment_k, sum_2, sum_3, sum_4, sum_5, peak_index, peak;
+  float top, sum_1, moment_b, moment_k, sum_2, sum_3, sum_4, peak_index, peak;
 };
 
 // The plane as float32 rows padded with -inf to whole vectors; returns its largest logit, NaN if any is not finite.
@@ -144,7 +144,7 @@ float read_plane(const T* volume, const Shape& shape, int64_t n, int64_t a, int6
 
 template <bool kPowers>
 PlaneSums sum_plane(const float* plane, float top, const Shape& shape, const float* centers_b, const float* centers_k) {
-  Floats sum_1 = {}, moment_b = {}, moment_k = {}, sum_2 = {}, sum_3 = {}, sum_4 = {}, sum_5 = {};
+  Floats sum_1 = {}, moment_b = {}, moment_k = {}, sum_2 = {}, sum_3 = {}, sum_4 = {};
   for (int64_t b = 0; b < shape.B; ++b) {
     const float* row = plane + b * shape.padded_K();
     Floats row_sum = {};
@@ -153,17 +153,16 @@ PlaneSums sum_plane(const float* plane, float top, const Shape& shape, const flo
       row_sum += e;
       moment_k += e * load(centers_k + k);
       if (kPowers) {
-        const Floats e_2 = e * e, e_3 = e_2 * e;
+        const Floats e_2 = e * e;
         sum_2 += e_2;
-        sum_3 += e_3;
+        sum_3 += e_2 * e;
         sum_4 += e_2 * e_2;
-        sum_5 += e_2 * e_3;
       }
     }
     sum_1 += row_sum;
     moment_b += row_sum * centers_b[b];
   }
-  return {top, sum(sum_1), sum(moment_b), sum(moment_k), sum(sum_2), sum(sum_3), sum(sum_4), sum(sum_5), 0, 0};
+  return {top, sum(sum_1), sum(moment_b), sum(moment_k), sum(sum_2), sum(sum_3), sum(sum_4), 0, 0};
 }
 
 // The sums of a plane over every voxel but its largest, and where that one lies and what it is.
@@ -203,7 +202,7 @@ void sum_planes(const T* volume, const Shape& shape, const float* centers_b, con
   });
 }
 
-// Tables of the gradient of each joint; the order of the scalars is that of fused.JOINT_SCALARS.
+// Tables of the gradient of each joint; the first fields of fused.GradientTables.
 struct Joint {
   float shift, log_sum, others, pull, weight, peak_gradient;
 };

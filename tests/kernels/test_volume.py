@@ -105,6 +105,26 @@ def test_any_shape_and_any_logits(data: st.DataObject) -> None:
         assert_close(evaluate(logits, joints, target, implementation), logits, joints, target, 1e-5)
 
 
+@pytest.mark.parametrize("num_large", [2, 3, 4, 31, 33, 60])
+def test_voxels_on_both_sides_of_what_a_series_can_do(num_large: int) -> None:
+    # log(1 - p) comes from sums of powers of p below 1/32 and one by one above.
+    logits = torch.full((1, 1, 8, 8, 8), -30.0)
+    logits.view(-1)[:: 512 // num_large][:num_large] = -torch.linspace(0, 1, num_large)
+    first = torch.full((1, 1, 3), -0.49)
+    truth = evaluate(logits.double(), first, ONE_HOT, "reference")
+    result = evaluate(logits, first, ONE_HOT, "compiled")
+    assert result.loss.item() == pytest.approx(truth.loss.item(), abs=1e-6)
+    torch.testing.assert_close(result.gradient.double(), truth.gradient, rtol=0, atol=1e-6)
+
+
+def test_the_share_of_the_others_is_exact_at_any_height() -> None:
+    logits = torch.zeros(1, 121, 1, 1, 2, dtype=torch.float64)
+    logits[0, :, 0, 0, 0] = torch.linspace(0, 60, 121)
+    joints = torch.full((1, 121, 3), 0.25)
+    truth, result = (evaluate(logits, joints, ONE_HOT, which) for which in ("reference", "eager"))
+    torch.testing.assert_close(result.loss, truth.loss, rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("implementation", FAST)
 def test_heat_maps_that_have_lost_their_joint_still_pull(implementation: Implementation) -> None:
     # At the true voxel p = 3e-20: torch's binary cross-entropy gives no gradient there.
