@@ -30,9 +30,11 @@ def convert_mmpose(source: Path, request: Request) -> Summary:
 
 def _find(source: Path, pattern: str) -> Path | None:
     found = sorted(source.rglob(pattern))
+    if len(found) > 1:  # mmpose keeps every frame (fps50) beside every fifth (fps10), which papers train on
+        found = [path for path in found if "fps10" in path.parts] or found
     if len(found) > 1:
         shown = ", ".join(str(path) for path in found[:4])
-        raise DataError(f"{source}: has {len(found)} files {pattern} ({shown}); leave one, for instance fps10's")
+        raise DataError(f"{source}: has {len(found)} files {pattern} ({shown}); leave one")
     return found[0] if found else None
 
 

@@ -76,11 +76,18 @@ def test_mmpose_gives_millimetres_in_camera_axes(mmpose: Path, tmp_path: Path) -
     assert not check_data(tmp_path / "out", show_progress=False).offenders
 
 
+def test_of_two_frame_rates_the_lower_is_taken(mmpose: Path, tmp_path: Path) -> None:
+    content = dict(np.load(mmpose / "h36m_train.npz"))
+    (mmpose / "h36m_train.npz").unlink()
+    for folder, rows in (("fps10", slice(0, 12, 5)), ("fps50", slice(None))):
+        (mmpose / folder).mkdir()
+        np.savez(mmpose / folder / "h36m_train.npz", **{key: column[rows] for key, column in content.items()})
+    assert convert_mmpose(mmpose, request(tmp_path / "out")).num_train == 3
+
+
 def test_mmpose_faults_are_named(mmpose: Path, tmp_path: Path) -> None:
     annotations = mmpose / "h36m_train.npz"
     content = dict(np.load(annotations))
-
-    np.savez(annotations, **{**content, "S": content["S"] * [1000, 1000, 1000, 1]})  # scale does not change pixels
     np.savez(annotations, **{**content, "part": content["part"] + 100})
     with pytest.raises(DataError, match=r"h36m_train.npz: .* miss the stored 2D joints by up to"):
         convert_mmpose(mmpose, request(tmp_path / "out"))
