@@ -152,6 +152,7 @@ class TrainerConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies in it
     channels_last: bool = True
+    compile: Literal["auto", "on", "off"] = "auto"  # the training step; auto: on CUDA
     sync_batch_norm: bool = False
     clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights

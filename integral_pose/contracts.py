@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -28,6 +30,22 @@ class PoseSample:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
     joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
+    moved: NDArray[np.float32] | None = None  # (2, 3) px of the unchanged image -> px of this one; None: the same
+
+
+@dataclass
+class CropViews:
+    """How cameras saw B crops: what turns pixels of the crops and depths into camera mm."""
+
+    camera: torch.Tensor  # (B, 9) fx fy cx cy (px), k1 k2 k3 p1 p2 in the order of Human3.6M's lens model
+    crop_to_image: torch.Tensor  # (B, 2, 3) image_px = crop_to_image @ (x, y, 1) of the crop as it is in this batch
+    root_camera_mm: torch.Tensor  # (B, 3) the root joint, from the camera
+    label_axes: torch.Tensor  # (B, 3, 3) turns camera axes into those of the batch's labels: what augmentation did
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> CropViews:
+        """The same with `function` applied to every tensor."""
+        return CropViews(function(self.camera), function(self.crop_to_image), function(self.root_camera_mm),
+                         function(self.label_axes))  # fmt: skip
 
 
 @dataclass
@@ -38,6 +56,8 @@ class PoseBatch:
     images: torch.Tensor  # (B, 3, H, W) uint8 RGB, channels last in memory
     joints_camera_mm: torch.Tensor  # (B, J, 3) float32, root-relative; NaN where the set has no labels
     joints_crop_px: torch.Tensor  # (B, J, 2) float32, pixels of the crop; NaN where the set has no labels
+    changes: torch.Tensor | None = None  # (B, P) float32, drawn for the augmentation on the device; None: as it is
+    views: CropViews | None = None  # where the set says how its crops were seen
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -45,6 +65,10 @@ class PoseBatch:
     def to(self, device: torch.device) -> PoseBatch:
         """The same batch on another device; asynchronous where the memory is pinned."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory from being used again before `stream` is done with it."""
+        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
 
     def pin_memory(self) -> PoseBatch:
         """The same batch in page-locked memory. Called by the data loader."""
@@ -55,8 +79,15 @@ class PoseBatch:
         size = len(self) // parts
         return [self._map(lambda t, at=i: t[at * size : (at + 1) * size]) for i in range(parts)]
 
-    def _map(self, function) -> PoseBatch:  # type: ignore[no-untyped-def]
-        return PoseBatch(*(function(getattr(self, name)) for name in PoseBatch.__dataclass_fields__))
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> PoseBatch:
+        return PoseBatch(
+            indices=function(self.indices),
+            images=function(self.images),
+            joints_camera_mm=function(self.joints_camera_mm),
+            joints_crop_px=function(self.joints_crop_px),
+            changes=None if self.changes is None else function(self.changes),
+            views=None if self.views is None else self.views.map(function),
+        )
 
 
 class PoseOutput(NamedTuple):

@@ -46,7 +46,7 @@ from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
 # What may differ between two starts of one run, since it does not change the weights.
 FREE_KEYS = {
     "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
-    "trainer.log_every", "trainer.pictures_every", "evaluation.batch_size",
+    "trainer.log_every", "trainer.compile", "trainer.pictures_every", "evaluation.batch_size",
 }  # fmt: skip
 
 
@@ -235,6 +235,7 @@ def _build_step(config: Config, model: PoseNet, device: torch.device, group: Pro
         clip_gradient=config.trainer.clip_gradient,
         ema_decay=config.trainer.ema_decay,
         distributed=group.world > 1,
+        compiled=config.trainer.compile == "on" or (config.trainer.compile == "auto" and device.type == "cuda"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,6 @@ from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.training.checkpoint import load_weights
 
 Loss = Callable[[PoseOutput, PoseBatch], LossResult]
-
-
-class NonFiniteStepError(ArithmeticError):
-    """The loss or its gradient is NaN or infinite; nothing has been changed. Its text lists the terms."""
 
 
 class TrainStep:
@@ -36,11 +32,15 @@ class TrainStep:
         clip_gradient: float | None,
         ema_decay: float,
         distributed: bool,
+        compiled: bool = False,
     ) -> None:
         self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
         self.accumulation_steps, self.clip_gradient = accumulation_steps, clip_gradient
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay > 0 else None
-        self._forward: nn.Module = DistributedDataParallel(model) if distributed else model
+        self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
+        forward = self._exchange or model
+        # Only the training step: scoring has batches of another size, each of which would be compiled anew.
+        self._forward: Callable[[Tensor], PoseOutput] = torch.compile(forward) if compiled else forward
 
     @property
     def averaged_model(self) -> nn.Module:
@@ -50,12 +50,13 @@ class TrainStep:
     def __call__(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
         """Step on this process's share of a global batch; returns scalars to log, on the device.
 
-        Raises NonFiniteStepError, the weights and the optimiser unchanged.
+        If any of them is not finite, the weights and the optimiser are unchanged. Nothing here waits for the
+        device: whoever wants to know reads the scalars.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        parts = batch.to(self.device).split(self.accumulation_steps)
+        parts = batch.split(self.accumulation_steps)
         results = []
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
@@ -67,7 +68,8 @@ class TrainStep:
         values = _mean_terms(results)
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        _check_finite(values)
+        # A fused optimiser skips its update where this is set, which spares the wait for an answer.
+        self.optimizer.found_inf = (~all_finite(values)).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self._update_average()
         return values
@@ -99,7 +101,7 @@ class TrainStep:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
 
     def _no_exchange_of_gradients(self) -> AbstractContextManager[Any]:
-        return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+        return self._exchange.no_sync() if self._exchange else nullcontext()
 
 
 def _mean_terms(results: Sequence[LossResult]) -> dict[str, Tensor]:
@@ -111,6 +113,6 @@ def _mean_terms(results: Sequence[LossResult]) -> dict[str, Tensor]:
     return values
 
 
-def _check_finite(values: dict[str, Tensor]) -> None:
-    if not bool(torch.isfinite(torch.stack([value.float() for value in values.values()])).all()):
-        raise NonFiniteStepError(", ".join(f"{name} {value.item():g}" for name, value in values.items()))
+def all_finite(values: Mapping[str, Tensor]) -> Tensor:
+    """Whether every one of some scalars is a finite number; a bool on their device."""
+    return torch.isfinite(torch.stack([value.float() for value in values.values()])).all()

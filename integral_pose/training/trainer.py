@@ -22,9 +22,12 @@ from integral_pose.errors import Interrupted, NonFiniteLossError
 from integral_pose.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from integral_pose.training.distributed import Processes
 from integral_pose.training.meter import Meter
+from integral_pose.training.prefetch import on_device
 from integral_pose.training.run_folder import RunFolder
-from integral_pose.training.step import Loss, NonFiniteStepError, TrainStep
+from integral_pose.training.step import Loss, TrainStep, all_finite
 from integral_pose.training.stop_signal import StopSignal, stop_signal
+
+STEPS_BETWEEN_QUESTIONS = 10
 
 
 class Batches(Protocol):
@@ -95,6 +98,7 @@ class Trainer:
         self.settings, self.folder, self.processes = settings, folder, processes
         self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
         self.progress, self.meter = Progress(), Meter()
+        self._unchecked: list[tuple[int, PoseBatch, dict[str, Tensor]]] = []
 
     @property
     def num_steps(self) -> int:
@@ -119,6 +123,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write last.pt: all that a continuation needs. Called at the same step in every process."""
+        self._check_finite()
         generators = self.processes.gather(random_state())
         if not self.processes.is_first:
             return
@@ -159,16 +164,23 @@ class Trainer:
         bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
         self.train_step.model.train()
         waiting_since = time.monotonic()
-        for batch in self.batches.epoch(progress.epoch, progress.batch):
+        if progress.epoch == stage_first_epoch and progress.batch == 0:
+            self.meter.reset()  # another stage has other terms
+        for batch in on_device(self.batches.epoch(progress.epoch, progress.batch), self.train_step.device):
             waited_s = time.monotonic() - waiting_since
             step_in_stage = (progress.epoch - stage_first_epoch) * len(self.batches) + progress.batch
             learning_rate = stage.learning_rate(step_in_stage)
-            self.meter.add(self._step(batch, stage.loss, learning_rate))
-            self.meter.add_work(self.settings.batch_size, waited_s)
+            values = self.train_step(batch, stage.loss, learning_rate)
             progress.step += 1
             progress.batch += 1
+            self.meter.add(values)
+            self.meter.add_work(self.settings.batch_size, waited_s)
+            self._unchecked.append((progress.step, batch, values))
             bar.update(self.settings.batch_size)
-            if progress.step % self.settings.log_every == 0:
+            logs = progress.step % self.settings.log_every == 0
+            if logs or self.train_step.device.type == "cpu":  # elsewhere reading would wait for the device
+                self._check_finite()
+            if logs:
                 self._log(learning_rate, bar)
             self._leave_if_asked(stop)
             if progress.step >= self.num_steps and progress.batch < len(self.batches):
@@ -192,7 +204,7 @@ class Trainer:
     def _score(self) -> None:
         """Score the model on the held-out data; keep it as best.pt if no earlier one was better."""
         self.progress.scored_step = self.progress.step
-        score_mm = float("nan")
+        score_mm = float("inf")
         if self.evaluate is not None:
             scores = self.evaluate(self.train_step.averaged_model)
             score_mm = scores.mpjpe_mm
@@ -202,7 +214,7 @@ class Trainer:
                 tqdm.write(f"epoch {self.progress.epoch}: held-out MPJPE {score_mm:.1f} mm", file=sys.stderr)
         # Without held-out data the newest is the best that can be said.
         if self.evaluate is None or score_mm < self.progress.best_mm:
-            self.progress.best_mm = min(score_mm, self.progress.best_mm)
+            self.progress.best_mm = score_mm
             if self.processes.is_first:
                 content = {"model": self.train_step.averaged_model.state_dict(), "config": self.config_yaml}
                 save_checkpoint(self.folder.best, {**content, "progress": vars(self.progress).copy()})
@@ -217,18 +229,27 @@ class Trainer:
         bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
         self.meter.reset()
 
-    def _step(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
-        try:
-            return self.train_step(batch, loss, learning_rate)
-        except NonFiniteStepError as error:
-            samples = ", ".join(self.batches.name(row) for row in batch.indices.tolist())
-            raise NonFiniteLossError(
-                f"step {self.progress.step + 1}: the loss or its gradient is not finite ({error}). The weights were "
-                f"not changed. Take a lower learning rate or a lower trainer.clip_gradient, or look at the samples: "
-                f"{samples}"
-            ) from None
+    def _check_finite(self) -> None:
+        """Stop at the first step since the last check whose loss or gradient is no number."""
+        steps, self._unchecked = self._unchecked, []
+        if not steps:
+            return
+        finite = torch.stack([all_finite(values) for _, _, values in steps]).tolist()
+        if all(finite):
+            return
+        step, batch, values = steps[finite.index(False)]
+        terms = ", ".join(f"{name} {value.item():g}" for name, value in values.items())
+        samples = ", ".join(self.batches.name(row) for row in batch.indices.tolist())
+        raise NonFiniteLossError(
+            f"step {step}: the loss or its gradient is not finite ({terms}). The step changed no weights and "
+            f"{self.folder.last} is from an earlier one. Take a lower learning rate or a lower "
+            f"trainer.clip_gradient, or look at the samples: {samples}"
+        )
 
     def _leave_if_asked(self, stop: StopSignal) -> None:
+        # With many processes the question is asked together, and not so often that it slows the steps.
+        if self.processes.world > 1 and self.progress.step % STEPS_BETWEEN_QUESTIONS:
+            return
         if not self.processes.any(bool(stop), self.train_step.device):
             return
         self.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from integral_pose.config import OptimizerConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
-from integral_pose.training.step import NonFiniteStepError, TrainStep
+from integral_pose.training.schedule import build_optimizer
+from integral_pose.training.step import TrainStep, all_finite
 
 
 class Sum(nn.Module):
@@ -50,7 +53,8 @@ def make_step(model: nn.Module, **changes: object) -> TrainStep:
         "ema_decay": 0.0,
         "distributed": False,
     }
-    return TrainStep(model, torch.optim.SGD(model.parameters(), lr=0.0), **(settings | changes))  # type: ignore[arg-type]
+    settings["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.0, fused=True)
+    return TrainStep(model, **(settings | changes))  # type: ignore[arg-type]
 
 
 def test_one_step_by_hand() -> None:
@@ -96,15 +100,19 @@ def test_without_average_the_model_itself_is_scored() -> None:
     assert make_step(model).averaged_model is model
 
 
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_non_finite_step_changes_nothing(bad: float) -> None:
+def test_non_finite_step_changes_nothing(bad: float, name: str) -> None:
     model = Sum()
-    step = make_step(model, ema_decay=0.5)
-    with pytest.raises(NonFiniteStepError, match=r"loss (nan|inf), integral (nan|inf), .*gradient_norm"):
-        step(make_batch([1, bad], [1, 1]), squared, 0.1)
-    assert model.weight.item() == 2.0
-    assert isinstance(step.averaged_model, Sum)
-    assert step.averaged_model.weight.item() == 2.0
+    optimizer = build_optimizer(OptimizerConfig(name=name), model)  # type: ignore[arg-type]
+    step = make_step(model, optimizer=optimizer)
+    step(make_batch([1], [0]), squared, 0.1)
+    before = model.weight.item(), copy.deepcopy(optimizer.state_dict()["state"])
+    values = step(make_batch([1, bad], [1, 1]), squared, 0.1)
+    assert not all_finite(values)
+    assert (model.weight.item(), optimizer.state_dict()["state"]) == before
+    assert all_finite(step(make_batch([1], [0]), squared, 0.1))
+    assert model.weight.item() != before[0]
 
 
 def test_finite_loss_with_non_finite_gradient_is_found() -> None:
@@ -114,8 +122,9 @@ def test_finite_loss_with_non_finite_gradient_is_found() -> None:
         return LossResult(value, {}, value.detach())
 
     model = Sum()
-    with pytest.raises(NonFiniteStepError, match="loss 0, .*gradient_norm nan"):
-        make_step(model)(make_batch([1], [1]), root, 0.1)
+    values = make_step(model)(make_batch([1], [1]), root, 0.1)
+    assert values["loss"].item() == 0
+    assert not all_finite(values)
     assert model.weight.item() == 2.0
 
 
@@ -137,7 +146,7 @@ class Net(nn.Module):
         return PoseOutput(None, self.layers(images).view(-1, 17, 3))
 
 def loss(output, batch):
-    value = (output.joints - batch.joints_camera_mm).abs().mean()
+    value = ((output.joints - batch.joints_camera_mm) ** 2).mean()
     return LossResult(value, {"integral": value.detach()}, value.detach())
 
 with processes("cpu") as group:
@@ -145,14 +154,16 @@ with processes("cpu") as group:
     images, joints = torch.randn(20, 3, 8, 8, generator=generator), torch.randn(20, 17, 3, generator=generator)
     torch.manual_seed(group.rank)  # each process starts from other weights; those of the first count
     model = Net()
-    step = TrainStep(model, torch.optim.AdamW(model.parameters()), device=torch.device("cpu"), precision=torch.float32,
-                     accumulation_steps=2, clip_gradient=0.1, ema_decay=0.5, distributed=group.world > 1)
+    # Not Adam: it would blow the rounding of gradients that are nearly zero up to whole steps.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, fused=True)
+    step = TrainStep(model, optimizer, device=torch.device("cpu"), precision=torch.float32, accumulation_steps=2,
+                     clip_gradient=0.1, ema_decay=0.5, distributed=group.world > 1)
     order = BatchOrder(20, 8, seed=3, shuffle=True, rank=group.rank, world=group.world)
     for epoch in range(3):
         order.epoch = epoch
         for keys in order:
             rows = torch.tensor([key.row for key in keys])
-            values = step(PoseBatch(rows, images[rows], joints[rows], joints[rows, :, :2]), loss, 1e-2)
+            values = step(PoseBatch(rows, images[rows], joints[rows], joints[rows, :, :2]), loss, 0.1)
     mean = group.mean(values["loss"])
     gathered = group.gather(group.rank)
     assert gathered == list(range(group.world)), gathered

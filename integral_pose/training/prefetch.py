@@ -1,0 +1,28 @@
+"""Batches on the device before they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from integral_pose.contracts import PoseBatch
+
+
+def on_device(batches: Iterator[PoseBatch], device: torch.device) -> Iterator[PoseBatch]:
+    """The same batches on `device`; on CUDA the next one is copied on a stream of its own during the step."""
+    if device.type != "cuda":
+        yield from (batch.to(device) for batch in batches)
+        return
+    copying = torch.cuda.Stream(device)
+    waiting: PoseBatch | None = None
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            copied = batch.to(device)
+        if waiting is not None:
+            yield waiting
+        torch.cuda.current_stream(device).wait_stream(copying)
+        copied.record_stream(torch.cuda.current_stream(device))
+        waiting = copied
+    if waiting is not None:
+        yield waiting
