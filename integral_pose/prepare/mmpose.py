@@ -57,7 +57,7 @@ def _read(path: Path, split: str, source: Path) -> list[Recording]:
             images=_images_folder(source, names[0]) if names else source,
             joints_camera_mm=content["S"][..., :3].astype(np.float64) * MM,
             joints_image_px=content["part"][..., :2].astype(np.float64),
-            cameras=_cameras(_find(source, "cameras.pkl")),
+            cameras=Cameras(_find(source, "cameras.pkl")),
         )
     ]
 
@@ -69,7 +69,7 @@ def _images_folder(source: Path, first: str) -> Path:
     raise DataError(f"{source}: the picture {first} is neither there nor in {source / 'images'}")
 
 
-class _cameras:  # noqa: N801 - a function with a memory
+class Cameras:
     """(subject, camera id) -> camera, from the pickle where there is one, else the packaged numbers."""
 
     def __init__(self, path: Path | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from typing import TypeVar
 from unittest import mock
 
@@ -34,14 +35,16 @@ def as_finished(
         return
     # Fresh processes: a fork would copy whatever threads the caller has started. They read the number of
     # their threads from the environment when they import NumPy, so it has to be set before they start.
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     with (
         mock.patch.dict(os.environ, ONE_THREAD),
         ProcessPoolExecutor(
-            min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn"), initializer=_outlive_signals
+            min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(stop,)
         ) as pool,
     ):
         try:
-            task_of = {pool.submit(function, task): task for task in tasks}
+            task_of = {pool.submit(_unless_stopped, function, task): task for task in tasks}
             yield ((task_of[future], future.result()) for future in as_completed(task_of))
         except BrokenProcessPool:
             raise IntegralPoseError(
@@ -49,10 +52,23 @@ def as_finished(
                 "Start the same command again with fewer --workers"
             ) from None
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _outlive_signals() -> None:
-    """Ctrl-C goes to the whole process group; the main process decides, so workers must finish what they hold."""
+_stop: Event | None = None  # in a worker: set when no further task shall begin
+
+
+def _start_worker(stop: Event) -> None:
+    global _stop
+    _stop = stop
+    # Ctrl-C goes to the whole process group; the main process decides, so workers must finish what they hold.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _unless_stopped(function: Callable[[Task], Result], task: Task) -> Result:
+    """The pool hands out a few tasks ahead, which can no longer be cancelled; they are dropped here."""
+    if _stop is not None and _stop.is_set():
+        raise KeyboardInterrupt
+    return function(task)

@@ -18,7 +18,7 @@ from integral_pose.geometry.sides import side_evidence, to_official_order
 from integral_pose.prepare.c2f import convert_c2f
 from integral_pose.prepare.check import check_data
 from integral_pose.prepare.conversion import Request
-from integral_pose.prepare.mmpose import convert_mmpose
+from integral_pose.prepare.mmpose import Cameras, convert_mmpose
 from integral_pose.prepare.readers import read_pickle
 from tests.geometry.test_sides import standing
 
@@ -74,6 +74,13 @@ def test_mmpose_gives_millimetres_in_camera_axes(mmpose: Path, tmp_path: Path) -
     np.testing.assert_allclose(labels["pose3d"] + labels["root_camera_mm"][:, None], joints_mm(), atol=1e-3)
     assert (labels["subject"][0], labels["action"][0], labels["sub_action"][0]) == (b"S5", b"Walking", 1)
     assert not check_data(tmp_path / "out", show_progress=False).offenders
+
+
+def test_mmpose_cameras_are_turned_into_ours(mmpose: Path) -> None:
+    read, known = Cameras(mmpose / "cameras.pkl")(*CAMERA_KEY), human36m_camera(*CAMERA_KEY)
+    np.testing.assert_allclose(read.rotation, known.rotation)
+    np.testing.assert_allclose(read.center_world_mm, known.center_world_mm)
+    assert Cameras(mmpose / "cameras.pkl")("S7", "54138969").height_px == 1002  # not in the pickle: the packaged one
 
 
 def test_of_two_frame_rates_the_lower_is_taken(mmpose: Path, tmp_path: Path) -> None:
