@@ -76,6 +76,7 @@ class Cameras:
         self.path, self.content = path, read_pickle(path) if path else {}
 
     def __call__(self, subject: str, camera_id: str) -> Camera:
+        """The camera. Raises DataError where neither knows it."""
         entry = self.content.get((subject, camera_id)) if isinstance(self.content, dict) else None
         if entry is not None:
             return _camera(entry, f"{self.path}: {subject} {camera_id}")
