@@ -59,7 +59,7 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     """(H, W, 3) -> (height, width, 3), antialiased; pixel areas keep their place (no half-pixel shift)."""
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _decode_into(encoded: bytes, out: NDArray[np.uint8], **limits: int) -> bool:
@@ -70,9 +70,7 @@ def _decode_into(encoded: bytes, out: NDArray[np.uint8], **limits: int) -> bool:
         return False  # the caller finds out whether it is the size or the bytes
 
 
-def _decode_jpeg(
-    encoded: bytes, stored_size: int, out: NDArray[np.uint8]
-) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+def _decode_jpeg(encoded: bytes, stored_size: int, out: NDArray[np.uint8]) -> tuple[tuple[int, int], NDArray[np.uint8]]:
     # The header comes first: a small file can claim a picture that fills the memory.
     size = simplejpeg.decode_jpeg_header(encoded)[:2]
     if size != (stored_size, stored_size):
@@ -95,4 +93,4 @@ def _decode_other(
             return size, np.empty((0, 0, 3), np.uint8)
         if picture.mode.startswith(("I", "F")):  # Pillow would clip these to white
             raise ValueError(f"it has more than 8 bits a channel: mode {picture.mode}")
-        return size, np.asarray(picture.convert("RGB"))
+        return size, np.array(picture.convert("RGB"))  # a copy: Pillow's own memory is read-only

@@ -90,8 +90,8 @@ LIST_FAULTS = [
     (b"NAME/no.jpg\n",
      "{list}:1: the image {images}/NAME/no.jpg does not exist; restore it, or take its line and its row "
      "in the .h5 out"),
-    (b"x" * 300 + b"/a.jpg", "{list}:1: the image {images}/" + "x" * 300 + "/a.jpg does not exist; restore it, or take its "
-     "line and its row in the .h5 out"),
+    (b"x" * 300 + b"/a.jpg", "{list}:1: the image {images}/" + "x" * 300 + "/a.jpg does not exist; restore it, or take "
+     "its line and its row in the .h5 out"),
 ]  # fmt: skip
 
 

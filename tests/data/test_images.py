@@ -36,7 +36,9 @@ def test_lossless_formats_come_back_as_they_were(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"")
     save(path, Image.fromarray(picture()), format={"a.bmp": "BMP", "a.ppm": "PPM", "a.tif": "TIFF"}.get(name, "PNG"))
-    np.testing.assert_array_equal(read_image(path, SIDE, SIDE, SIDE), picture())
+    found = read_image(path, SIDE, SIDE, SIDE)
+    np.testing.assert_array_equal(found, picture())
+    assert found.flags.writeable
 
 
 def test_grey_alpha_and_palette(tmp_path):
@@ -81,6 +83,7 @@ def test_pixel_areas_keep_their_place(height, width):
     ramp = np.repeat((np.arange(64) + 0.5)[None, :, None] * 4, 64, 0).repeat(3, 2)
     found = resize(ramp.astype(np.uint8), height, width)
     assert found.shape == (height, width, 3)
+    assert found.flags.writeable
     expected = (np.arange(width) + 0.5) / width * 256
     inner = slice(width // 8, -width // 8)
     np.testing.assert_allclose(found[height // 2, inner, 0], expected[inner], atol=1.1)
