@@ -153,7 +153,8 @@ class TrainerConfig(Section):
     precision: Literal["auto", "float32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies in it
     channels_last: bool = True
     compile: Literal["auto", "on", "off"] = "auto"  # the training step; auto: on CUDA
-    sync_batch_norm: bool = False
+    sync_batch_norm: bool = False  # statistics over all processes (CUDA only)
+    compress_gradients: bool = False  # processes exchange gradients as bf16, half the bytes
     clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights
     max_steps: Positive | None = None  # ends a run early

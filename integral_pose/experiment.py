@@ -235,6 +235,7 @@ def _build_step(config: Config, model: PoseNet, device: torch.device, group: Pro
         clip_gradient=config.trainer.clip_gradient,
         ema_decay=config.trainer.ema_decay,
         distributed=group.world > 1,
+        compress_gradients=config.trainer.compress_gradients,
         compiled=config.trainer.compile == "on" or (config.trainer.compile == "auto" and device.type == "cuda"),
     )
 

@@ -8,5 +8,5 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-bash -n run_train.sh run_test.sh scripts/*.sh .ci/run
+bash -n run_train.sh run_test.sh scripts/*.sh scripts/*.sbatch .ci/run
 exec python -m pytest "$@"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -32,12 +33,15 @@ class TrainStep:
         clip_gradient: float | None,
         ema_decay: float,
         distributed: bool,
+        compress_gradients: bool = False,
         compiled: bool = False,
     ) -> None:
         self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
         self.accumulation_steps, self.clip_gradient = accumulation_steps, clip_gradient
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay > 0 else None
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
+        if self._exchange and compress_gradients:
+            self._exchange.register_comm_hook(None, bf16_compress_hook)
         forward = self._exchange or model
         # Only the training step: scoring has batches of another size, each of which would be compiled anew.
         self._forward: Callable[[Tensor], PoseOutput] = torch.compile(forward) if compiled else forward
