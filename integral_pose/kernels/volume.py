@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -25,6 +26,8 @@ from integral_pose.kernels.reference import HeatmapTarget
 __all__ = ["HeatmapTarget", "Implementation", "soft_argmax", "soft_argmax_and_heatmap_loss"]
 
 Implementation = Literal["auto", "reference", "eager", "compiled", "triton"]
+TritonRead = Callable[[Tensor, Tensor | None, HeatmapTarget | None], tuple[Tensor, Tensor]]
+_FASTEST: dict[str, Implementation] = {"cuda": "triton", "cpu": "compiled"}  # by device
 _KNOWN = ("auto", "reference", "eager", "compiled", "triton")
 
 
@@ -66,11 +69,16 @@ def _read_plainly(logits: Tensor, joints_norm: Tensor | None, target: HeatmapTar
 def _read_with(
     implementation: str, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
 ) -> tuple[Tensor, Tensor]:
-    if implementation == "compiled" and not CompiledEngine.takes(logits.dtype):
-        if logits.dtype == torch.float64:
-            raise ValueError("the compiled loops add in float32; use implementation='eager' for float64 logits")
-        logits = logits.float()  # the gradient comes back in the dtype of the logits
-    return read_volume(logits, joints_norm, target, _engine(implementation, logits.device.type))
+    if implementation != "eager" and logits.dtype == torch.float64:
+        raise ValueError(f"{implementation} kernels add in float32; use implementation='eager' for float64 logits")
+    if implementation == "compiled":
+        if logits.device.type != "cpu":
+            raise ValueError(f"the compiled loops run on the CPU; the logits are on {logits.device}")
+        if not CompiledEngine.takes(logits.dtype):
+            logits = logits.float()  # the gradient comes back in the dtype of the logits
+    if implementation == "triton":
+        return _triton()(logits, joints_norm, target)
+    return read_volume(logits, joints_norm, target, _engine(implementation))
 
 
 def _choose(logits: Tensor) -> Implementation:
@@ -79,25 +87,33 @@ def _choose(logits: Tensor) -> Implementation:
         return "reference"
     if logits.dtype == torch.float64:
         return "eager"
-    fastest: dict[str, Implementation] = {"cpu": "compiled"}
-    device = logits.device.type
-    return fastest[device] if device in fastest and _is_available(device) else "eager"
+    fastest = _FASTEST.get(logits.device.type, "eager")
+    return fastest if _is_available(fastest) else "eager"
 
 
 @functools.cache
-def _is_available(device: str) -> bool:
+def _is_available(implementation: Implementation) -> bool:
+    """Whether it builds and runs here; if not, one warning that says why."""
     try:
-        _engine("compiled" if device == "cpu" else "triton", device)
-    except CompilerUnavailableError as error:
+        if implementation == "triton":
+            _triton()(torch.zeros(1, 1, 2, 2, 2, device="cuda"), None, None)
+        else:
+            _engine(implementation)
+    except Exception as error:  # whatever a compiler can fail with: there is another way
         warnings.warn(f"the volume operator runs several times slower than it could: {error}", stacklevel=2)
         return False
     return True
 
 
 @functools.cache
-def _engine(implementation: str, device: str) -> Engine:
-    if implementation == "compiled":
-        if device != "cpu":
-            raise ValueError(f"the compiled loops run on the CPU; the logits are on {device}")
-        return CompiledEngine(load_library())
-    return EagerEngine()
+def _engine(implementation: str) -> Engine:
+    return CompiledEngine(load_library()) if implementation == "compiled" else EagerEngine()
+
+
+def _triton() -> TritonRead:
+    """The operator on Triton, a package that only CUDA builds of torch bring; imported where it is needed."""
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < (7, 0):
+        raise CompilerUnavailableError("Triton needs a GPU of compute capability 7 or more")
+    from integral_pose.kernels.triton_volume import read_volume_with_triton
+
+    return read_volume_with_triton
