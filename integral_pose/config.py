@@ -25,6 +25,7 @@ def _in_order(bounds: list[float]) -> list[float]:
 _Two = Field(min_length=2, max_length=2)
 Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, AfterValidator(_in_order)]
 PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
+Share = Annotated[float, Field(ge=0, le=1)]
 HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
 
 BACKBONE_STRIDE = 32
@@ -39,12 +40,25 @@ class Section(BaseModel):
 class AugmentationConfig(Section):
     """Random changes to the raw training image; each range is drawn from uniformly, per image."""
 
-    backend: Literal["none", "imgaug"] = "imgaug"
+    backend: Literal["none", "imgaug", "device"] = "imgaug"  # device: whole batches, where the network is
     translate_percent: Range = [-0.05, 0.05]  # of the image side, each axis by itself
     scale: PositiveRange = [0.75, 1.25]  # x and y by themselves
     hue_saturation: HueRange = [-60, 60]  # added, 0..255 scale
     contrast: Range = [0.7, 1.3]  # factor around grey 128
     brightness: PositiveRange = [0.5, 1.5]  # factor, each colour channel by itself
+    rotation: Range = [0.0, 0.0]  # degrees, clockwise in the picture; 3D labels turn along (backend device)
+    flip: Share = 0.0  # probability of mirroring picture and labels (backend device)
+    erase: Share = 0.0  # probability of covering a rectangle (backend device)
+    scale_depth: bool = False  # image volume: the labels' depth is scaled with the picture
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> AugmentationConfig:
+        if self.backend != "device" and (self.rotation != [0, 0] or self.flip or self.erase):
+            name = "rotation" if self.rotation != [0, 0] else "flip" if self.flip else "erase"
+            raise ValueError(
+                f"{name} is {getattr(self, name)}, which backend '{self.backend}' does not do; set backend to device"
+            )
+        return self
 
 
 class DataConfig(Section):
@@ -57,6 +71,7 @@ class DataConfig(Section):
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
     workers: NonNegative = 4
+    on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")
@@ -81,8 +96,9 @@ class ModelConfig(Section):
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
-    volume: Literal["metric"] = "metric"
+    volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
+    depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
 
 
 class HeatmapConfig(Section):
@@ -194,6 +210,13 @@ class Config(Section):
                         f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}, but model.head 'regression' "
                         "makes no heat maps; set it to 0 or take model.head 'volumetric'"
                     )
+        if self.model.head == "regression" and self.model.volume == "image":
+            raise ValueError("model.volume is 'image', but model.head 'regression' predicts mm; set it to metric")
+        if self.data.augmentation.scale_depth and self.model.volume != "image":
+            raise ValueError(
+                "data.augmentation.scale_depth is for model.volume 'image'; with the metric volume a scaled picture "
+                "is the same person, so set it to false"
+            )
         if self.trainer.batch_size % self.trainer.accumulation_steps:
             raise ValueError(
                 f"trainer.batch_size {self.trainer.batch_size} is not divisible by "

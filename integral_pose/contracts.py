@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,7 @@ class PoseSample:
     joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
     joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
     moved: NDArray[np.float32] | None = None  # (2, 3) px of the unchanged image -> px of this one; None: the same
+    depth_scale: float = 1.0  # what the labels' z was multiplied by
 
 
 @dataclass
@@ -68,7 +70,12 @@ class PoseBatch:
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
         """Keep the memory from being used again before `stream` is done with it."""
-        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            tensor.record_stream(stream)
+            return tensor
+
+        self._map(keep)
 
     def pin_memory(self) -> PoseBatch:
         """The same batch in page-locked memory. Called by the data loader."""
@@ -77,7 +84,7 @@ class PoseBatch:
     def split(self, parts: int) -> list[PoseBatch]:
         """`parts` batches of equal length, in order."""
         size = len(self) // parts
-        return [self._map(lambda t, at=i: t[at * size : (at + 1) * size]) for i in range(parts)]
+        return [self._map(operator.itemgetter(slice(i * size, (i + 1) * size))) for i in range(parts)]
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> PoseBatch:
         return PoseBatch(

@@ -14,8 +14,8 @@ from torch import nn
 
 from integral_pose.config import Config
 from integral_pose.config_file import load_config_text, to_yaml
-from integral_pose.contracts import Predictions, Scores
-from integral_pose.data.augmentation import build_augmentation
+from integral_pose.contracts import PoseBatch, Predictions, Scores
+from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
 from integral_pose.data.course import (
     PoseTable,
     evenly_spaced,
@@ -25,7 +25,7 @@ from integral_pose.data.course import (
     split_by_subject,
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
-from integral_pose.errors import CheckpointError, ConfigError
+from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.evaluation.evaluator import evaluate
 from integral_pose.evaluation.figures import draw_curves, write_png
 from integral_pose.evaluation.inference import predict
@@ -120,6 +120,7 @@ def build_predictor(
     config: Config, table: PoseTable, device: torch.device, group: Processes
 ) -> Callable[[nn.Module], Predictions]:
     """model -> predictions of every row of `table`, shared among the processes."""
+    _check_can_lift(config, table)
     precision = choose_precision(config.evaluation.precision, device)
     batches = EvaluationBatches(
         PoseImages(table, config.data.stored_size, config.data.image_size, augmentation=None),
@@ -152,12 +153,15 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
+    on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
     batches = TrainingBatches(
         PoseImages(
             table,
             config.data.stored_size,
             config.data.image_size,
             build_augmentation(config.data.augmentation, config.seed),
+            draw=on_device.draw if on_device else None,
+            skip_bad=config.data.on_bad_image == "skip",
         ),
         config.trainer.batch_size,
         seed=config.seed,
@@ -175,7 +179,7 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
         for stage in config.stages
     ]
     return Trainer(
-        train_step=_build_step(config, model, device, group),
+        train_step=_build_step(config, model, device, group, on_device),
         batches=batches,
         stages=stages,
         settings=_settings(config),
@@ -220,7 +224,13 @@ def _build_training_model(config: Config, device: torch.device) -> PoseNet:
     return model.to(device).to(memory_format=memory_format)
 
 
-def _build_step(config: Config, model: PoseNet, device: torch.device, group: Processes) -> TrainStep:
+def _build_step(
+    config: Config,
+    model: PoseNet,
+    device: torch.device,
+    group: Processes,
+    augment: Callable[[PoseBatch], PoseBatch] | None,
+) -> TrainStep:
     if config.trainer.batch_size % (group.world * config.trainer.accumulation_steps):
         raise ConfigError(
             f"trainer.batch_size {config.trainer.batch_size} is the batch of all processes and accumulation steps "
@@ -237,6 +247,7 @@ def _build_step(config: Config, model: PoseNet, device: torch.device, group: Pro
         distributed=group.world > 1,
         compress_gradients=config.trainer.compress_gradients,
         compiled=config.trainer.compile == "on" or (config.trainer.compile == "auto" and device.type == "cuda"),
+        augment=augment,
     )
 
 
@@ -251,10 +262,21 @@ def _settings(config: Config) -> TrainerSettings:
     )
 
 
+def _check_can_lift(config: Config, table: PoseTable) -> None:
+    if config.model.volume == "image" and table.views is None:
+        raise DataError(
+            f"model.volume image: poses in mm need the camera, the crop's place and the root's depth, and the .h5 of "
+            f"these images in {config.data.root}/annot lacks some of 'camera', 'crop_to_image', 'root_camera_mm'. "
+            "Write it with integral-pose prepare; training alone does without (data.val_subjects=[])"
+        )
+
+
 def _build_illustrator(
     config: Config, table: PoseTable, device: torch.device
 ) -> Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]]:
     """model -> pictures of a few samples that stay the same throughout the run."""
+    if config.model.volume == "image" and table.views is None:
+        return lambda model: {}
     few = evenly_spaced(table, 6)
     images = PoseImages(few, config.data.stored_size, config.data.image_size, augmentation=None)
     return lambda model: illustrate(model, images, device)

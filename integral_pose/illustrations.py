@@ -9,6 +9,7 @@ from torch import nn
 
 from integral_pose.contracts import PoseBatch, SampleKey
 from integral_pose.data.loader import PoseImages
+from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.figures import PoseView, draw_marginals, draw_poses
 from integral_pose.geometry.coordinates import axis_lengths_xyz, norm_to_voxel
 from integral_pose.kernels.reference import soft_argmax
@@ -20,15 +21,17 @@ HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to sho
 def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
     """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample."""
     batch = images.__getitems__([SampleKey(0, row) for row in range(len(images))])
-    if not isinstance(batch, PoseBatch):
+    if isinstance(batch, IntegralPoseError):
         raise batch
+    assert isinstance(batch, PoseBatch), "pictures are of images that were asked for, not of replacements"
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        predicted_mm = model.predict_camera_mm(batch.images.to(device)).cpu().numpy()  # type: ignore[operator]
+        views = None if batch.views is None else batch.views.map(lambda tensor: tensor.to(device))
+        predicted_mm = model.predict_camera_mm(batch.images.to(device), views).cpu().numpy()  # type: ignore[operator]
         logits = model(batch.images[:1].to(device)).logits
     model.train(was_training)
-    views = [
+    shown = [
         PoseView(
             image=batch.images[row].permute(1, 2, 0).numpy(),
             predicted_camera_mm=predicted_mm[row],
@@ -38,10 +41,10 @@ def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> di
         )
         for row in range(len(images))
     ]
-    pictures = {"poses": draw_poses(views)}
+    pictures = {"poses": draw_poses(shown)}
     if logits is not None:
         joint = HUMAN36M.names.index(HEATMAP_JOINT)
-        true_norm = model.space.encode(batch.joints_camera_mm)[0, joint]  # type: ignore[operator, union-attr]
+        true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]  # type: ignore[operator, union-attr]
         pictures["heatmap"] = _heatmap(logits[:, joint : joint + 1], true_norm)
     return pictures
 

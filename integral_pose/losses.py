@@ -10,7 +10,7 @@ from torch import Tensor
 
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
-from integral_pose.geometry.coordinates import PoseSpace
+from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.kernels.volume import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
 
 JointLoss = Callable[[Tensor, Tensor], Tensor]
@@ -40,7 +40,7 @@ class PoseLoss:
 
     def __call__(self, output: PoseOutput, batch: PoseBatch) -> LossResult:
         """The loss of a batch whose labels are finite; terms that are off are not in `terms`."""
-        true = self.space.encode(batch.joints_camera_mm)
+        true = self.space.encode(batch.joints_camera_mm, batch.joints_crop_px)
         joints, heatmap = self._read(output, true)
         terms: dict[str, Tensor] = {}
         total = joints.new_zeros(())
@@ -50,8 +50,13 @@ class PoseLoss:
         if heatmap is not None:
             terms["heatmap"] = heatmap
             total = total + self.heatmap_weight * heatmap
-        distance_mm = (self.space.decode(joints.detach()) - batch.joints_camera_mm).norm(dim=-1)
+        distance_mm = (self._decode(joints.detach(), batch) - batch.joints_camera_mm).norm(dim=-1)
         return LossResult(total, {name: term.detach() for name, term in terms.items()}, distance_mm.mean())
+
+    def _decode(self, joints: Tensor, batch: PoseBatch) -> Tensor:
+        if batch.views is None and isinstance(self.space, ImageVolume):
+            return self.space.decode_by_labels(joints, batch.joints_camera_mm, batch.joints_crop_px)
+        return self.space.decode(joints, batch.views)
 
     def _read(self, output: PoseOutput, true: Tensor) -> tuple[Tensor, Tensor | None]:
         if output.logits is None:

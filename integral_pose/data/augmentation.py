@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from integral_pose.config import AugmentationConfig
 from integral_pose.contracts import PoseSample, SampleKey
+from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.errors import ConfigError
+
+SOURCE_RANGES = {"translate_percent", "scale", "hue_saturation", "contrast", "brightness"}
 
 
 class Augmentation(Protocol):
@@ -35,8 +38,8 @@ class ImgaugAugmentation:
     """The augmenters of Pantalos & Rudin 2019, in imgaug.
 
     Affine with shift and scale, hue and saturation, contrast, brightness a channel. `translate_percent` is a
-    range on each axis; the literal constant of that report's code is [0.05, 0.05]. With the metric volume the
-    3D labels do not move with the picture; the 2D ones do.
+    range on each axis; the literal constant of that report's code is [0.05, 0.05]. The 2D labels move with the
+    picture, the 3D ones do not, but for their depth with `scale_depth` (`device_augmentation` says what that is).
     """
 
     def __init__(
@@ -48,10 +51,11 @@ class ImgaugAugmentation:
         hue_saturation: Sequence[int],
         contrast: Sequence[float],
         brightness: Sequence[float],
+        scale_depth: bool = False,
     ) -> None:
         augmenters = _import_imgaug().augmenters
         shift, zoom = tuple(translate_percent), tuple(scale)
-        self.seed = seed
+        self.seed, self.scale_depth = seed, scale_depth
         self.augmenters = [
             augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom}),
             augmenters.AddToHueAndSaturation(tuple(hue_saturation)),
@@ -61,30 +65,51 @@ class ImgaugAugmentation:
 
     def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
         """The changed sample."""
-        image, joints_crop_px = sample.image, sample.joints_crop_px
-        for stream, augmenter in enumerate(self.augmenters):
-            generator = np.random.Generator(np.random.PCG64(stream_seed(self.seed, key, stream)))
-            augmenter.random_state = _import_imgaug().random.RNG(generator)
-            image, joints_crop_px = _apply(augmenter, image, joints_crop_px, moves_joints=stream == 0)
-        return PoseSample(sample.index, image, sample.joints_camera_mm, joints_crop_px)
+        affine, *colours = self.augmenters
+        self._reseed(affine, key, 0)
+        image, joints_crop_px, moved = _move(affine, sample.image, sample.joints_crop_px)
+        for stream, augmenter in enumerate(colours, start=1):
+            self._reseed(augmenter, key, stream)
+            image = augmenter.augment_image(image)
+        depth_scale = float(np.sqrt(moved[0, 0] * moved[1, 1])) if self.scale_depth else 1.0
+        joints_camera_mm = sample.joints_camera_mm * np.array([1, 1, depth_scale], np.float32)
+        return PoseSample(sample.index, image, joints_camera_mm, joints_crop_px, moved, depth_scale)
+
+    def _reseed(self, augmenter: Any, key: SampleKey, stream: int) -> None:
+        generator = np.random.Generator(np.random.PCG64(stream_seed(self.seed, key, stream)))
+        augmenter.random_state = _import_imgaug().random.RNG(generator)
 
 
 def build_augmentation(config: AugmentationConfig, seed: int) -> Augmentation | None:
-    """The augmentation of an experiment, None for no change."""
-    if config.backend == "none":
+    """What an experiment changes image by image where it loads them, None for nothing."""
+    if config.backend != "imgaug":
         return None
-    return ImgaugAugmentation(seed=seed, **config.model_dump(exclude={"backend"}))
+    return ImgaugAugmentation(seed=seed, **config.model_dump(include=SOURCE_RANGES | {"scale_depth"}))
 
 
-def _apply(
-    augmenter: Any, image: NDArray[np.uint8], joints_crop_px: NDArray[np.float32], *, moves_joints: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    if not moves_joints:
-        return augmenter.augment_image(image), joints_crop_px
-    # imgaug counts pixels as we do: the centre of the first one is at 0.5.
-    keypoints = _import_imgaug().augmentables.kps.KeypointsOnImage.from_xy_array(joints_crop_px, shape=image.shape)
+def build_device_augmentation(
+    config: AugmentationConfig, seed: int, flip_order: Sequence[int]
+) -> DeviceAugmentation | None:
+    """What an experiment changes batch by batch on the device, None for nothing."""
+    if config.backend != "device":
+        return None
+    return DeviceAugmentation(seed=seed, flip_order=flip_order, **config.model_dump(exclude={"backend"}))
+
+
+def _move(
+    augmenter: Any, image: NDArray[np.uint8], joints_crop_px: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """The moved image and joints, and the map (2, 3) that moved them."""
+    # imgaug counts pixels as we do: the centre of the first one is at 0.5. It does not hand out what it drew, so
+    # three points more are moved along.
+    height, width = image.shape[:2]
+    points = np.concatenate([joints_crop_px, [[0, 0], [width, 0], [0, height]]])
+    keypoints = _import_imgaug().augmentables.kps.KeypointsOnImage.from_xy_array(points, shape=image.shape)
     image, keypoints = augmenter(image=image, keypoints=keypoints)
-    return image, keypoints.to_xy_array().astype(np.float32)
+    points = keypoints.to_xy_array().astype(np.float32)
+    origin, right, below = points[-3:]
+    moved = np.stack([(right - origin) / width, (below - origin) / height, origin], -1)
+    return image, points[:-3], moved
 
 
 def _import_imgaug() -> Any:

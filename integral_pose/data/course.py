@@ -4,6 +4,8 @@ root/annot/train.h5             pose2d (N, 17, 2) px of the crop, pose3d (N, 17,
 root/annot/train_images.txt     N lines, paths relative to root/images
 root/annot/valid_images.txt     the test images; valid.h5 with their labels may be absent
 root/annot/mean.txt, std.txt    51 numbers each, root-relative, mm; computed from train.h5 where absent
+
+The .h5 may hold the images too (packed layout, `image_source`), and how the crops were seen (`views`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.data.image_source import FileImages, ImageSource, PackedImages, holds_images, open_packed
+from integral_pose.data.views import COLUMNS as VIEW_COLUMNS
+from integral_pose.data.views import ViewTable, read_views
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.sides import order_of_poses, to_official_order
@@ -31,9 +36,16 @@ class PoseTable:
     names: NDArray[np.bytes_]  # (N,) UTF-8, relative to images_folder
     joints_camera_mm: NDArray[np.float32]  # (N, J, 3) root-relative; NaN where there are no labels
     joints_crop_px: NDArray[np.float32]  # (N, J, 2) px of the stored image; NaN where there are no labels
+    packed: PackedImages | None = None  # None: the images are files
+    views: ViewTable | None = None  # None: the set does not say how its crops were seen
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def images(self) -> ImageSource:
+        """The encoded images, by row."""
+        return FileImages(self.images_folder, self.names) if self.packed is None else self.packed
 
     @property
     def has_labels(self) -> bool:
@@ -46,7 +58,14 @@ class PoseTable:
 
     def take(self, rows: NDArray[np.int64]) -> PoseTable:
         """The table of some rows, in their order."""
-        return PoseTable(self.images_folder, self.names[rows], self.joints_camera_mm[rows], self.joints_crop_px[rows])
+        return PoseTable(
+            self.images_folder,
+            self.names[rows],
+            self.joints_camera_mm[rows],
+            self.joints_crop_px[rows],
+            None if self.packed is None else self.packed.take(rows),
+            None if self.views is None else self.views.take(rows),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +143,33 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
             "synthetic data set with: integral-pose prepare synthetic --out data/synthetic"
         )
     list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
-    names = read_image_list(list_path, root / "images")
-    if labels_needed or label_path.exists():
+    has_file = label_path.exists()
+    is_packed = has_file and holds_images(label_path)
+    names = read_image_list(list_path, root / "images", are_files=not is_packed)
+    packed = open_packed(label_path, names) if is_packed else None
+    if labels_needed or (has_file and _has_poses(label_path)):
         crop_px, camera_mm = _read_labels(label_path, list_path, len(names), skeleton, joint_order)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
-    return PoseTable(root / "images", names, camera_mm, crop_px)
+    views = read_views(label_path, len(names)) if has_file else None
+    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views)
 
 
-def read_image_list(list_path: Path, images_folder: Path) -> NDArray[np.bytes_]:
-    """The paths in a list file, checked: not empty, inside the images folder, and each a file that exists."""
+def _has_poses(label_path: Path) -> bool:
+    """False for a file that holds the images or views of a test set and no labels; damage is found by the reader."""
+    try:
+        with h5py.File(label_path, "r") as file:
+            return "pose2d" in file or "pose3d" in file or not set(file) & {"images", *VIEW_COLUMNS}
+    except Exception:  # h5py raises anything on damaged bytes
+        return True
+
+
+def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = True) -> NDArray[np.bytes_]:
+    """The paths in a list file, checked: not empty, inside the images folder, and each a file that exists.
+
+    With `are_files` False the paths are names of images that lie elsewhere.
+    """
     try:
         # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
         lines = [line.decode("utf-8") for line in list_path.read_bytes().splitlines()]
@@ -153,7 +188,8 @@ def read_image_list(list_path: Path, images_folder: Path) -> NDArray[np.bytes_]:
             raise DataError(
                 f"{list_path}:{number}: {line!r} leaves the images folder; paths are relative to {images_folder}"
             )
-    _check_exist(lines, list_path, images_folder)
+    if are_files:
+        _check_exist(lines, list_path, images_folder)
     return np.array([line.encode("utf-8") for line in lines])
 
 

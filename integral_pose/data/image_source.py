@@ -96,12 +96,19 @@ class PackedImages:
         return self._descriptor
 
 
-def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages | None:
-    """The images inside a label file, or None where it has none. Raises DataError where they cannot be used."""
+def holds_images(label_path: Path) -> bool:
+    """Whether a label file holds the images too. Raises DataError for one that cannot be read."""
     try:
         with h5py.File(label_path, "r") as file:
-            if "images" not in file:
-                return None
+            return file.get("images", getlink=True) is not None
+    except Exception as error:  # as below
+        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+
+
+def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages:
+    """The images inside a label file. Raises DataError where they cannot be used."""
+    try:
+        with h5py.File(label_path, "r") as file:
             start, offsets = _find_images(file, label_path, len(names))
             _check_place(file["images/bytes"], start, label_path)
     except DataError:

@@ -4,63 +4,122 @@ from __future__ import annotations
 
 import atexit
 import signal
+import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.course import PoseTable
-from integral_pose.data.images import read_image
+from integral_pose.data.images import decode_image
 from integral_pose.errors import DataError, IntegralPoseError
+from integral_pose.geometry.lifting import move_views
 
-EVALUATION_EPOCH = 0
+MOST_BAD_IN_A_ROW = 100  # then it is not the images
+MOST_FAULTS_SHOWN = 20
+_WITH_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of this process that own worker processes
 
 
 class PoseImages(Dataset[PoseSample]):
-    """Reads, scales and augments the images of a table; hands out whole batches as tensors."""
+    """Reads, scales and augments the images of a table; hands out whole batches as tensors.
+
+    With `skip_bad` an image that cannot be read gives its place to the next one of the table that can. `draw`
+    says for an epoch and rows (B,) what an augmentation on the device will do to them.
+    """
 
     def __init__(
-        self, table: PoseTable, stored_size: int, image_size: Sequence[int], augmentation: Augmentation | None
+        self,
+        table: PoseTable,
+        stored_size: int,
+        image_size: Sequence[int],
+        augmentation: Augmentation | None,
+        *,
+        draw: Callable[[int, NDArray[np.int64]], torch.Tensor] | None = None,
+        skip_bad: bool = False,
     ) -> None:
         self.table, self.stored_size, self.augmentation = table, stored_size, augmentation
         self.height, self.width = image_size
+        self.draw, self.skip_bad = draw, skip_bad
+        self.px_per_stored_px = np.array([self.width / stored_size, self.height / stored_size], np.float32)
+        self._images = table.images
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def sample(self, key: SampleKey) -> PoseSample:
-        """One sample as the network sees it in that epoch."""
-        path = self.table.images_folder / self.table.name(key.row)
-        scale = np.array([self.width, self.height], np.float32) / self.stored_size
-        sample = PoseSample(
-            index=key.row,
-            image=read_image(path, self.stored_size, self.height, self.width),
-            joints_camera_mm=self.table.joints_camera_mm[key.row],
-            joints_crop_px=self.table.joints_crop_px[key.row] * scale,
-        )
-        return self.augmentation(sample, key) if self.augmentation else sample
-
-    def __getitems__(self, keys: list[SampleKey]) -> PoseBatch | IntegralPoseError:
+    def __getitems__(self, keys: list[SampleKey]) -> PoseBatch | ReplacedBatch | IntegralPoseError:
         """A batch; an error is returned, not raised, since torch would bury its text in a worker's traceback."""
         images = torch.empty((len(keys), self.height, self.width, 3), dtype=torch.uint8)
+        pixels = images.numpy()
         try:
-            samples = [self.sample(key) for key in keys]
+            found = [self._fill(pixels[at], key.row) for at, key in enumerate(keys)]
         except IntegralPoseError as error:
             return error
-        for row, sample in enumerate(samples):
-            images[row] = torch.from_numpy(np.ascontiguousarray(sample.image))
+        rows = np.array([row for row, _ in found], np.int64)
+        batch = self._batch(images, rows, keys)
+        faults = [fault for _, faults in found for fault in faults]
+        return ReplacedBatch(batch, faults) if faults else batch
+
+    def _fill(self, pixels: NDArray[np.uint8], row: int) -> tuple[int, list[str]]:
+        """Decode an image into `pixels` (H, W, 3); returns the row it is of, and what was wrong with those before."""
+        faults: list[str] = []
+        for at in range(row, row + min(len(self.table), MOST_BAD_IN_A_ROW)):
+            at %= len(self.table)
+            try:
+                decode_image(self._images.read(at), self.stored_size, pixels)
+                return at, faults
+            except DataError as error:
+                faults.append(str(error))
+            except ValueError as error:
+                faults.append(f"{self._images.describe(at)}: {error}")
+            if not self.skip_bad:
+                break
+        more = f" (and the {len(faults) - 1} images after it cannot be read either)" if len(faults) > 1 else ""
+        raise DataError(faults[0] + more)
+
+    def _batch(self, images: torch.Tensor, rows: NDArray[np.int64], keys: list[SampleKey]) -> PoseBatch:
+        """Images (B, H, W, 3) of some rows with their labels, augmented."""
+        joints_camera_mm = self.table.joints_camera_mm[rows]
+        joints_crop_px = self.table.joints_crop_px[rows] * self.px_per_stored_px
+        views = None if self.table.views is None else self.table.views.batch(rows, self.px_per_stored_px)
+        if self.augmentation:
+            moved, axes = (np.tile(np.eye(n, 3, dtype=np.float32), (len(rows), 1, 1)) for n in (2, 3))
+            for at, (row, key) in enumerate(zip(rows.tolist(), keys, strict=True)):
+                sample = PoseSample(row, images[at].numpy(), joints_camera_mm[at], joints_crop_px[at])
+                sample = self.augmentation(sample, SampleKey(key.epoch, row))
+                images[at] = torch.from_numpy(np.ascontiguousarray(sample.image))
+                joints_camera_mm[at], joints_crop_px[at] = sample.joints_camera_mm, sample.joints_crop_px
+                axes[at, 2, 2] = sample.depth_scale
+                if sample.moved is not None:
+                    moved[at] = sample.moved
+            views = None if views is None else move_views(views, torch.from_numpy(moved), torch.from_numpy(axes))
         return PoseBatch(
-            indices=torch.tensor([sample.index for sample in samples]),
+            indices=torch.from_numpy(rows),
             images=images.permute(0, 3, 1, 2),  # channels last in memory, as it came from the decoder
-            joints_camera_mm=torch.from_numpy(np.stack([sample.joints_camera_mm for sample in samples])),
-            joints_crop_px=torch.from_numpy(np.stack([sample.joints_crop_px for sample in samples])),
+            joints_camera_mm=torch.from_numpy(joints_camera_mm),
+            joints_crop_px=torch.from_numpy(joints_crop_px),
+            changes=self.draw(keys[0].epoch, rows) if self.draw else None,
+            views=views,
         )
+
+
+@dataclass
+class ReplacedBatch:
+    """A batch in which other images took the places of some, and what was wrong with these."""
+
+    batch: PoseBatch
+    faults: list[str]
+
+    def pin_memory(self) -> ReplacedBatch:
+        """The same in page-locked memory. Called by the data loader."""
+        return ReplacedBatch(self.batch.pin_memory(), self.faults)
 
 
 class BatchOrder(Sampler[list[SampleKey]]):
@@ -112,9 +171,21 @@ class TrainingBatches:
         return len(self._order)
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
-        """The batches of an epoch from `first_batch` on. Raises DataError if an image cannot be read."""
+        """The batches of an epoch from `first_batch` on; its end says which images could not be read.
+
+        Raises DataError if an image cannot be read and is not to be skipped.
+        """
         self._order.epoch, self._order.first_batch = epoch, first_batch
-        return _raising(self._loader)
+        faults: list[str] = []
+        yield from _unwrapped(self._loader, faults)
+        if faults:
+            shown = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS_SHOWN])
+            more = f"\n  and {len(faults) - MOST_FAULTS_SHOWN} more" if len(faults) > MOST_FAULTS_SHOWN else ""
+            number = f"{len(faults)} images" if len(faults) > 1 else "1 image"
+            tqdm.write(
+                f"epoch {epoch + 1}: {number} could not be read and others took their places:{shown}{more}",
+                file=sys.stderr,
+            )
 
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
@@ -134,11 +205,11 @@ class EvaluationBatches:
         return len(self._order)
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        return _raising(self._loader)
+        return _unwrapped(self._loader, [])
 
 
 def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool) -> DataLoader[Any]:
-    loader = DataLoader(
+    return DataLoader(
         images,
         batch_sampler=order,
         collate_fn=_as_is,
@@ -148,23 +219,37 @@ def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory
         worker_init_fn=_quiet_worker,
         generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
     )
-    if workers > 0:
-        atexit.register(_end_workers, weakref.ref(loader))
-    return loader
 
 
-def _raising(loader: DataLoader[Any]) -> Iterator[PoseBatch]:
-    for batch in loader:
+def _unwrapped(loader: DataLoader[Any], faults: list[str]) -> Iterator[PoseBatch]:
+    """The batches of a loader; errors are raised, what was wrong with replaced images is added to `faults`."""
+    batches = iter(loader)
+    if loader.num_workers:
+        _shut_down_at_exit(batches)
+    for batch in batches:
         if isinstance(batch, IntegralPoseError):
             raise batch
-        yield batch
+        if isinstance(batch, ReplacedBatch):
+            faults += batch.faults
+            yield batch.batch
+        else:
+            yield batch
 
 
-def _end_workers(reference: weakref.ref[DataLoader[Any]]) -> None:
-    """Called before Python's own clean-up, which ends child processes by the very signal that ours ignore."""
-    loader = reference()
-    if loader is not None and loader._iterator is not None:
-        shut_down = getattr(loader._iterator, "_shutdown_workers")  # noqa: B009 - torch has no public call for it
+def _shut_down_at_exit(batches: Any) -> None:
+    """Workers that are left at the end are told to go before Python's own clean-up.
+
+    That would end child processes by the very signal that ours ignore, and wait for them for ever. It is kept by the
+    iterator, not the loader: where an exception's traceback holds on to it, it outlives the loader.
+    """
+    if not _WITH_WORKERS:
+        atexit.register(_end_workers)
+    _WITH_WORKERS.add(batches)
+
+
+def _end_workers() -> None:
+    for batches in list(_WITH_WORKERS):
+        shut_down = getattr(batches, "_shutdown_workers")  # noqa: B009 - torch has no public call for it
         shut_down()
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from integral_pose.contracts import PoseBatch, Predictions
+from integral_pose.contracts import CropViews, PoseBatch, Predictions
+from integral_pose.geometry.lifting import mirror_views
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 # Takes this process's arrays and returns those of all processes, each joined along its first axis.
@@ -23,8 +24,8 @@ Gather = Callable[[list[NDArray]], list[NDArray]]
 class CameraPoseModel(Protocol):
     """A module that predicts poses in millimetres from images."""
 
-    def predict_camera_mm(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) uint8 RGB -> (B, J, 3) mm in camera axes, root-relative."""
+    def predict_camera_mm(self, images: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
+        """(B, 3, H, W) uint8 RGB and, where known, their views -> (B, J, 3) mm in camera axes, root-relative."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:
@@ -51,8 +52,11 @@ def predict(
     indices, joints_mm = [], []
     with _evaluation_mode(model), torch.inference_mode():
         for batch in tqdm(loader, desc="predict", unit="batch", leave=False, disable=disable_progress):
-            images = batch.images.to(device, non_blocking=True)
-            joints_mm.append(predict_batch_camera_mm(model, images, flip=flip, skeleton=skeleton).float())
+            images, views = batch.images.to(device, non_blocking=True), batch.views
+            if views is not None:
+                views = views.map(lambda tensor: tensor.to(device, non_blocking=True))
+            found_mm = predict_batch_camera_mm(model, images, views, flip=flip, skeleton=skeleton)
+            joints_mm.append(found_mm.float())
             indices.append(batch.indices)
     # Off the device at the end only: a copy a batch would make it wait for each.
     shares: list[NDArray] = [
@@ -65,16 +69,22 @@ def predict(
 
 
 def predict_batch_camera_mm(
-    model: CameraPoseModel, images: torch.Tensor, *, flip: bool = False, skeleton: Skeleton = HUMAN36M
+    model: CameraPoseModel,
+    images: torch.Tensor,
+    views: CropViews | None = None,
+    *,
+    flip: bool = False,
+    skeleton: Skeleton = HUMAN36M,
 ) -> torch.Tensor:
     """(B, J, 3) mm of one batch (B, 3, H, W); with `flip` the mean over the images and their mirror images.
 
     Mirroring a picture negates x and swaps left with right, exactly, since the crop's middle is its centre.
     """
-    joints_mm = model.predict_camera_mm(images)
+    joints_mm = model.predict_camera_mm(images, views)
     if not flip:
         return joints_mm
-    mirrored_mm = model.predict_camera_mm(images.flip(-1))[:, list(skeleton.flip_order)]
+    mirrored_views = None if views is None else mirror_views(views, images.shape[-1])
+    mirrored_mm = model.predict_camera_mm(images.flip(-1), mirrored_views)[:, list(skeleton.flip_order)]
     return (joints_mm + mirrored_mm * mirrored_mm.new_tensor([-1.0, 1.0, 1.0])) / 2
 
 

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     import torch
 
+    from integral_pose.contracts import CropViews
+
 Coordinates = TypeVar("Coordinates", "torch.Tensor", Any)
 
 
@@ -59,9 +61,7 @@ def axis_lengths_xyz(volume_shape: Sequence[int]) -> tuple[int, int, int]:
     return width, height, depth
 
 
-def joints_norm_to_cell(
-    joints_norm: torch.Tensor, volume_shape: Sequence[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def joints_norm_to_cell(joints_norm: torch.Tensor, volume_shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """The cell that holds each joint, and whether it lies inside the volume.
 
     joints_norm (.., 3) -> cells (.., 3) int64 in (x, y, z), which may lie outside; inside (..) bool.
@@ -77,15 +77,20 @@ def joints_norm_to_cell(
 class PoseSpace(Protocol):
     """What a network's three numbers a joint mean: pairs of inverse conversions to millimetres.
 
-    The metric volume and standardised poses need the label in mm alone. The image volume (Sun et al. 2018)
-    has its place here: its x and y are crop pixels, so its `encode` will read `joints_crop_px` too.
+    The metric volume and standardised poses need the label in mm alone; the image volume is in pixels of the
+    crop, so it needs the label there too, and the views of the crops on the way back.
     """
 
-    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
-        """(B, J, 3) root-relative mm -> (B, J, 3) in the units the network predicts."""
+    @property
+    def needs_views(self) -> bool:
+        """Whether `decode` cannot do without views."""
         ...
 
-    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, J, 3) root-relative mm and (B, J, 2) px of the crop -> (B, J, 3) in the units the network predicts."""
+        ...
+
+    def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) in the units the network predicts -> (B, J, 3) mm, predicted root subtracted."""
         ...
 
@@ -96,14 +101,68 @@ class MetricVolume:
 
     extent_mm: float
     root: int
+    needs_views = False
 
-    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
+    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm -> (B, J, 3) norm."""
         return joints_camera_mm / self.extent_mm
 
-    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+    def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
         return root_relative(joints * self.extent_mm, self.root)
+
+
+@dataclass(frozen=True)
+class ImageVolume:
+    """The crop, and behind it depth from the root joint over `depth_extent_mm` (Sun et al. 2018)."""
+
+    depth_extent_mm: float
+    height_px: int
+    width_px: int
+    root: int
+    needs_views = True
+
+    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, J, 3) root-relative mm and (B, J, 2) px of the crop -> (B, J, 3) norm."""
+        import torch
+
+        if joints_crop_px is None:
+            raise ValueError("the image volume needs the joints in pixels of the crop")
+        return torch.stack(
+            [
+                crop_px_to_norm(joints_crop_px[..., 0], self.width_px),
+                crop_px_to_norm(joints_crop_px[..., 1], self.height_px),
+                joints_camera_mm[..., 2] / self.depth_extent_mm,
+            ],
+            -1,
+        )
+
+    def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
+        """(B, J, 3) norm -> (B, J, 3) mm by the views of the crops, predicted root subtracted."""
+        import torch
+
+        from integral_pose.geometry.lifting import lift  # loads torch, which reading labels can do without
+
+        if views is None:
+            raise ValueError("the image volume needs the views of the crops to tell millimetres")
+        crop_px = torch.stack(
+            [norm_to_crop_px(joints[..., 0], self.width_px), norm_to_crop_px(joints[..., 1], self.height_px)], -1
+        )
+        return root_relative(lift(crop_px, joints[..., 2] * self.depth_extent_mm, views), self.root)
+
+    def decode_by_labels(
+        self, joints: torch.Tensor, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor
+    ) -> torch.Tensor:
+        """As `decode` for data without views: each person's own labels say how many mm a pixel is, about."""
+        import torch
+
+        true_px = root_relative(joints_crop_px, self.root)
+        mm_per_px = (joints_camera_mm[..., :2] * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
+        crop_px = torch.stack(
+            [norm_to_crop_px(joints[..., 0], self.width_px), norm_to_crop_px(joints[..., 1], self.height_px)], -1
+        )
+        depth_mm = joints[..., 2:] * self.depth_extent_mm
+        return root_relative(torch.cat([crop_px * mm_per_px[:, None, None], depth_mm], -1), self.root)
 
 
 @dataclass(frozen=True)
@@ -116,13 +175,14 @@ class StandardisedPose:
     mean_mm: torch.Tensor
     std_mm: torch.Tensor
     root: int
+    needs_views = False
 
-    def encode(self, joints_camera_mm: torch.Tensor) -> torch.Tensor:
+    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm -> (B, J, 3) standard deviations from the mean pose."""
         mean_mm, scale_mm = self._statistics(joints_camera_mm)
         return (joints_camera_mm - mean_mm) / scale_mm
 
-    def decode(self, joints: torch.Tensor) -> torch.Tensor:
+    def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) standard deviations from the mean pose -> (B, J, 3) mm, predicted root subtracted."""
         mean_mm, scale_mm = self._statistics(joints)
         return root_relative(joints * scale_mm + mean_mm, self.root)

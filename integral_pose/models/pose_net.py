@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from integral_pose.config import Config
-from integral_pose.contracts import PoseOutput
-from integral_pose.geometry.coordinates import MetricVolume, PoseSpace
+from integral_pose.contracts import CropViews, PoseOutput
+from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace
 from integral_pose.kernels.volume import soft_argmax
 from integral_pose.models.backbone import ResNetFeatures, load_pretrained
 from integral_pose.models.heads import RegressionHead, VolumetricHead
@@ -39,11 +39,22 @@ class PoseNet(nn.Module):
         """Images as uint8 or float 0..255; normalised here."""
         return self.head(self.backbone((images.float() - self.image_mean) / self.image_std))
 
-    def predict_camera_mm(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB 0..255 -> joints (B, J, 3) mm in camera axes, root-relative, float32."""
+    def predict_camera_mm(self, images: Tensor, views: CropViews | None = None) -> Tensor:
+        """(B, 3, H, W) RGB 0..255 -> joints (B, J, 3) mm in camera axes, root-relative, float32.
+
+        The image volume needs the views of the crops; nothing else does.
+        """
         output = self(images)
         joints = output.joints if output.logits is None else soft_argmax(output.logits)
-        return self.space.decode(joints.float())
+        return self.space.decode(joints.float(), views)
+
+
+def build_space(config: Config) -> PoseSpace:
+    """What the heat maps of an experiment span."""
+    if config.model.volume == "metric":
+        return MetricVolume(config.model.extent_mm, HUMAN36M.root)
+    height_px, width_px = config.data.image_size
+    return ImageVolume(config.model.depth_extent_mm, height_px, width_px, HUMAN36M.root)
 
 
 def build_model(config: Config, *, pretrained: bool = True) -> PoseNet:
@@ -54,6 +65,6 @@ def build_model(config: Config, *, pretrained: bool = True) -> PoseNet:
         load_pretrained(backbone, model.backbone, model.pretrained)
     if model.head == "regression":
         return PoseNet(backbone, RegressionHead(backbone.num_channels, model.num_joints, HUMAN36M.root))
-    space = MetricVolume(model.extent_mm, HUMAN36M.root)
+    space = build_space(config)
     head = VolumetricHead(backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
     return PoseNet(backbone, head)

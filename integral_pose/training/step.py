@@ -35,9 +35,10 @@ class TrainStep:
         distributed: bool,
         compress_gradients: bool = False,
         compiled: bool = False,
+        augment: Callable[[PoseBatch], PoseBatch] | None = None,
     ) -> None:
         self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
-        self.accumulation_steps, self.clip_gradient = accumulation_steps, clip_gradient
+        self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay > 0 else None
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
         if self._exchange and compress_gradients:
@@ -60,7 +61,7 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        parts = batch.split(self.accumulation_steps)
+        parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
         results = []
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():

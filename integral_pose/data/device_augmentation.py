@@ -1,0 +1,203 @@
+"""The augmenters of `augmentation`, and three more, on whole batches on whichever device they are.
+
+Parameters are drawn where the samples are loaded, a row of numbers a sample; applying them draws nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from integral_pose.contracts import PoseBatch
+from integral_pose.data.draws import draw_uniform, in_range, whole_in_range
+from integral_pose.geometry.lifting import inverse_2x2, move_views
+
+# Columns of the drawn parameters (B, 19).
+SHIFT = slice(0, 2)  # x, y as shares of the image's sides
+SCALE = slice(2, 4)  # x, y
+ROTATION = 4  # radians, clockwise in the picture
+FLIP = 5  # 0 or 1
+HUE = 6  # added, 0..180 scale
+SATURATION = 7  # added, 0..255 scale
+CONTRAST = 8  # factor around CONTRAST_CENTER
+BRIGHTNESS = slice(9, 12)  # factors of red, green, blue
+ERASED = slice(12, 16)  # left, top, right, bottom as shares of the image's sides; no area: nothing is erased
+ERASED_COLOUR = slice(16, 19)  # 0..255
+NUM_CHANGES = 19
+
+CONTRAST_CENTER = 127.0  # of imgaug
+ERASED_SHARE = (0.02, 0.2)  # of the image's area
+ERASED_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020
+
+
+@dataclass(frozen=True)
+class DeviceAugmentation:
+    """What is drawn for each sample, and its application to a batch.
+
+    `flip` and `erase` are probabilities, `rotation` degrees. `flip_order` lists for each joint its mirror image.
+    3D labels turn with rotation and are mirrored with flips; with `scale_depth` their depth grows with the
+    picture (mean of both axes), which makes sense where x and y are pixels (image volume) and nowhere else.
+    """
+
+    seed: int
+    translate_percent: Sequence[float]
+    scale: Sequence[float]
+    hue_saturation: Sequence[int]
+    contrast: Sequence[float]
+    brightness: Sequence[float]
+    rotation: Sequence[float]
+    flip: float
+    erase: float
+    scale_depth: bool
+    flip_order: Sequence[int]
+
+    def draw(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
+        """(B, 19) float32, the changes of some rows of the table in an epoch; see the columns above."""
+        changes = np.zeros((len(rows), NUM_CHANGES))
+        affine, colour, contrast, brightness, rotation, flip, erase = (
+            draw_uniform(self.seed, epoch, rows, stream, number) for stream, number in enumerate((4, 1, 1, 3, 1, 1, 8))
+        )
+        changes[:, SHIFT] = in_range(affine[:, :2], self.translate_percent)
+        changes[:, SCALE] = in_range(affine[:, 2:], self.scale)
+        changes[:, SATURATION] = whole_in_range(colour[:, 0], self.hue_saturation)
+        changes[:, HUE] = np.trunc(changes[:, SATURATION] / 255 * 180)  # one value for both, as imgaug draws it
+        changes[:, CONTRAST] = in_range(contrast[:, 0], self.contrast)
+        changes[:, BRIGHTNESS] = in_range(brightness, self.brightness)
+        changes[:, ROTATION] = np.deg2rad(in_range(rotation[:, 0], self.rotation))
+        changes[:, FLIP] = flip[:, 0] < self.flip
+        changes[:, ERASED] = _draw_box(erase[:, 1:5]) * (erase[:, :1] < self.erase)
+        changes[:, ERASED_COLOUR] = np.floor(erase[:, 5:8] * 256)
+        return torch.from_numpy(changes.astype(np.float32))
+
+    def __call__(self, batch: PoseBatch) -> PoseBatch:
+        """The batch with its drawn changes made; as it is where none were drawn."""
+        changes = batch.changes
+        if changes is None:
+            return batch
+        height, width = batch.images.shape[-2:]
+        moved = crop_to_changed_crop(changes, height, width)
+        images = change_colours(warp(batch.images, moved), changes)
+        axes = label_axes(changes, scale_depth=self.scale_depth)
+        is_flipped = (changes[:, FLIP] > 0)[:, None, None]
+        joints_camera_mm, joints_crop_px = (
+            torch.where(is_flipped, joints[:, list(self.flip_order)], joints)
+            for joints in (batch.joints_camera_mm, batch.joints_crop_px)
+        )
+        return PoseBatch(
+            indices=batch.indices,
+            images=erase(images, changes) if self.erase > 0 else images,
+            joints_camera_mm=joints_camera_mm @ axes.mT,
+            joints_crop_px=joints_crop_px @ moved[:, :, :2].mT + moved[:, None, :, 2],
+            views=None if batch.views is None else move_views(batch.views, moved, axes),
+        )
+
+
+def crop_to_changed_crop(changes: Tensor, height: int, width: int) -> Tensor:
+    """(B, 2, 3): px of the crop -> px of the changed crop; scaled, turned and flipped about the middle, then shifted.
+
+    It turns in shares of the sides, so that a crop that was resized to a rectangle turns as the square it was.
+    """
+    cosine, sine = changes[:, ROTATION].cos(), changes[:, ROTATION].sin()
+    turn = torch.stack([cosine, -sine, sine, cosine], -1).view(-1, 2, 2)
+    mirror = torch.stack([1 - 2 * changes[:, FLIP], torch.ones_like(cosine)], -1)
+    linear = mirror[:, :, None] * turn * changes[:, None, SCALE]
+    # The shift is of the picture before it is mirrored: the same draws flipped give the mirror image.
+    shift = 0.5 + changes[:, SHIFT] * mirror - linear.sum(-1) / 2
+    sides = linear.new_tensor([width, height])
+    linear = linear * (sides[:, None] / sides)
+    return torch.cat([linear, (shift * sides)[:, :, None]], -1)
+
+
+def label_axes(changes: Tensor, *, scale_depth: bool) -> Tensor:
+    """(B, 3, 3) that turns camera axes into those of the changed labels; the joints' sides are swapped elsewhere."""
+    cosine, sine = changes[:, ROTATION].cos(), changes[:, ROTATION].sin()
+    axes = changes.new_zeros(len(changes), 3, 3)
+    mirror = 1 - 2 * changes[:, FLIP]
+    axes[:, 0, 0], axes[:, 0, 1] = mirror * cosine, -mirror * sine
+    axes[:, 1, 0], axes[:, 1, 1] = sine, cosine
+    axes[:, 2, 2] = changes[:, SCALE].prod(-1).sqrt() if scale_depth else 1
+    return axes
+
+
+def warp(images: Tensor, moved: Tensor) -> Tensor:
+    """(B, 3, H, W) moved by (B, 2, 3): bilinear, black from outside; float32 0..255 rounded to whole levels."""
+    height, width = images.shape[-2:]
+    # grid_sample's coordinates span [-1, 1] over the image's area and lead from the result back to the source.
+    sides = moved.new_tensor([width, height])
+    back = inverse_2x2(moved[:, :, :2])
+    centre = sides / 2
+    offset = (back @ (centre - moved[:, :, 2])[:, :, None]).squeeze(-1) - centre
+    linear = back * (sides / sides[:, None])
+    theta = torch.cat([linear, (offset / centre)[:, :, None]], -1)
+    x, y = (_ramp(n, moved) for n in (width, height))
+    grid = (
+        theta[:, None, None, :, 0] * x[None, None, :, None]
+        + theta[:, None, None, :, 1] * y[None, :, None, None]
+        + theta[:, None, None, :, 2]
+    )
+    floats = images.to(memory_format=torch.contiguous_format, dtype=torch.float32)
+    return F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).round_()
+
+
+def change_colours(levels: Tensor, changes: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB whole levels -> uint8: hue and saturation, then contrast, then brightness, as imgaug does it.
+
+    Each step ends in whole levels, since the source's do: a hue step is up to 8 levels of a colour.
+    """
+    levels = shift_hue_and_saturation(levels, changes[:, HUE], changes[:, SATURATION])
+    factor = changes[:, CONTRAST, None, None, None]
+    levels = (CONTRAST_CENTER + factor * (levels - CONTRAST_CENTER)).clamp_(0, 255).trunc_()
+    return (levels * changes[:, BRIGHTNESS, None, None]).clamp_(0, 255).to(torch.uint8)
+
+
+def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB whole levels with (B,) added in OpenCV's 8-bit HSV (hue 0..179); float32 whole levels."""
+    red, green, blue = levels.unbind(1)
+    value, which = levels.max(1)
+    chroma = value - levels.amin(1)
+    divisor = chroma.clamp(min=1)
+    sector = torch.where(
+        which == 0, green - blue, torch.where(which == 1, blue - red + 2 * chroma, red - green + 4 * chroma)
+    )
+    h = (sector * 30 / divisor + 0.5).floor_()
+    s = (chroma * 255 / value.clamp(min=1) + 0.5).floor_()
+    h = (h + hue[:, None, None]).remainder_(180) / 30
+    s = (s + saturation[:, None, None]).clamp_(0, 255) / 255
+    # Each channel falls from value to value * (1 - s) over one sector of six, in a phase of its own.
+    channels = []
+    for phase in (5, 3, 1):
+        k = (h + phase).remainder_(6)
+        channels.append(value - value * s * torch.minimum(k, 4 - k).clamp_(0, 1))
+    return torch.stack(channels, 1).round_()
+
+
+def erase(images: Tensor, changes: Tensor) -> Tensor:
+    """(B, 3, H, W) with the drawn rectangles of one colour each (random erasing, Zhong et al. 2020)."""
+    height, width = images.shape[-2:]
+    left, top, right, bottom = changes[:, ERASED, None].unbind(1)
+    x, y = (torch.arange(n, device=images.device) + 0.5 for n in (width, height))
+    columns = (x >= left * width) & (x < right * width)  # (B, W)
+    rows = (y >= top * height) & (y < bottom * height)
+    colour = changes[:, ERASED_COLOUR, None, None].to(images.dtype)
+    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], colour, images)
+
+
+def _draw_box(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, 4) in [0, 1) -> left, top, right, bottom as shares of the sides."""
+    area = in_range(uniform[:, 0], ERASED_SHARE)
+    aspect = np.exp(in_range(uniform[:, 1], [math.log(bound) for bound in ERASED_ASPECT]))
+    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], -1)), 1)
+    corner = uniform[:, 2:4] * (1 - sides)
+    return np.concatenate([corner, corner + sides], -1)
+
+
+def _ramp(cells: int, like: Tensor) -> Tensor:
+    """(cells,) centres of the cells of [-1, 1]."""
+    return (torch.arange(cells, device=like.device, dtype=like.dtype) + 0.5) * (2 / cells) - 1

@@ -1,0 +1,70 @@
+"""How the crops of a table were seen by their cameras: optional columns of the .h5, needed by the image volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from integral_pose.contracts import CropViews
+from integral_pose.errors import DataError
+
+COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTable:
+    """Of N stored crops; what the columns mean is said in `CropViews` and, for the crop, here."""
+
+    camera: NDArray[np.float32]  # (N, 9)
+    crop_to_image: NDArray[np.float32]  # (N, 3) left, top, scale: image_px = (left, top) + scale * crop_px
+    root_camera_mm: NDArray[np.float32]  # (N, 3)
+
+    def take(self, rows: NDArray[np.int64]) -> ViewTable:
+        """The table of some rows, in their order."""
+        return ViewTable(self.camera[rows], self.crop_to_image[rows], self.root_camera_mm[rows])
+
+    def batch(self, rows: NDArray[np.int64], px_per_stored_px: NDArray[np.float32]) -> CropViews:
+        """The views of some rows; px_per_stored_px (2,) is how the crops were resized, x and y."""
+        left_top_scale = torch.from_numpy(self.crop_to_image[rows])
+        crop_to_image = torch.zeros(len(rows), 2, 3)
+        crop_to_image[:, :, 2] = left_top_scale[:, :2]
+        for axis in range(2):
+            crop_to_image[:, axis, axis] = left_top_scale[:, 2] / float(px_per_stored_px[axis])
+        return CropViews(
+            camera=torch.from_numpy(self.camera[rows]),
+            crop_to_image=crop_to_image,
+            root_camera_mm=torch.from_numpy(self.root_camera_mm[rows]),
+            label_axes=torch.eye(3).repeat(len(rows), 1, 1),
+        )
+
+
+def read_views(label_path: Path, num_images: int) -> ViewTable | None:
+    """The views of a label file, or None where it lacks any of their columns. Raises DataError where they are bad."""
+    try:
+        with h5py.File(label_path, "r") as file:
+            if any(not isinstance(file.get(name, getlink=True), h5py.HardLink) for name in COLUMNS):
+                return None
+            columns = [_read_column(file[name], (num_images, width), label_path) for name, width in COLUMNS.items()]
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
+        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    return ViewTable(*columns)
+
+
+def _read_column(dataset: h5py.Dataset, expected: tuple[int, int], label_path: Path) -> NDArray[np.float32]:
+    name = dataset.name.lstrip("/")
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DataError(f"{label_path}: '{name}' lies in another file, which is refused; copy it into this one")
+    if dataset.shape != expected or dataset.dtype.kind not in "fiu":
+        raise DataError(f"{label_path}: '{name}' is {dataset.dtype} {dataset.shape}, expected numbers {expected}")
+    values = np.asarray(dataset[...], dtype=np.float32)
+    if not np.isfinite(values).all():
+        row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
+        raise DataError(f"{label_path}: '{name}' is NaN or infinite in row {row}; take this image out")
+    return values

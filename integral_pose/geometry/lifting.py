@@ -1,0 +1,66 @@
+"""Crop pixels and depths -> camera mm, and how views change when the pixels of a crop are moved. Torch, batched."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from integral_pose.contracts import CropViews
+
+UNDISTORTION_ROUNDS = 20  # the lens is mild: each round leaves less than a tenth of the error
+
+
+def lift(joints_crop_px: Tensor, depth_mm: Tensor, views: CropViews) -> Tensor:
+    """(B, J, 2) px of the crop and (B, J) depth from the root, mm -> (B, J, 3) mm in the axes of the labels.
+
+    The origin is the true root joint; depths are along the labels' axes, as a network predicts them.
+    """
+    image_px = joints_crop_px @ views.crop_to_image[:, :, :2].mT + views.crop_to_image[:, None, :, 2]
+    plane = _undistort((image_px - views.camera[:, None, 2:4]) / views.camera[:, None, :2], views.camera)
+    # Augmentation turns about the optical axis, mirrors x and may stretch z, so z is a matter of z alone.
+    depth_mm = depth_mm / views.label_axes[:, None, 2, 2] + views.root_camera_mm[:, None, 2]
+    camera_mm = torch.cat([plane * depth_mm[..., None], depth_mm[..., None]], -1)
+    return (camera_mm - views.root_camera_mm[:, None]) @ views.label_axes.mT
+
+
+def move_views(views: CropViews, moved: Tensor, label_axes: Tensor | None = None) -> CropViews:
+    """The views once pixels are moved within the crop and the labels' axes are turned.
+
+    moved (B, 2, 3): px of the crop before -> px after; label_axes (B, 3, 3): axes of the labels before -> after.
+    """
+    moved = moved.to(views.crop_to_image)
+    linear = views.crop_to_image[:, :, :2] @ inverse_2x2(moved[:, :, :2])
+    offset = views.crop_to_image[:, :, 2:] - linear @ moved[:, :, 2:]
+    axes = views.label_axes if label_axes is None else label_axes.to(views.label_axes) @ views.label_axes
+    return CropViews(views.camera, torch.cat([linear, offset], -1), views.root_camera_mm, axes)
+
+
+def mirror_views(views: CropViews, width_px: int) -> CropViews:
+    """The views of crops of `width_px` that were mirrored left to right, their labels too."""
+    moved = views.crop_to_image.new_tensor([[-1.0, 0, width_px], [0, 1, 0]])
+    axes = torch.diag(moved.new_tensor([-1.0, 1, 1]))
+    return move_views(views, moved.expand(len(views.camera), 2, 3), axes.expand(len(views.camera), 3, 3))
+
+
+def inverse_2x2(matrices: Tensor) -> Tensor:
+    """(B, 2, 2) inverted by hand, since the library's inverse makes the host wait for the device."""
+    a, b, c, d = matrices.flatten(1).unbind(-1)
+    adjugate = torch.stack([d, -b, -c, a], -1).view(-1, 2, 2)
+    return adjugate / (a * d - b * c)[:, None, None]
+
+
+def _undistort(distorted: Tensor, camera: Tensor) -> Tensor:
+    """Points (B, J, 2) of the plane z = 1 seen through the lens -> where they are, by fixed-point iteration."""
+    plane = distorted
+    for _ in range(UNDISTORTION_ROUNDS):
+        plane = plane + distorted - _distort(plane, camera)
+    return plane
+
+
+def _distort(plane: Tensor, camera: Tensor) -> Tensor:
+    """As `Camera._distort`, which says what the terms are, for a camera a row."""
+    k1, k2, k3, p1, p2 = camera[:, 4:, None].unbind(1)
+    x, y = plane.unbind(-1)
+    r2 = x * x + y * y
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + p1 * y + p2 * x
+    return torch.stack([x * factor + p2 * r2, y * factor + p1 * r2], -1)
