@@ -26,6 +26,7 @@ from integral_pose.geometry.lifting import move_views
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20
 _WITH_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of this process that own worker processes
+_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # their processes, which may outlive them
 
 
 class PoseImages(Dataset[PoseSample]):
@@ -245,12 +246,17 @@ def _shut_down_at_exit(batches: Any) -> None:
     if not _WITH_WORKERS:
         atexit.register(_end_workers)
     _WITH_WORKERS.add(batches)
+    _WORKERS.update(getattr(batches, "_workers"))  # noqa: B009 - as below
 
 
 def _end_workers() -> None:
     for batches in list(_WITH_WORKERS):
         shut_down = getattr(batches, "_shutdown_workers")  # noqa: B009 - torch has no public call for it
         shut_down()
+    # Where the garbage collector took the queues before the iterator, its workers were never told.
+    for worker in list(_WORKERS):
+        if worker.is_alive():
+            worker.kill()
 
 
 def _as_is(batch: Any) -> Any:
