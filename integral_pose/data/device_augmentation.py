@@ -33,6 +33,7 @@ ERASED_COLOUR = slice(16, 19)  # 0..255
 NUM_CHANGES = 19
 
 CONTRAST_CENTER = 127.0  # of imgaug
+HALF_UP = 0.5 + 2e-4  # interpolated levels are multiples of 1/1024 but for our own rounding, so halves stay halves
 ERASED_SHARE = (0.02, 0.2)  # of the image's area
 ERASED_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020
 
@@ -127,23 +128,22 @@ def label_axes(changes: Tensor, *, scale_depth: bool) -> Tensor:
 
 
 def warp(images: Tensor, moved: Tensor) -> Tensor:
-    """(B, 3, H, W) moved by (B, 2, 3): bilinear, black from outside; float32 0..255 rounded to whole levels."""
+    """(B, 3, H, W) moved by (B, 2, 3): bilinear, black from outside; float32 0..255 rounded to whole levels.
+
+    Places in the source are rounded as OpenCV rounds them, to 1/1024 px in each term and to 1/32 px in the sum:
+    half a level more or less would become many levels in the colours.
+    """
     height, width = images.shape[-2:]
-    # grid_sample's coordinates span [-1, 1] over the image's area and lead from the result back to the source.
-    sides = moved.new_tensor([width, height])
     back = inverse_2x2(moved[:, :, :2])
-    centre = sides / 2
-    offset = (back @ (centre - moved[:, :, 2])[:, :, None]).squeeze(-1) - centre
-    linear = back * (sides / sides[:, None])
-    theta = torch.cat([linear, (offset / centre)[:, :, None]], -1)
-    x, y = (_ramp(n, moved) for n in (width, height))
-    grid = (
-        theta[:, None, None, :, 0] * x[None, None, :, None]
-        + theta[:, None, None, :, 1] * y[None, :, None, None]
-        + theta[:, None, None, :, 2]
-    )
+    origin = (back @ (0.5 - moved[:, :, 2:])).mT - 0.5  # (B, 1, 2) index in the source of the first pixel
+    x, y = (torch.arange(n, device=moved.device, dtype=moved.dtype)[:, None] for n in (width, height))
+    along_x = (x * back[:, None, :, 0] * 1024).round_()  # (B, W, 2)
+    along_y = ((y * back[:, None, :, 1] + origin) * 1024).round_()  # (B, H, 2)
+    index = (along_y[:, :, None] + (along_x[:, None] + 16)).div_(32).floor_()  # (B, H, W, 2) in 1/32 px
+    # grid_sample's coordinates span [-1, 1] over the image's area.
+    grid = index.add_(16).mul_(2 / 32 / moved.new_tensor([width, height])).sub_(1)
     floats = images.to(memory_format=torch.contiguous_format, dtype=torch.float32)
-    return F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).round_()
+    return F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).add_(HALF_UP).floor_()
 
 
 def change_colours(levels: Tensor, changes: Tensor) -> Tensor:
@@ -162,12 +162,12 @@ def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) ->
     red, green, blue = levels.unbind(1)
     value, which = levels.max(1)
     chroma = value - levels.amin(1)
-    divisor = chroma.clamp(min=1)
     sector = torch.where(
         which == 0, green - blue, torch.where(which == 1, blue - red + 2 * chroma, red - green + 4 * chroma)
     )
-    h = (sector * 30 / divisor + 0.5).floor_()
-    s = (chroma * 255 / value.clamp(min=1) + 0.5).floor_()
+    # OpenCV divides by multiplying with 12-bit fractions, which rounds one quotient in fifty the other way.
+    h = (sector * (30 * 4096 / chroma.clamp(min=1)).round_()).add_(2048).div_(4096).floor_()
+    s = (chroma * (255 * 4096 / value.clamp(min=1)).round_()).add_(2048).div_(4096).floor_()
     h = (h + hue[:, None, None]).remainder_(180) / 30
     s = (s + saturation[:, None, None]).clamp_(0, 255) / 255
     # Each channel falls from value to value * (1 - s) over one sector of six, in a phase of its own.
@@ -175,7 +175,7 @@ def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) ->
     for phase in (5, 3, 1):
         k = (h + phase).remainder_(6)
         channels.append(value - value * s * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(channels, 1).round_()
+    return torch.stack(channels, 1).add_(1e-3).floor_()  # OpenCV cuts off; the thousandth is for our own rounding
 
 
 def erase(images: Tensor, changes: Tensor) -> Tensor:
@@ -196,8 +196,3 @@ def _draw_box(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], -1)), 1)
     corner = uniform[:, 2:4] * (1 - sides)
     return np.concatenate([corner, corner + sides], -1)
-
-
-def _ramp(cells: int, like: Tensor) -> Tensor:
-    """(cells,) centres of the cells of [-1, 1]."""
-    return (torch.arange(cells, device=like.device, dtype=like.dtype) + 0.5) * (2 / cells) - 1
