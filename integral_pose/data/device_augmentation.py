@@ -143,7 +143,9 @@ def warp(images: Tensor, moved: Tensor) -> Tensor:
     # grid_sample's coordinates span [-1, 1] over the image's area.
     grid = index.add_(16).mul_(2 / 32 / moved.new_tensor([width, height])).sub_(1)
     floats = images.to(memory_format=torch.contiguous_format, dtype=torch.float32)
-    return F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).add_(HALF_UP).floor_()
+    return (
+        F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).add_(HALF_UP).floor_()
+    )
 
 
 def change_colours(levels: Tensor, changes: Tensor) -> Tensor:

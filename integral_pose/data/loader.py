@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import signal
 import sys
 import weakref
@@ -188,6 +189,10 @@ class TrainingBatches:
                 file=sys.stderr,
             )
 
+    def worker_processes(self) -> list[int]:
+        """Process numbers of the workers, once an epoch has begun."""
+        return [worker.pid for worker in getattr(self._loader._iterator, "_workers", [])]
+
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
         return self._images.table.name(row)
@@ -215,9 +220,11 @@ def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory
         batch_sampler=order,
         collate_fn=_as_is,
         num_workers=workers,
+        # Forked workers share the table; where processes start afresh, each is sent a copy of it.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
     )
 
@@ -263,7 +270,11 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _quiet_worker(_: int) -> None:
+def _start_worker(_: int) -> None:
     """Signals go to the whole process group; the main process decides, so workers must outlive them."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # The collector would write to every object that came with the fork, and so copy the pages they lie on.
+    gc.freeze()
+    if "cv2" in sys.modules:  # one process a core: threads of its own would only be in the way
+        sys.modules["cv2"].setNumThreads(1)
