@@ -174,7 +174,7 @@ class TrainerConfig(Section):
     clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights
     max_steps: Positive | None = None  # ends a run early
-    checkpoint_every: Positive | None = None  # steps; an epoch's end always saves
+    checkpoint_every: Positive | None = None  # steps; null: at the end of every epoch
     log_every: Positive = 50  # steps
     pictures_every: Positive = 1  # epochs
 

@@ -98,6 +98,7 @@ class Trainer:
         self.settings, self.folder, self.processes = settings, folder, processes
         self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
         self.progress, self.meter = Progress(), Meter()
+        self._saved_step = -1
         self._unchecked: list[tuple[int, PoseBatch, dict[str, Tensor]]] = []
 
     @property
@@ -119,11 +120,14 @@ class Trainer:
                     self._train_epoch(stage, stage_first_epoch, stop, bar)
         if self.progress.scored_step != self.progress.step:
             self._score()
+            self._saved_step = -1  # that it was scored is part of the state
+        if self._saved_step != self.progress.step:
             self.save()
 
     def save(self) -> None:
         """Write last.pt: all that a continuation needs. Called at the same step in every process."""
         self._check_finite()
+        self._saved_step = self.progress.step
         generators = self.processes.gather(random_state())
         if not self.processes.is_first:
             return
@@ -145,6 +149,7 @@ class Trainer:
         content = load_checkpoint(self.folder.last)
         self.train_step.restore(content, self.folder.last)
         self.progress = Progress(**content["progress"])
+        self._saved_step = self.progress.step
         self.meter.restore(content["meter"], self.train_step.device)
         if self.processes.rank < len(content["random"]):
             restore_random_state(content["random"][self.processes.rank])
@@ -199,7 +204,9 @@ class Trainer:
         if self.progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
             for name, picture in self.illustrate(self.train_step.averaged_model).items():
                 self.folder.show(self.progress.step, name, picture)
-        self.save()
+        every = self.settings.checkpoint_every
+        if every is None or self.progress.step % every == 0:
+            self.save()
 
     def _score(self) -> None:
         """Score the model on the held-out data; keep it as best.pt if no earlier one was better."""
