@@ -6,6 +6,7 @@ shows a few of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -132,8 +133,6 @@ def _check_images(split: StoredSplit, workers: int, show_progress: bool) -> list
 
 
 def _decode(chunk: _Chunk) -> _Decoded:
-    import hashlib
-
     result = _Decoded(Counter(), [], [], [])
     for row in range(chunk.first, chunk.end):
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,8 +58,6 @@ def read_split(root: Path, split: str) -> StoredSplit | None:
 
 
 def _find_packed(label_path: Path, num_images: int) -> tuple[int, NDArray[np.int64]] | None:
-    import h5py
-
     if not label_path.exists():
         return None
     offsets = read_hdf5(label_path, ("images/offsets",)).get("images/offsets")

@@ -1,0 +1,161 @@
+"""The laws of the house (CONTRIBUTING.md), read off the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import integral_pose
+
+PACKAGE = Path(integral_pose.__file__).parent
+TREES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+SIBLINGS = {"data", "models", "losses", "training", "evaluation"}
+FRONT = {"cli", "experiment", "__main__"}
+# module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
+LAZY = {
+    "cli": {"integral_pose", "os"},
+    "prepare.commands": {"integral_pose"},
+    "data.augmentation": {"imgaug"},
+    "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
+    "kernels.volume": {"integral_pose.kernels.triton_volume"},
+}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of imported modules; `from a import b` gives a.b, since b may be one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be read"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms(tree: ast.AST) -> set[str]:
+    return {name.split(".")[1] for name in imports(tree) if name.startswith("integral_pose.")}
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_the_package_was_found():
+    assert {"cli", "losses", "data.course", "models.pose_net", "training.trainer"} <= TREES.keys()
+    assert {"contracts", "geometry", "kernels", "config"} <= rooms(TREES["losses"])
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_siblings_are_strangers(module):
+    room = module.split(".")[0]
+    if room in SIBLINGS:
+        assert rooms(TREES[module]) & SIBLINGS <= {room}
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_nobody_looks_back_at_the_front_door(module):
+    if module.split(".")[0] not in FRONT | {"bench"}:
+        assert not rooms(TREES[module]) & FRONT
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in TREES if m.split(".")[0] in ("geometry", "kernels", "skeleton", "contracts")]
+)
+def test_the_ground_floor_stands_on_itself(module):
+    assert rooms(TREES[module]) <= {"geometry", "kernels", "skeleton", "contracts", "errors", "files"}
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_config_stops_at_the_door(module):
+    tree = TREES[module]
+    if "config" in rooms(tree) and module not in FRONT | {"config_file"}:
+        assert any(function.name.startswith("build_") for function in functions(tree))
+    if module in FRONT | {"config_file", "config"}:
+        return
+    assert "config_file" not in rooms(tree)
+    for function in functions(tree):
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        annotations = " ".join(ast.unparse(argument.annotation) for argument in arguments if argument.annotation)
+        if "Config" in annotations:
+            assert function.name.startswith("build_"), f"{function.name} takes a configuration"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            fields = [child for child in node.body if isinstance(child, ast.AnnAssign)]
+            assert not any("Config" in ast.unparse(field.annotation) for field in fields), node.name
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_no_import_is_lazy_but_the_listed(module):
+    lazy = {name for function in functions(TREES[module]) for name in imports(function)}
+    allowed = LAZY.get(module, set())
+    assert not {name for name in lazy if not any(name == a or name.startswith(f"{a}.") for a in allowed)}
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_modules_only_define(module):
+    for node in TREES[module].body:
+        line = f"line {node.lineno}: {ast.unparse(node)[:80]}"
+        if isinstance(node, ast.If):
+            assert ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"), line
+        elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
+            assert ast.unparse(node).startswith("_Loader.add_implicit_resolver("), line
+        else:
+            assert not isinstance(node, ast.For | ast.While | ast.With | ast.Delete | ast.Assert), line
+
+
+def run(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_imports_do_nothing(tmp_path):
+    """All at once: no file, thread, child, print or change of the environment or of a global generator."""
+    modules = [f"integral_pose.{name}".removesuffix(".__init__") for name in TREES if name != "__main__"]
+    code = f"""
+import importlib, multiprocessing, os, random, threading
+import numpy, torch
+before = dict(os.environ), random.getstate(), torch.get_rng_state(), numpy.random.get_state()[1].tolist()
+for name in {modules!r}:
+    importlib.import_module(name)
+assert dict(os.environ) == before[0]
+assert random.getstate() == before[1]
+assert torch.equal(torch.get_rng_state(), before[2])
+assert numpy.random.get_state()[1].tolist() == before[3]
+assert threading.active_count() == 1, threading.enumerate()
+assert not multiprocessing.active_children()
+assert torch.get_default_dtype() == torch.float32
+"""
+    done = run(code, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+HEAVY = {"torch", "torchvision", "matplotlib", "tensorboard", "cv2", "imgaug"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0), (["train", "--help"], 0), (["config", "tiny.yaml"], 0),
+        (["train", "tiny.yaml", "nonsense=1"], 2),
+        (["train", "none.yaml"], 2), (["score", "none.csv", "--truth", "none.h5"], 3),
+    ],
+)  # fmt: skip
+def test_help_configuration_and_scores_wait_for_nothing_heavy(arguments, status, tiny_yaml):
+    code = f"""
+import sys
+from integral_pose.cli import main
+try:
+    status = main({arguments!r})
+except SystemExit as done:
+    status = done.code
+print(sorted({HEAVY!r} & sys.modules.keys()), status, file=sys.stderr)
+"""
+    done = run(code, tiny_yaml.parent)
+    assert done.stderr.splitlines()[-1] == f"[] {status}"
