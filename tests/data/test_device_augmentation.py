@@ -1,0 +1,184 @@
+"""Augmentation of whole batches: what imgaug does with the same numbers, and labels that follow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_image
+
+from integral_pose.config import AugmentationConfig
+from integral_pose.contracts import PoseBatch
+from integral_pose.data import device_augmentation as device
+from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
+from integral_pose.data.draws import draw_uniform, whole_in_range
+from integral_pose.skeleton import HUMAN36M
+
+SIDE = 128
+STILL = device.DeviceAugmentation(
+    seed=1, translate_percent=[0, 0], scale=[1, 1], hue_saturation=[0, 0], contrast=[1, 1], brightness=[1, 1],
+    rotation=[0, 0], flip=0.0, erase=0.0, scale_depth=False, flip_order=HUMAN36M.flip_order,
+)  # fmt: skip
+USUAL = dataclasses.replace(
+    STILL, translate_percent=[-0.05, 0.05], scale=[0.75, 1.25], hue_saturation=[-60, 60], contrast=[0.7, 1.3],
+    brightness=[0.5, 1.5],
+)  # fmt: skip
+
+
+def make_batch(augmentation, number=4, height=SIDE, width=SIDE, epoch=0):
+    rng = np.random.default_rng(0)
+    images = np.stack([draw_image(max(height, width), rng)[:height, :width] for _ in range(number)])
+    return PoseBatch(
+        indices=torch.arange(number),
+        images=torch.from_numpy(images).permute(0, 3, 1, 2),
+        joints_camera_mm=torch.from_numpy(rng.normal(0, 300, (number, 17, 3)).astype(np.float32)),
+        joints_crop_px=torch.from_numpy(rng.uniform(10, 100, (number, 17, 2)).astype(np.float32)),
+        changes=augmentation.draw(epoch, np.arange(number)),
+    )
+
+
+def test_equal_to_imgaug_on_the_same_numbers():
+    """At most 2 grey levels on 99.5 % of the pixels, joints to 0.05 px."""
+    from imgaug import augmenters
+    from imgaug.augmentables.kps import KeypointsOnImage
+
+    before = make_batch(USUAL, 12)
+    after = USUAL(before)
+    for i, change in enumerate(before.changes.double().numpy()):
+        affine = augmenters.Affine(
+            translate_percent={"x": change[0], "y": change[1]}, scale={"x": change[2], "y": change[3]}
+        )
+        image = before.images[i].permute(1, 2, 0).numpy().copy()
+        keypoints = KeypointsOnImage.from_xy_array(before.joints_crop_px[i].numpy(), shape=image.shape)
+        image, keypoints = affine(image=image, keypoints=keypoints)
+        image = augmenters.AddToHueAndSaturation(int(change[device.SATURATION])).augment_image(image)
+        image = augmenters.LinearContrast(change[device.CONTRAST]).augment_image(image)
+        image = augmenters.arithmetic.multiply_scalar(image, change[device.BRIGHTNESS])
+        distance = np.abs(image.astype(int) - after.images[i].permute(1, 2, 0).numpy()).max(-1)
+        assert (distance <= 2).mean() >= 0.995
+        assert np.abs(keypoints.to_xy_array() - after.joints_crop_px[i].numpy()).max() < 0.05
+    assert len(np.unique(before.changes[:, device.SATURATION])) > 4
+    assert after.images.dtype == torch.uint8
+    assert after.changes is None  # a second call changes nothing more
+    assert torch.equal(after.joints_camera_mm, before.joints_camera_mm)
+
+
+def test_ranges_of_no_change_change_nothing():
+    before = make_batch(STILL)
+    after = STILL(before)
+    assert (after.images.int() - before.images.int()).abs().max() <= 5  # through OpenCV's 8-bit hue and back
+    torch.testing.assert_close(after.joints_crop_px, before.joints_crop_px, rtol=0, atol=1e-4)
+    assert torch.equal(after.joints_camera_mm, before.joints_camera_mm)
+
+
+def test_draws_depend_on_seed_epoch_and_row_alone():
+    rows = np.array([5, 9, 2])
+    changes = USUAL.draw(3, rows)
+    assert torch.equal(USUAL.draw(3, np.array([2]))[0], changes[2])  # whatever else is in the batch
+    for other in (USUAL.draw(4, rows), USUAL.draw(3, rows + 1), dataclasses.replace(USUAL, seed=2).draw(3, rows)):
+        assert not torch.isclose(other, changes).all(1).any()
+    no_shift = dataclasses.replace(USUAL, translate_percent=[0, 0], flip=0.5)
+    assert torch.equal(no_shift.draw(3, rows)[:, 6:12], changes[:, 6:12])  # other ranges leave the rest alone
+
+
+def test_draws_are_uniform_and_unrelated():
+    draws = np.concatenate([draw_uniform(7, epoch, np.arange(4000), 2, 3) for epoch in (0, 1)], axis=1)
+    counts = np.array([np.histogram(column, 10, (0, 1))[0] for column in draws.T])
+    assert np.abs(counts - 400).max() < 100
+    correlation = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], axis=1).T)
+    assert np.abs(correlation[np.triu_indices(len(correlation), 1)]).max() < 0.08
+    assert set(whole_in_range(draws[:, 0], [-2, 2])) == {-2, -1, 0, 1, 2}
+
+
+def test_flip_by_hand():
+    flip = dataclasses.replace(STILL, flip=1.0)
+    before = make_batch(flip)
+    after = flip(before)
+    assert (after.images.int() - STILL(make_batch(STILL)).images.flip(-1).int()).abs().max() == 0
+    order = list(HUMAN36M.flip_order)
+    assert torch.equal(after.joints_camera_mm, before.joints_camera_mm[:, order] * torch.tensor([-1.0, 1, 1]))
+    expected = before.joints_crop_px[:, order] * torch.tensor([-1.0, 1]) + torch.tensor([SIDE, 0.0])
+    torch.testing.assert_close(after.joints_crop_px, expected)
+
+
+def test_a_quarter_turn_by_hand():
+    """Clockwise: what was at the right is at the bottom, in the picture and in the labels."""
+    turn = dataclasses.replace(STILL, rotation=[90, 90])
+    before = make_batch(turn)
+    after = turn(before)
+    straight = STILL(make_batch(STILL)).images
+    assert (after.images.int() - straight.rot90(-1, (2, 3)).int()).abs().float().mean() < 0.5
+    x, y, z = before.joints_camera_mm.unbind(-1)
+    torch.testing.assert_close(after.joints_camera_mm, torch.stack([-y, x, z], -1), rtol=0, atol=1e-3)
+    u, v = before.joints_crop_px.unbind(-1)
+    torch.testing.assert_close(after.joints_crop_px, torch.stack([SIDE - v, u], -1), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(SIDE, SIDE), (SIDE, 96)])
+def test_joints_move_with_the_picture(size):
+    """A bright dot on a joint is found at the joint after all that moves."""
+    height, width = size
+    moving = dataclasses.replace(STILL, translate_percent=[-0.1, 0.1], scale=[0.75, 1.25], rotation=[-40, 40], flip=0.5)
+    batch = make_batch(moving, 8, height, width)
+    joint = HUMAN36M.names.index("Head")  # has no mirror image
+    batch.joints_crop_px[:, joint] = torch.stack([torch.linspace(30, 60, 8), torch.linspace(70, 40, 8)], -1)
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    u, v = batch.joints_crop_px[:, joint, :, None, None].unbind(1)
+    dots = 255 * torch.exp(-((x - u) ** 2 + (y - v) ** 2) / 18)
+    batch.images = dots.round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+    after = moving(batch)
+    light = after.images[:, 0].double()
+    total = light.sum((1, 2))
+    centre = torch.stack([(light * x).sum((1, 2)) / total, (light * y).sum((1, 2)) / total], -1)
+    assert (centre - after.joints_crop_px[:, joint]).abs().max() < 0.3
+    assert 0 < batch.changes[:, device.FLIP].sum() < 8
+
+
+def test_erasing():
+    erase = dataclasses.replace(STILL, erase=1.0)
+    before = make_batch(erase, 16)
+    after, straight = erase(before).images, STILL(make_batch(STILL, 16)).images
+    shares = []
+    for i, change in enumerate(before.changes):
+        left, top, right, bottom = (change[device.ERASED] * SIDE).tolist()
+        inside = after[i, :, int(top) + 1 : int(bottom), int(left) + 1 : int(right)]
+        assert (inside == change[device.ERASED_COLOUR].to(torch.uint8)[:, None, None]).all()
+        assert torch.equal(after[i, :, : int(top)], straight[i, :, : int(top)])
+        shares.append((right - left) * (bottom - top) / SIDE**2)
+    assert 0.02 - 1e-3 <= min(shares)
+    assert max(shares) <= 0.2 + 1e-3
+    assert 0 < dataclasses.replace(STILL, erase=0.5).draw(0, np.arange(50))[:, 14].count_nonzero() < 50
+
+
+def test_depth_grows_with_the_picture_where_wanted():
+    scaling = dataclasses.replace(STILL, scale=[0.5, 2.0], scale_depth=True)
+    before = make_batch(scaling)
+    factor = before.changes[:, device.SCALE].prod(-1).sqrt()
+    after = scaling(before)
+    torch.testing.assert_close(after.joints_camera_mm[..., 2], before.joints_camera_mm[..., 2] * factor[:, None])
+    assert torch.equal(after.joints_camera_mm[..., :2], before.joints_camera_mm[..., :2])
+
+
+def test_built_from_the_configuration():
+    config = AugmentationConfig(backend="device", flip=0.5)
+    assert build_augmentation(config, 5) is None
+    built = build_device_augmentation(config, 5, HUMAN36M.flip_order)
+    assert (built.seed, built.flip, built.scale) == (5, 0.5, [0.75, 1.25])
+    assert build_device_augmentation(AugmentationConfig(), 5, HUMAN36M.flip_order) is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("flip", 0.5), ("erase", 0.1), ("rotation", [-1.0, 1.0])])
+def test_what_imgaug_does_not_do(name, value):
+    with pytest.raises(ValueError, match=f"{name} is .*, which backend 'imgaug' does not do; set backend to device"):
+        AugmentationConfig(**{name: value})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_does_the_same():
+    augmentation = dataclasses.replace(USUAL, rotation=[-30, 30], flip=0.5, erase=0.5)
+    batch = make_batch(augmentation, 8)
+    here, there = augmentation(batch), augmentation(batch.to(torch.device("cuda"))).to(torch.device("cpu"))
+    assert ((here.images.int() - there.images.int()).abs() <= 2).float().mean() >= 0.995
+    torch.testing.assert_close(here.joints_crop_px, there.joints_crop_px, rtol=0, atol=1e-2)
