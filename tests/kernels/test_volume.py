@@ -220,3 +220,30 @@ def test_without_a_compiler_one_warning_and_the_eager_operator(monkeypatch: pyte
     assert first.equal(soft_argmax(logits, "eager"))
     volume._engine.cache_clear()
     volume._is_available.cache_clear()
+
+
+def test_training_follows_the_same_curve() -> None:
+    curves = {which: _loss_curve(which) for which in (*FAST, "reference")}
+    expected = curves.pop("reference")
+    assert expected[-1] < 0.8 * expected[0]
+    for curve in curves.values():
+        assert curve == pytest.approx(expected, rel=1e-4)
+
+
+def _loss_curve(implementation: Implementation) -> list[float]:
+    """50 steps of a small head, channels last as the trainer has it."""
+    torch.manual_seed(0)
+    head = torch.nn.Conv2d(8, 3 * 6, 3, padding=1).to(memory_format=torch.channels_last)
+    features = torch.randn(4, 8, 6, 6).contiguous(memory_format=torch.channels_last)
+    joints = random_joints((4, 3), reach=0.9).float()
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
+    losses = []
+    for _ in range(50):
+        logits = head(features).unflatten(1, (3, 6))
+        position, heatmap = soft_argmax_and_heatmap_loss(logits, joints, GAUSSIAN, implementation)
+        loss = (position - joints).abs().mean() + 0.1 * heatmap
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses

@@ -1,0 +1,121 @@
+"""`integral-pose bench loss`: what the two losses cost, forward and backward, from given logits."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from integral_pose.bench.loss_forms import DENSE, FUSED, FUSED_INTEGRAL, PUBLISHED, Case
+from integral_pose.bench.memory import MEMORY_ENVIRONMENT, TIMING_ENVIRONMENT
+
+DTYPES = ("float32", "bfloat16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--batch", type=int, default=4, metavar="B", help="images (%(default)s)")
+    parser.add_argument("--size", type=int, default=64, metavar="N", help="voxels a side (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="R", help="of all forms in turn (%(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print the table, write the JSON."""
+    result = run(options.device, options.batch, options.size, options.rounds)
+    print(table(result))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def run(device: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
+    """Every form on float32 and bfloat16 logits in both memory layouts; the worst of the four at top level.
+
+    heatmap_vs_dense     fused integral and heat map loss over the best dense form, time
+    heatmap_vs_published fused integral and heat map loss over the published integral loss alone, time
+    integral_vs_published  fused integral loss over the published one, time
+    memory_vs_logits     peak of the fused loss, its gradient included, over the logits as float32
+    """
+    rows: list[dict[str, Any]] = []
+    for case in _cases(device, batch, size, rounds):
+        timings = _in_own_process(case, TIMING_ENVIRONMENT)
+        peaks = _in_own_process(dataclasses.replace(case, measures_memory=True), MEMORY_ENVIRONMENT)
+        for form, figures in timings.items():
+            place = {"dtype": case.dtype, "channels_last": case.is_channels_last, "form": form}
+            rows.append({**place, **figures, **peaks.get(form, {})})
+    return {
+        "heatmap_vs_dense": _worst(rows, FUSED, "vs_dense"),
+        "heatmap_vs_published": _worst(rows, FUSED, "vs_published"),
+        "integral_vs_published": _worst(rows, FUSED_INTEGRAL, "vs_published"),
+        "memory_vs_logits": _worst(rows, FUSED, "memory"),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "batch": batch,
+        "size": size,
+        "rows": rows,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as text."""
+    size = result["size"]
+    lines = [f"{result['device']}, {result['threads']} threads: {result['batch']} x 17 x {size}^3 logits"]
+    header = f"{'':38}{'ms':>9}{'/ dense':>9}{'/ publ.':>9}{'memory':>9}"
+    for dtype in DTYPES:
+        for channels_last in (False, True):
+            lines += ["", f"{dtype}, {'channels last' if channels_last else 'contiguous'}", header]
+            chosen = [row for row in result["rows"] if (row["dtype"], row["channels_last"]) == (dtype, channels_last)]
+            lines += [_line(row) for row in chosen]
+    lines += ["", "dense: " + DENSE, "publ.: " + PUBLISHED, "memory: peak beside the logits, float32 logits = 1", ""]
+    lines += [f"{key:22}{_figure(result[key])}" for key in result if "_vs_" in key]
+    return "\n".join(lines)
+
+
+def _cases(device: str, batch: int, size: int, rounds: int) -> Iterator[Case]:
+    for dtype in DTYPES:
+        for channels_last in (False, True):
+            yield Case(device, dtype, channels_last, batch, size, rounds, measures_memory=False)
+
+
+def _in_own_process(case: Case, environment: dict[str, str]) -> dict[str, dict[str, float]]:
+    """A setting of malloc holds for a whole process, and no two are mixed in one comparison."""
+    command = [sys.executable, "-m", "integral_pose.bench.loss_forms", json.dumps(dataclasses.asdict(case))]
+    finished = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, dict[str, float]] = json.loads(finished.stdout.splitlines()[-1])
+    return figures
+
+
+def _worst(rows: list[dict[str, Any]], form: str, figure: str) -> float | None:
+    figures = [row[figure] for row in rows if row["form"] == form and figure in row]
+    return max(figures, default=None)
+
+
+def _line(row: dict[str, Any]) -> str:
+    ratios = f"{row['vs_dense']:9.3f}{row['vs_published']:9.3f}{_figure(row.get('memory')):>9}"
+    return f"{row['form']:38}{row['seconds'] * 1e3:9.2f}{ratios}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cpu_name() -> str:
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")
+
+
+if __name__ == "__main__":
+    _parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(_parser)
+    sys.exit(main(_parser.parse_args()))
