@@ -67,10 +67,13 @@ def test_a_jpeg_named_png(tmp_path):
     assert np.abs(read_image(tmp_path / "a.png", SIDE, SIDE, SIDE).astype(int) - picture()).mean() < 5
 
 
-def test_reduced_decoding_equals_an_area_mean(tmp_path):
+def test_reduced_decoding_equals_an_area_mean(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     path.write_bytes(simplejpeg.encode_jpeg(picture(256), quality=98, colorsubsampling="444"))
+    decoded, decode = [], simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *a, **k: decoded.append(decode(*a, **k)) or decoded[-1])
     found = read_image(path, 256, 128, 128).astype(float)
+    assert decoded[0].shape == (128, 128, 3)  # by the decoder itself, at a fraction of the cost
     mean = picture(256).reshape(128, 2, 128, 2, 3).mean((1, 3))
     assert np.abs(found - mean).mean() < 1.5
     # A shift by half a pixel would show: neighbours differ by more than that.
@@ -117,6 +120,11 @@ def test_unreadable_images(tmp_path):
         assert error_of(tmp_path / name).endswith("); restore the file or take it out of the list"), name
     assert error_of(tmp_path / "none.jpg") == "cannot be read: No such file or directory"
     assert error_of(tmp_path) == "cannot be read: Is a directory"
+
+
+def test_formats_that_start_other_programs_are_not_even_tried(tmp_path):
+    path = save(tmp_path / "a.eps", Image.fromarray(picture()))
+    assert error_of(path).startswith("is damaged or no image (cannot identify image file")
 
 
 def test_more_than_8_bits_are_refused(tmp_path):
