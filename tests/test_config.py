@@ -122,7 +122,7 @@ def test_a_fault_in_the_file(change, message):
         ("model.backbone=resnet17",
          "command line: model.backbone: expected 'resnet18', 'resnet34', 'resnet50', 'resnet101' "
          "or 'resnet152', found 'resnet17'"),
-        ("model.volume=image", "command line: model.volume: expected 'metric', found 'image'"),
+        ("model.volume=images", "command line: model.volume: expected 'metric' or 'image', found 'images'"),
         ("model.volume_depth=1", "command line: model.volume_depth: expected greater than or equal to 2, found 1"),
         ("data.augmentation.scale=[1.2, 0.8]",
          "command line: data.augmentation.scale: expected the lower bound first; take "

@@ -102,6 +102,6 @@ def test_a_share_may_be_empty():
 def test_lower_precision_comes_back_as_float32():
     model = FirstPixels()
     plain = model.predict_camera_mm
-    model.predict_camera_mm = lambda images: plain(images).bfloat16()
+    model.predict_camera_mm = lambda images, views=None: plain(images).bfloat16()
     predictions = predict(model, [batch([0])], CPU, skeleton=THREE, disable_progress=True)
     assert predictions.joints_camera_mm.dtype == np.float32
