@@ -134,3 +134,24 @@ def write_yaml(tmp_path: Path) -> Callable[..., Path]:
 def tiny_yaml(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> Path:
     """`tiny_values` as a file."""
     return write_yaml(tiny_values)
+
+
+class TinyFeatures(torch.nn.Module):
+    """In place of a ResNet where a test makes many steps or writes many checkpoints: 20 thousand parameters."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.num_channels = 32
+        layers: list[torch.nn.Module] = []
+        for inputs, outputs, stride in ((3, 8, 4), (8, 16, 4), (16, 32, 2)):
+            layers += [torch.nn.Conv2d(inputs, outputs, 5, stride, 2), torch.nn.BatchNorm2d(outputs), torch.nn.ReLU()]
+        self.layers = torch.nn.Sequential(*layers)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network built in this test has `TinyFeatures` as its backbone."""
+    monkeypatch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)

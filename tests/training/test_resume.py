@@ -74,6 +74,7 @@ def experiment(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> 
     return write_yaml(tiny_values)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_stopped_at_any_step_equals_uninterrupted(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_stopped_at_any_step_equals_uninterrupted(
         assert differences(best["model"], expected_best["model"]) == []
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize("part", ["model", "average", "optimizer", "batch", "meter"])
 def test_comparison_notices_what_a_checkpoint_lacks(
     part: str, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -171,6 +173,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any], time
         time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_complete_run_is_left_alone(experiment: Path, tmp_path: Path) -> None:
     config = load_config(str(experiment), [f"run_dir={tmp_path / 'run'}"]).config
     last = train(config) / "last.pt"
@@ -179,6 +182,7 @@ def test_complete_run_is_left_alone(experiment: Path, tmp_path: Path) -> None:
     assert last.read_bytes() == before
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_other_settings_do_not_continue_a_run(experiment: Path, tmp_path: Path) -> None:
     overrides = [f"run_dir={tmp_path / 'run'}", "trainer.max_steps=1"]
     last = train(load_config(str(experiment), overrides).config) / "last.pt"
@@ -192,6 +196,7 @@ def test_other_settings_do_not_continue_a_run(experiment: Path, tmp_path: Path) 
     assert last.read_bytes() == before
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_max_steps_ends_early_and_can_be_raised(experiment: Path, tmp_path: Path) -> None:
     overrides = [f"run_dir={tmp_path / 'run'}"]
     folder = train(load_config(str(experiment), [*overrides, "trainer.max_steps=3"]).config)
@@ -203,6 +208,7 @@ def test_max_steps_ends_early_and_can_be_raised(experiment: Path, tmp_path: Path
     assert differences(found["model"], expected["model"]) == []
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_signal_handlers_are_put_back(experiment: Path, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     train(load_config(str(experiment), [f"run_dir={tmp_path / 'run'}", "trainer.max_steps=1"]).config)

@@ -18,9 +18,12 @@ from integral_pose.training.checkpoint import load_checkpoint
 from integral_pose.training.hardware import choose_device, choose_precision
 from integral_pose.training.run_folder import read_metrics
 
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
+
 
 def test_learns_by_heart_and_tests(tiny_yaml: Path, course_root: Path) -> None:
-    overrides = ["stages.0.epochs=40", "stages.0.schedule=cosine", "trainer.log_every=10", "trainer.pictures_every=40"]
+    overrides = ["stages.0.epochs=60", "stages.0.learning_rate=1e-2", "trainer.log_every=20"]
+    overrides += ["trainer.pictures_every=60", "model.deconv_channels=[16,16]", "trainer.checkpoint_every=100"]
     folder = train(load_config(str(tiny_yaml), overrides).config)
     train_mm = [row["mpjpe_mm"] for row in read_metrics(folder / "metrics.jsonl")]
     assert train_mm[-1] < 0.5 * train_mm[0]
@@ -39,7 +42,7 @@ def test_learns_by_heart_and_tests(tiny_yaml: Path, course_root: Path) -> None:
 def test_plain_state_dict_is_under_model(tiny_yaml: Path) -> None:
     folder = train(load_config(str(tiny_yaml), ["trainer.max_steps=1"]).config)
     weights = load_checkpoint(folder / "best.pt")["model"]
-    assert "backbone.resnet.conv1.weight" in weights
+    assert "head.to_volume.weight" in weights
     assert all(isinstance(value, torch.Tensor) for value in weights.values())
 
 
