@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.image_source import FileImages, PackedImages
 from integral_pose.data.images import decode_image
 from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.prepare.synthetic import render_dataset
 from integral_pose.skeleton import HUMAN36M
 
 NUM_IMAGES = 128  # a round
@@ -113,8 +115,6 @@ def _pss_bytes(process: int) -> int:
 
 
 def _render(folder: Path) -> Path:
-    from integral_pose.prepare.synthetic import render_dataset  # the painter is not needed for data of one's own
-
     render_dataset(folder, num_train=NUM_IMAGES, num_valid=1, seed=1, workers=1, show_progress=False)
     return folder
 
@@ -191,8 +191,7 @@ def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
 
 def _in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """CPU seconds of this process, a round each, after one round that is not counted."""
-    import cv2  # comes with imgaug, and multiplies its CPU time by threads of its own
-
+    # OpenCV comes with imgaug and would multiply its CPU time by threads of its own.
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
