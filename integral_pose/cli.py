@@ -6,13 +6,13 @@ Heavy packages are imported inside the commands that need them, so that --help a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from integral_pose import __version__
+from integral_pose.bench.commands import add_bench
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
 from integral_pose.prepare.commands import add_check, add_sources
@@ -66,13 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
     score.set_defaults(run=_score)
 
-    bench = commands.add_parser("bench", help="measure speed and memory")
-    measures = bench.add_subparsers(dest="measure", required=True, metavar="WHAT")
-    bench_data = measures.add_parser("data", help="images a second a core, from disk into a batch")
-    bench_data.add_argument("--root", type=Path, metavar="DIR", help="a data set (a few rendered people)")
-    bench_data.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    bench_data.add_argument("--rounds", type=_count, default=7, metavar="R", help="of all parts in turn (%(default)s)")
-    bench_data.set_defaults(run=_bench_data)
+    add_bench(commands)
 
     config = commands.add_parser("config", help="print the resolved configuration with where each value came from")
     config.add_argument("config", metavar="CONFIG")
@@ -131,15 +125,6 @@ def _score(options: argparse.Namespace) -> None:
     from integral_pose.evaluation.scoring import score_csv
 
     print(scores_table(score_csv(options.predictions, options.truth)))
-
-
-def _bench_data(options: argparse.Namespace) -> None:
-    from integral_pose.bench.data import data_table, measure_data
-
-    found = measure_data(options.root, rounds=options.rounds)
-    print(data_table(found))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -18,24 +17,6 @@ from integral_pose.bench.loss_forms import DENSE, FUSED, FUSED_INTEGRAL, PUBLISH
 from integral_pose.bench.memory import MEMORY_ENVIRONMENT, TIMING_ENVIRONMENT
 
 DTYPES = ("float32", "bfloat16")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    parser.add_argument("--batch", type=int, default=4, metavar="B", help="images (%(default)s)")
-    parser.add_argument("--size", type=int, default=64, metavar="N", help="voxels a side (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="R", help="of all forms in turn (%(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s")
-
-
-def main(options: argparse.Namespace) -> int:
-    """Measure, print the table, write the JSON."""
-    result = run(options.device, options.batch, options.size, options.rounds)
-    print(table(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
 
 
 def run(device: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
@@ -113,9 +94,3 @@ def _cpu_name() -> str:
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(_parser)
-    sys.exit(main(_parser.parse_args()))

@@ -6,13 +6,11 @@ meshgrid. Ours: what `trainer` does by default on this device. Data lie ready on
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,27 +42,13 @@ OURS, OURS_HEATMAP = "ours: integral", "ours: integral + heat map"
 Step = Callable[[], object]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
-    parser.add_argument("--batch", type=int, default=8, metavar="B", help="images a step (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="R", help="of all steps in turn (%(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="%(default)s")
-    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="our step (%(default)s)")
-
-
-def main(options: argparse.Namespace) -> int:
-    """Measure in a process whose memory allocator does not distort the times, print the table, write the JSON."""
-    given = {key: getattr(options, key) for key in ("batch", "rounds", "device", "compile")}
-    command = [sys.executable, "-m", "integral_pose.bench.step", json.dumps(given)]
-    done = subprocess.run(
-        command, env={**os.environ, **TIMING_ENVIRONMENT}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(table(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+def measure_apart(*case: int | str) -> dict[str, Any]:
+    """`measure` in a process of its own, whose memory allocator does not distort the times."""
+    command = [sys.executable, "-m", "integral_pose.bench.step", json.dumps(case)]
+    environment = {**os.environ, **TIMING_ENVIRONMENT}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
@@ -188,5 +172,4 @@ def _row(name: str, timing: Timing, batch: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    print(json.dumps(measure(given["batch"], given["rounds"], given["device"], given["compile"])))
+    print(json.dumps(measure(*json.loads(sys.argv[1]))))

@@ -1,0 +1,71 @@
+"""`integral-pose bench data | loss | step`: the options, and which module measures. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_bench(commands: Any) -> None:
+    """The sub-command of the command line."""
+    bench = commands.add_parser("bench", help="measure speed and memory")
+    measures = bench.add_subparsers(dest="measure", required=True, metavar="WHAT")
+
+    data = _add(measures, "data", "images a second a core, from disk into a batch", rounds=7)
+    data.add_argument("--root", type=Path, metavar="DIR", help="a data set (a few rendered people)")
+    data.set_defaults(run=_data)
+
+    loss = _add(measures, "loss", "the two losses from given logits: ours, published, straightforward", rounds=5)
+    _add_device(loss)
+    loss.add_argument("--batch", type=int, default=4, metavar="B", help="images (%(default)s)")
+    loss.add_argument("--size", type=int, default=64, metavar="N", help="voxels a side (%(default)s)")
+    loss.set_defaults(run=_loss)
+
+    step = _add(measures, "step", "whole training steps: the published recipe and ours", rounds=5)
+    _add_device(step)
+    step.add_argument("--batch", type=int, default=8, metavar="B", help="images (%(default)s)")
+    step.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="our step (%(default)s)")
+    step.set_defaults(run=_step)
+
+
+def _add(measures: Any, name: str, text: str, *, rounds: int) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = measures.add_parser(name, help=text)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, metavar="R", help="of all candidates in turn (%(default)s)"
+    )
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="%(default)s")
+
+
+def _data(options: argparse.Namespace) -> None:
+    from integral_pose.bench.data import data_table, measure_data
+
+    result = measure_data(options.root, rounds=options.rounds)
+    _report(data_table(result), result, options.json)
+
+
+def _loss(options: argparse.Namespace) -> None:
+    from integral_pose.bench.loss import run, table
+    from integral_pose.training.hardware import choose_device
+
+    result = run(str(choose_device(options.device)), options.batch, options.size, options.rounds)
+    _report(table(result), result, options.json)
+
+
+def _step(options: argparse.Namespace) -> None:
+    from integral_pose.bench.step import measure_apart, table
+
+    result = measure_apart(options.batch, options.rounds, options.device, options.compile)
+    _report(table(result), result, options.json)
+
+
+def _report(table: str, result: dict[str, Any], path: Path | None) -> None:
+    print(table)
+    if path:
+        path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
