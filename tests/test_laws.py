@@ -25,6 +25,7 @@ LAZY = {
     "cli": {"integral_pose", "os"},
     "prepare.commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
+    "bench.data": {"cv2"},  # its import changes the environment
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
     "kernels.volume": {"integral_pose.kernels.triton_volume"},
 }

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -191,7 +190,8 @@ def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
 
 def _in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """CPU seconds of this process, a round each, after one round that is not counted."""
-    # OpenCV comes with imgaug and would multiply its CPU time by threads of its own.
+    import cv2  # comes with imgaug and would multiply its CPU time by threads of its own; its import sets variables
+
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
