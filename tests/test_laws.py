@@ -23,6 +23,7 @@ OUTSIDE = {"bench"}  # measures the house from without: may use the front door a
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
     "cli": {"integral_pose", "os"},
+    "bench.commands": {"integral_pose"},
     "prepare.commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.data": {"cv2"},  # its import changes the environment
