@@ -71,5 +71,6 @@ def _fingerprint() -> str:
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    parts = (SOURCE.read_text(), *_FLAGS, *_NATIVE, platform.machine(), features)
+    sources = [path.read_text() for path in (SOURCE, SOURCE.with_name("vectors.h")) if path.exists()]
+    parts = (*sources, *_FLAGS, *_NATIVE, platform.machine(), features)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,8 +24,11 @@ class JointCubes:
 
     def along(self, axis: int, cells: Tensor) -> Tensor:
         """Factor of the target at `cells`, (n,) or (Q, n), along one axis: (Q, n) float64."""
-        distance = (cells - self.cells[:, axis, None]).double()
-        return torch.exp(-(distance**2) / 2) * (distance.abs() <= self.target.radius)
+        distance = (cells - self.cells[:, axis, None]).abs().clamp(max=self.target.radius + 1)
+        heights = [math.exp(-(cell**2) / 2) for cell in range(self.target.radius + 1)]
+        table = torch.tensor([*heights, 0.0], dtype=torch.float64, device=distance.device)
+        # Not exp and not table[distance]: on a busy machine these wait for threads longer than all the rest takes.
+        return table.index_select(0, distance.flatten()).view_as(distance)
 
     def at(self, cells: Tensor) -> Tensor:
         """Target (Q,) float64 at one voxel of each joint, `cells` (Q, 3) along (A, B, K)."""
@@ -32,11 +36,14 @@ class JointCubes:
         return self.target.peak * factors[0] * factors[1] * factors[2]
 
 
-class CubeVoxels(NamedTuple):
-    """The voxels in reach of each joint's target, cut at the border of the volume; n of them for every joint."""
+class CubeWindow(NamedTuple):
+    """The voxels in reach of each target: as wide as the cube or the volume, pushed inside, no voxel twice.
 
-    offsets: Tensor  # (Q, n) int64, places in memory
-    target: Tensor  # (Q, n) float64
+    The target there is the product of the factors, 0 outside the radius.
+    """
+
+    starts: Tensor  # (Q, 3) int64, first cell along (A, B, K)
+    factors: tuple[Tensor, Tensor, Tensor]  # (Q, span) float64 along A, B, K; the first includes the peak's height
 
 
 def joint_cubes(joints_norm: Tensor, order: MemoryOrder, target: HeatmapTarget) -> JointCubes:
@@ -47,17 +54,26 @@ def joint_cubes(joints_norm: Tensor, order: MemoryOrder, target: HeatmapTarget) 
     return JointCubes(cells.flatten(0, 1)[:, order.axes_xyz], inside.flatten().double() / scale, target)
 
 
-def cube_voxels(cubes: JointCubes, volume: Tensor) -> CubeVoxels:
-    """A window as wide as the cube, or the volume, pushed inside: no voxel twice, 0 outside the radius."""
-    offsets = joint_offsets(volume)[:, None, None, None]
-    target = torch.full_like(offsets, cubes.target.peak, dtype=torch.float64)
-    axis_lengths = (volume.shape[1], volume.shape[2], volume.shape[4])
-    for axis, (length, step) in enumerate(zip(axis_lengths, axis_steps(volume), strict=True)):
+def cube_window(cubes: JointCubes, volume: Tensor) -> CubeWindow:
+    """The window of each joint of a (N, A, B, G, K) volume."""
+    starts, factors = [], []
+    for axis, length in enumerate((volume.shape[1], volume.shape[2], volume.shape[4])):
         span = min(2 * cubes.target.radius + 1, length)
-        start = (cubes.cells[:, axis, None] - cubes.target.radius).clamp(0, length - span)
-        window = start + torch.arange(span, device=volume.device)
+        start = (cubes.cells[:, axis] - cubes.target.radius).clamp(0, length - span)
+        starts.append(start)
+        factors.append(cubes.along(axis, start[:, None] + torch.arange(span, device=volume.device)))
+    along_a, along_b, along_k = factors
+    return CubeWindow(torch.stack(starts, -1), (cubes.target.peak * along_a, along_b, along_k))
+
+
+def window_voxels(window: CubeWindow, volume: Tensor) -> tuple[Tensor, Tensor]:
+    """Places in memory (Q, n) int64 of the voxels of each window, and the target there (Q, n) float64."""
+    offsets = joint_offsets(volume)[:, None, None, None]
+    target = torch.ones_like(offsets, dtype=torch.float64)
+    for axis, (factor, step) in enumerate(zip(window.factors, axis_steps(volume), strict=True)):
         spread = [-1, 1, 1, 1]
-        spread[axis + 1] = span
-        offsets = offsets + (window * step).view(spread)
-        target = target * cubes.along(axis, window).view(spread)
-    return CubeVoxels(offsets.flatten(1), target.flatten(1))
+        spread[axis + 1] = factor.shape[-1]
+        cells = window.starts[:, axis, None] + torch.arange(factor.shape[-1], device=volume.device)
+        offsets = offsets + (cells * step).view(spread)
+        target = target * factor.view(spread)
+    return offsets.flatten(1), target.flatten(1)

@@ -1,4 +1,4 @@
-"""The two passes as plain tensor operations, a few joints at a time: for float64, and where nothing compiles."""
+"""The passes over the voxels as tensor operations, a few joints at a time: for float64, or where nothing compiles."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from integral_pose.geometry.coordinates import cell_centers_norm
-from integral_pose.kernels.fused import GradientTables, Softmax
-from integral_pose.kernels.memory_order import joint_blocks
+from integral_pose.kernels.cube import JointCubes, cube_window, window_voxels
+from integral_pose.kernels.fused import CubeSums, GradientTables, Softmax
+from integral_pose.kernels.memory_order import joint_blocks, voxel_offsets
 
 
 class EagerEngine:
@@ -17,6 +18,16 @@ class EagerEngine:
         """Read the volume, (N, A, B, G, K)."""
         blocks = [_softmax(block, with_loss) for _, block in joint_blocks(volume)]
         return Softmax(*(torch.cat(columns) for columns in zip(*blocks, strict=True)))
+
+    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+        """Read the cubes."""
+        offsets, target = window_voxels(cube_window(cubes, volume), volume)
+        is_peak = offsets == voxel_offsets(softmax.peak_cells, volume)[:, None]
+        target = torch.where(is_peak, 0.0, target)
+        x = volume.flatten()[offsets].double()
+        log_p = torch.where(is_peak, -1.0, x - (softmax.shift + softmax.log_sum - softmax.log_others)[:, None])
+        p = log_p.exp()
+        return CubeSums((target * (log_p - torch.log1p(-p))).sum(-1), (target / (1 - p)).sum(-1))
 
     def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
         """Gradient of the volume, (N, A, B, G, K)."""

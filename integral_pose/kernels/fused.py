@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from integral_pose.geometry.coordinates import cell_centers_norm
-from integral_pose.kernels.cube import JointCubes, cube_voxels, joint_cubes
-from integral_pose.kernels.memory_order import MemoryOrder, voxel_offsets
+from integral_pose.kernels.cube import JointCubes, joint_cubes
+from integral_pose.kernels.memory_order import MemoryOrder
 from integral_pose.kernels.reference import HeatmapTarget
 
 
@@ -62,6 +62,13 @@ def _softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, torch.zeros_like(x))
 
 
+class CubeSums(NamedTuple):
+    """Sums over the cube of each of Q joints, peak left out. float64."""
+
+    loss: Tensor  # (Q,) of G (log p - log(1 - p))
+    odds: Tensor  # (Q,) of G / (1 - p)
+
+
 class GradientTables(NamedTuple):
     """All that the gradient of a voxel needs beside its logit; columns of the joints' float64 values."""
 
@@ -77,10 +84,14 @@ class GradientTables(NamedTuple):
 
 
 class Engine(Protocol):
-    """The two passes over a (N, A, B, G, K) volume."""
+    """The passes over a (N, A, B, G, K) volume."""
 
     def softmax(self, volume: Tensor, with_loss: bool) -> Softmax:
         """Read the volume."""
+        ...
+
+    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+        """Read the voxels round the true joints."""
         ...
 
     def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
@@ -108,7 +119,8 @@ class _ReadVolume(torch.autograd.Function):
         cubes, cube_odds, loss = None, torch.zeros_like(softmax.odds), joints.new_zeros(())
         if joints_norm is not None and target is not None:
             cubes = joint_cubes(joints_norm.to(_accumulator(logits)), order, target)
-            loss, cube_odds = _heatmap_loss(softmax, cubes, volume)
+            cube_sums = engine.cube_sums(volume, softmax, cubes)
+            loss, cube_odds = _heatmap_loss(softmax, cubes, cube_sums), cube_sums.odds
         ctx.save_for_backward(logits)
         ctx.engine, ctx.order, ctx.softmax, ctx.cubes, ctx.cube_odds = engine, order, softmax, cubes, cube_odds
         return joints.to(_accumulator(logits)), loss.to(_accumulator(logits))
@@ -142,22 +154,15 @@ def _position(softmax: Softmax, order: MemoryOrder) -> Tensor:
 def _peak_position(softmax: Softmax, order: MemoryOrder) -> Tensor:
     """(Q, 3) norm, centre of the peak's cell along (A, B, K)."""
     centers = [cell_centers_norm(cells, softmax.peak) for cells in order.cells]
-    return torch.stack([centers[axis][softmax.peak_cells[:, axis]] for axis in range(3)], -1)
+    return torch.stack([centers[axis].index_select(0, softmax.peak_cells[:, axis]) for axis in range(3)], -1)
 
 
-def _heatmap_loss(softmax: Softmax, cubes: JointCubes, volume: Tensor) -> tuple[Tensor, Tensor]:
-    """The scalar loss, and for the gradient the sum over each cube of G / (1 - p), peak left out, (Q,)."""
-    voxels = cube_voxels(cubes, volume)
-    is_peak = voxels.offsets == voxel_offsets(softmax.peak_cells, volume)[:, None]
-    target = torch.where(is_peak, 0.0, voxels.target)
-    x = volume.flatten()[voxels.offsets].double()
-    log_p = torch.where(is_peak, -1.0, x - (softmax.shift + softmax.log_sum - softmax.log_others)[:, None])
-    p = log_p.exp()
-    cube_loss = (target * (log_p - torch.log1p(-p))).sum(-1)
+def _heatmap_loss(softmax: Softmax, cubes: JointCubes, cube_sums: CubeSums) -> Tensor:
+    """The scalar loss."""
     at_peak = cubes.at(softmax.peak_cells)
     peak_loss = (1 - at_peak) * softmax.log_others + at_peak * softmax.log_peak
-    # weights are 0 outside the volume, but a logit that is not finite must show whatever the weight.
-    return -(cubes.weights * (softmax.log_complement + cube_loss + peak_loss)).sum(), (target / (1 - p)).sum(-1)
+    # Weights are 0 outside the volume, but a logit that is not finite must show whatever the weight.
+    return -(cubes.weights * (softmax.log_complement + cube_sums.loss + peak_loss)).sum()
 
 
 def _gradient_tables(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -> GradientTables:
