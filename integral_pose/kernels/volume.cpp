@@ -94,7 +94,8 @@ struct Softmax {
   double log_share() const { return log_others() - shift - log_sum; }  // log p = x + log_share
 };
 
-// From the sums of a joint's planes, the peak left out of them.
+// From the sums of a joint's planes, the peak left out of them. The top of a plane with a logit that is not finite
+// is NaN, and so then are the peak or the total, and every result.
 Softmax merge_planes(const PlaneSums* planes, const Shape& shape, double peak) {
   Softmax softmax = {};
   softmax.peak = peak;
@@ -112,7 +113,7 @@ Softmax merge_planes(const PlaneSums* planes, const Shape& shape, double peak) {
     powers[1] += e_2 * e * plane.sum_3;
     powers[2] += e_2 * e_2 * plane.sum_4;
   }
-  softmax.log_sum = std::log(total) + 0 * peak;  // the peak is NaN if any logit is not finite
+  softmax.log_sum = std::log(total);
   softmax.mean_a /= total;
   softmax.mean_b /= total;
   softmax.mean_k /= total;
@@ -163,8 +164,8 @@ void read_softmax(const T* volume, const Shape& shape, const float* centers_b, c
     std::vector<float> plane(shape.B * shape.padded_K());
     PlaneSums* planes = sums.data() + q * shape.A;
     int64_t peak_a = 0, peak_index = 0;
-    for (int64_t a = 1; a < shape.A; ++a)  // a NaN is the largest of all
-      if (planes[a].top > planes[peak_a].top || planes[a].top != planes[a].top) peak_a = a;
+    for (int64_t a = 1; a < shape.A; ++a)
+      if (planes[a].top > planes[peak_a].top) peak_a = a;
     const int64_t n = q / shape.G, g = q % shape.G;
     const float peak = read_plane(volume, shape, n, peak_a, g, plane.data());
     planes[peak_a] =

@@ -58,7 +58,7 @@ def test_any_shape_and_any_logits(data: st.DataObject) -> None:
 def test_voxels_on_both_sides_of_what_a_series_can_do(num_large: int) -> None:
     # log(1 - p) comes from sums of powers of p below 1/32 and one by one above.
     logits = torch.full((1, 1, 8, 8, 8), -30.0)
-    logits.view(-1)[:: 512 // num_large][:num_large] = -torch.linspace(0, 1, num_large)
+    logits.view(-1)[:: 512 // num_large][:num_large] = torch.linspace(-1, 0, num_large)
     first = torch.full((1, 1, 3), -0.49)
     truth = evaluate(logits.double(), first, ONE_HOT, "reference")
     result = evaluate(logits, first, ONE_HOT, "compiled")
