@@ -26,6 +26,7 @@ LAZY = {
     "bench.commands": {"integral_pose"},
     "prepare.commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
+    "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "bench.data": {"cv2"},  # its import changes the environment
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
     "kernels.volume": {"integral_pose.kernels.triton_volume"},

@@ -21,6 +21,9 @@ def add_bench(commands: Any) -> None:
     _add_device(loss)
     loss.add_argument("--batch", type=int, default=4, metavar="B", help="images (%(default)s)")
     loss.add_argument("--size", type=int, default=64, metavar="N", help="voxels a side (%(default)s)")
+    loss.add_argument(
+        "--no-compile", action="store_true", help="leave out the compiled plain form: half a minute a case"
+    )
     loss.set_defaults(run=_loss)
 
     step = _add(measures, "step", "whole training steps: the published recipe and ours", rounds=5)
@@ -54,7 +57,8 @@ def _loss(options: argparse.Namespace) -> None:
     from integral_pose.bench.loss import run, table
     from integral_pose.training.hardware import choose_device
 
-    result = run(str(choose_device(options.device)), options.batch, options.size, options.rounds)
+    device = str(choose_device(options.device))
+    result = run(device, options.batch, options.size, options.rounds, with_compiled=not options.no_compile)
     _report(table(result), result, options.json)
 
 

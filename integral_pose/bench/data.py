@@ -7,13 +7,16 @@ and a figure is the median over the rounds. Files are warm: what a disk adds is 
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
 import io
 import itertools
 import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +62,7 @@ def measure_data(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
     per_s = {name: len(table) / time.median_s for name, time in times.items()}
     return {
         "images_per_s_per_core": round(per_s[WHOLE]),
-        "vs_baseline": round(median_ratio(times[BASELINE], times[WHOLE]), 2),
+        "vs_baseline": round(median_ratio(times[BASELINE], times[WHOLE]), 2) if BASELINE in times else None,
         "packed_read_vs_files": round(median_ratio(times["files: read"], times["packed: read"]), 2),
         "images_per_s_per_core_by_part": {name: round(value) for name, value in per_s.items()},
         "worker_memory_mib": None if memory is None else round(memory / 2**20),
@@ -77,7 +80,10 @@ def data_table(found: dict[str, Any]) -> str:
     width = max(map(len, parts))
     lines = [f"{'images/s per core':>{width + 20}}"]
     lines += [f"{name:<{width}}{value:>20,}" for name, value in parts.items()]
-    lines.append(f"\n{WHOLE}: {found['vs_baseline']} times the images/s of {BASELINE}")
+    if found["vs_baseline"] is None:
+        lines.append("\nimgaug or its OpenCV is not installed: what needs them was not measured")
+    else:
+        lines.append(f"\n{WHOLE}: {found['vs_baseline']} times the images/s of {BASELINE}")
     if found["worker_memory_mib"] is not None:
         lines.append(
             f"A worker over {HUMAN36M_ROWS:,} rows adds {found['worker_memory_mib']} MiB to the memory of all (PSS)"
@@ -143,21 +149,23 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
     file_images, packed_images = FileImages(files.images_folder, files.names), packed.images
     encoded = [packed_images.read(row) for row in rows]
     pixels = np.empty((side_px, side_px, 3), np.uint8)
-    imgaug = ImgaugAugmentation(seed=0, **RANGES)
     on_device = DeviceAugmentation(
         seed=0, rotation=[0, 0], flip=0, erase=0, scale_depth=False, flip_order=HUMAN36M.flip_order, **RANGES
     )
     loaded = _batches(PoseImages(packed, side_px, size, None, draw=on_device.draw))
-    return {
+    candidates: dict[str, Callable[[], object]] = {
         "files: read": lambda: [file_images.read(row) for row in rows],
         "packed: read": lambda: [packed_images.read(row) for row in rows],
         "decode": lambda: _decode(encoded, pixels),
         "files: read + decode + collate": lambda: _batches(PoseImages(files, side_px, size, None)),
         WHOLE: lambda: _batches(PoseImages(packed, side_px, size, None)),
-        "packed, imgaug backend": lambda: _batches(PoseImages(packed, side_px, size, imgaug)),
         "device backend alone, on the CPU": lambda: [on_device(batch) for batch in loaded],
-        BASELINE: lambda: _baseline(files, imgaug),
     }
+    if importlib.util.find_spec("imgaug") and importlib.util.find_spec("cv2"):
+        imgaug = ImgaugAugmentation(seed=0, **RANGES)
+        candidates["packed, imgaug backend"] = lambda: _batches(PoseImages(packed, side_px, size, imgaug))
+        candidates[BASELINE] = lambda: _baseline(files, imgaug)
+    return candidates
 
 
 def _decode(encoded: list[bytes], pixels: NDArray[np.uint8]) -> None:
@@ -190,13 +198,8 @@ def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
 
 def _in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """CPU seconds of this process, a round each, after one round that is not counted."""
-    import cv2  # comes with imgaug and would multiply its CPU time by threads of its own; its import sets variables
-
-    threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    try:
+    with _one_thread():
         for turn in range(rounds + 1):
             for name, run in candidates.items():
                 gc.collect()
@@ -204,7 +207,20 @@ def _in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[
                 run()
                 if turn:
                     times[name].append(time.process_time() - start)
+    return {name: Timing(seconds) for name, seconds in times.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Of torch, and of OpenCV, which comes with imgaug and would multiply its CPU time by threads of its own."""
+    opencv = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None  # its import sets variables
+    threads = torch.get_num_threads(), opencv.getNumThreads() if opencv else 0
+    torch.set_num_threads(1)
+    if opencv:
+        opencv.setNumThreads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
-    return {name: Timing(seconds) for name, seconds in times.items()}
+        if opencv:
+            opencv.setNumThreads(threads[1])

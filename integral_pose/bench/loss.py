@@ -19,7 +19,7 @@ from integral_pose.bench.memory import MEMORY_ENVIRONMENT, TIMING_ENVIRONMENT
 DTYPES = ("float32", "bfloat16")
 
 
-def run(device: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
+def run(device: str, batch: int, size: int, rounds: int, with_compiled: bool = True) -> dict[str, Any]:
     """Every form on float32 and bfloat16 logits in both memory layouts; the worst of the four at top level.
 
     heatmap_vs_dense     fused integral and heat map loss over the best dense form, time
@@ -28,7 +28,7 @@ def run(device: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
     memory_vs_logits     peak of the fused loss, its gradient included, over the logits as float32
     """
     rows: list[dict[str, Any]] = []
-    for case in _cases(device, batch, size, rounds):
+    for case in _cases(device, batch, size, rounds, with_compiled):
         timings = _in_own_process(case, TIMING_ENVIRONMENT)
         peaks = _in_own_process(dataclasses.replace(case, measures_memory=True), MEMORY_ENVIRONMENT)
         for form, figures in timings.items():
@@ -62,10 +62,10 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cases(device: str, batch: int, size: int, rounds: int) -> Iterator[Case]:
+def _cases(device: str, batch: int, size: int, rounds: int, with_compiled: bool) -> Iterator[Case]:
     for dtype in DTYPES:
         for channels_last in (False, True):
-            yield Case(device, dtype, channels_last, batch, size, rounds, measures_memory=False)
+            yield Case(device, dtype, channels_last, batch, size, rounds, with_compiled, measures_memory=False)
 
 
 def _in_own_process(case: Case, environment: dict[str, str]) -> dict[str, dict[str, float]]:

@@ -38,6 +38,7 @@ class Case:
     batch: int
     size: int
     rounds: int
+    with_compiled: bool
     measures_memory: bool
 
     def logits(self) -> Tensor:
@@ -105,8 +106,9 @@ def measure(case: Case) -> dict[str, dict[str, float]]:
     logits, joints_norm = case.logits().requires_grad_(), case.joints_norm()
     runs = {name: _forward_and_backward(form, logits, joints_norm) for name, form in forms().items()}
     device = torch.device(case.device)
+    if case.measures_memory or not case.with_compiled:
+        runs.pop(COMPILED)  # half a minute of compiling
     if case.measures_memory:
-        runs.pop(COMPILED)  # half a minute of compiling for a figure that is not asked for
         return {name: _memory(run, logits, device) for name, run in runs.items()}
     copy = torch.empty_like(logits)
     runs[FLOOR] = lambda: (logits.detach().sum(), copy.copy_(logits.detach()))

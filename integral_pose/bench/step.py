@@ -39,7 +39,7 @@ HEATMAP_WEIGHT = 1e-4
 PUBLISHED, PUBLISHED_HEATMAP = "published: integral", "published: integral + heat map"
 OURS, OURS_HEATMAP = "ours: integral", "ours: integral + heat map"
 
-Step = Callable[[], object]
+Step = Callable[[], Any]
 
 
 def measure_apart(*case: int | str) -> dict[str, Any]:
@@ -52,17 +52,22 @@ def measure_apart(*case: int | str) -> dict[str, Any]:
 
 
 def measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
-    """heatmap_overhead: share that the heat map loss adds to our step; step_vs_published: our time over theirs."""
+    """heatmap_overhead: share that the heat map loss adds to our step; step_vs_published: our time over theirs.
+
+    A step that does not fit the GPU's memory is named under out_of_memory, and what needs it is None.
+    """
     device = choose_device(device_name)
     steps = candidates(batch, device, compiled == "on" or (compiled == "auto" and device.type == "cuda"))
     warm_up = 3 if device.type == "cuda" else 1
-    times = interleaved(steps, device, rounds=rounds, warm_up=warm_up)
+    fitting = {name: step for name, step in steps.items() if _fits(step)}
+    times = interleaved(fitting, device, rounds=rounds, warm_up=warm_up)
     return {
-        "heatmap_overhead": median_ratio(times[OURS_HEATMAP], times[OURS]) - 1,
-        "published_heatmap_overhead": median_ratio(times[PUBLISHED_HEATMAP], times[PUBLISHED]) - 1,
-        "step_vs_published": median_ratio(times[OURS], times[PUBLISHED]),
-        "heatmap_step_vs_published": median_ratio(times[OURS_HEATMAP], times[PUBLISHED_HEATMAP]),
-        "images_per_s": batch / times[OURS_HEATMAP].median_s,
+        "heatmap_overhead": _minus_one(_ratio(times, OURS_HEATMAP, OURS)),
+        "published_heatmap_overhead": _minus_one(_ratio(times, PUBLISHED_HEATMAP, PUBLISHED)),
+        "step_vs_published": _ratio(times, OURS, PUBLISHED),
+        "heatmap_step_vs_published": _ratio(times, OURS_HEATMAP, PUBLISHED_HEATMAP),
+        "images_per_s": batch / times[OURS_HEATMAP].median_s if OURS_HEATMAP in times else None,
+        "out_of_memory": [name for name in steps if name not in fitting],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
@@ -144,12 +149,34 @@ def table(result: dict[str, Any]) -> str:
     lines += [
         f"hours: {EPOCHS} epochs of {IMAGES_PER_EPOCH:,} images",
         "",
-        f"heat map loss adds   {result['heatmap_overhead']:+.1%} to our step, "
-        f"{result['published_heatmap_overhead']:+.1%} to the published one",
-        f"our step takes       {result['step_vs_published']:.2f} of the published time, "
-        f"{result['heatmap_step_vs_published']:.2f} with the heat map loss",
+        f"heat map loss adds   {_figure(result['heatmap_overhead'], '+.1%')} to our step, "
+        f"{_figure(result['published_heatmap_overhead'], '+.1%')} to the published one",
+        f"our step takes       {_figure(result['step_vs_published'], '.2f')} of the published time, "
+        f"{_figure(result['heatmap_step_vs_published'], '.2f')} with the heat map loss",
     ]
+    lines += [f"did not fit in memory: {name}" for name in result["out_of_memory"]]
     return "\n".join(lines)
+
+
+def _fits(step: Step) -> bool:
+    try:
+        step()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True
+
+
+def _ratio(times: dict[str, Timing], one: str, other: str) -> float | None:
+    return median_ratio(times[one], times[other]) if one in times and other in times else None
+
+
+def _minus_one(ratio: float | None) -> float | None:
+    return None if ratio is None else ratio - 1
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _network() -> PoseNet:

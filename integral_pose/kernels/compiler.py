@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("volume.cpp")
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread")
-_NATIVE = ("-march=native",)  # not known to every compiler; dropped if it fails
+_WISHES = (("-march=native", "-fopenmp"), ("-march=native",), ())  # not every compiler knows them: the first that works
 
 
 class CompilerUnavailableError(RuntimeError):
@@ -45,11 +45,12 @@ def _build(library: Path) -> None:
     compiler = _compiler()
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         built = Path(folder) / library.name
-        command = [compiler, *_FLAGS, str(SOURCE), "-o", str(built)]
-        result = subprocess.run([*command, *_NATIVE], capture_output=True, text=True, check=False)
-        if result.returncode != 0:
+        for wish in _WISHES:
+            command = [compiler, *_FLAGS, *wish, str(SOURCE), "-o", str(built)]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
+            if result.returncode == 0:
+                break
+        else:
             raise CompilerUnavailableError(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
         built.replace(library)  # whole or not at all: other processes may be building it too
 
@@ -72,5 +73,5 @@ def _fingerprint() -> str:
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
     sources = [path.read_text() for path in (SOURCE, SOURCE.with_name("vectors.h")) if path.exists()]
-    parts = (*sources, *_FLAGS, *_NATIVE, platform.machine(), features)
+    parts = (*sources, *_FLAGS, *sum(_WISHES, ()), platform.machine(), features)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

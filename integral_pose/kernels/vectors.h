@@ -25,9 +25,12 @@ inline Floats select(Ints condition, Floats yes, Floats no) {
   return (Floats)(((Ints)yes & condition) | ((Ints)no & ~condition));
 }
 
-// exp(x) for x <= 0, to 2 units in the last place; 0 below -87. NaN stays NaN; x > 0 gives a value without meaning.
+// exp(x) for x <= 0, to 2 units in the last place; 0 below -87.7. NaN stays NaN; x > 0 gives a value without meaning.
 inline Floats exp_nonpositive(Floats x) {
-  const Floats round = fill(12582912.0f);  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const Floats least = fill(-88.0f);  // its power of two is 2^-127, whose exponent bits are those of zero
+  x = least > x ? least : x;          // NaN compares false and stays
+  // 1.5 * 2^23 + 127: adding it leaves the nearest integer, biased as an exponent is, in the low bits.
+  const Floats round = fill(12583039.0f);
   const Floats shifted = x * 1.44269504088896341f + round;
   const Floats power = shifted - round;
   const Floats r = (x - power * 0.693145751953125f) - power * 1.42860682030941723212e-6f;  // ln 2 in two parts
@@ -38,8 +41,7 @@ inline Floats exp_nonpositive(Floats x) {
   series = series * r + 1.6666665459e-1f;
   series = series * r + 5.0000001201e-1f;
   series = series * (r * r) + r + 1.0f;
-  const Floats scale = (Floats)(((Ints)shifted - (Ints)round + 127) << 23);
-  return select(x < -87.0f, Floats{}, series * scale);
+  return series * (Floats)((Ints)shifted << 23);
 }
 
 inline Floats load(const float* from) {
@@ -100,17 +102,24 @@ inline float maximum(Floats value) {
   return largest;
 }
 
-// Calls work(unit) for every unit, on several threads.
+// Calls work(unit) for every unit, on several threads. With OpenMP they are the threads torch itself computes on: others
+// would wait for a core while torch's still spin after their last operation.
 template <typename Work>
 void in_parallel(int64_t units, int64_t num_threads, const Work& work) {
+  const int64_t most = num_threads < units ? num_threads : units;
+#ifdef _OPENMP
+#pragma omp parallel for schedule(dynamic) num_threads(int(most > 0 ? most : 1))
+  for (int64_t unit = 0; unit < units; ++unit) work(unit);
+#else
   std::atomic<int64_t> next{0};
   auto worker = [&] {
     for (int64_t unit; (unit = next++) < units;) work(unit);
   };
   std::vector<std::thread> others;
-  for (int64_t i = 1; i < num_threads && i < units; ++i) others.emplace_back(worker);
+  for (int64_t i = 1; i < most; ++i) others.emplace_back(worker);
   worker();
   for (auto& thread : others) thread.join();
+#endif
 }
 
 }  // namespace

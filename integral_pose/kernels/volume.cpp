@@ -242,11 +242,26 @@ inline Floats gradient(Floats x, const Joint& joint, Floats slope, Floats target
   return result;
 }
 
+template <bool kHeatmap, typename T>
+void write_row(const T* logits, int64_t size, const Joint joint, float slope, const float* along_k, float target,
+               const float* target_along_k, T* result) {
+  const int64_t whole = size / kLanes * kLanes, rest = size - whole;
+  for (int64_t k = 0; k < whole; k += kLanes) {
+    const Floats value =
+        gradient<kHeatmap>(load(logits + k), joint, slope + load(along_k + k), target * load(target_along_k + k));
+    store(result + k, value);
+  }
+  if (rest)
+    store_first(result + whole,
+                gradient<kHeatmap>(load_first(logits + whole, rest), joint, slope + load(along_k + whole),
+                                   target * load(target_along_k + whole)),
+                rest);
+}
+
 template <typename T, bool kHeatmap>
 void write_gradient(const T* volume, const Shape& shape, const Joint* joints, const int64_t* peak_offsets,
                     const float* slope_a, const float* slope_b, const float* slope_k, const float* target_a,
                     const float* target_b, const float* target_k, int64_t num_threads, T* result) {
-  const int64_t whole = shape.K / kLanes * kLanes, rest = shape.K - whole;
   in_parallel(shape.N * shape.A, num_threads, [&](int64_t unit) {
     const int64_t n = unit / shape.A, a = unit % shape.A;
     for (int64_t b = 0; b < shape.B; ++b) {
@@ -257,14 +272,7 @@ void write_gradient(const T* volume, const Shape& shape, const Joint* joints, co
         const float target = kHeatmap ? target_a[q * shape.A + a] * target_b[q * shape.B + b] : 0.0f;
         const float* along_k = slope_k + q * shape.padded_K();
         const float* target_along_k = kHeatmap ? target_k + q * shape.padded_K() : along_k;
-        for (int64_t k = 0; k < whole; k += kLanes)
-          store(result + row + k, gradient<kHeatmap>(load(volume + row + k), joint, slope + load(along_k + k),
-                                                     target * load(target_along_k + k)));
-        if (rest)
-          store_first(result + row + whole,
-                      gradient<kHeatmap>(load_first(volume + row + whole, rest), joint, slope + load(along_k + whole),
-                                         target * load(target_along_k + whole)),
-                      rest);
+        write_row<kHeatmap>(volume + row, shape.K, joint, slope, along_k, target, target_along_k, result + row);
         const int64_t peak = peak_offsets[q] - row;
         if (peak >= 0 && peak < shape.K) store_first(result + row + peak, fill(joint.peak_gradient), 1);
       }

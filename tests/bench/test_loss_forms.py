@@ -14,7 +14,9 @@ from integral_pose.bench.loss_forms import COMPILED, FUSED, FUSED_INTEGRAL, PUBL
 
 @pytest.mark.parametrize("is_channels_last", [False, True])
 def test_every_form_has_the_same_loss_and_gradient(is_channels_last: bool) -> None:
-    case = Case("cpu", "float32", is_channels_last, batch=2, size=8, rounds=1, measures_memory=False)
+    case = Case(
+        "cpu", "float32", is_channels_last, batch=2, size=8, rounds=1, with_compiled=True, measures_memory=False
+    )
     maps, joints_norm = case.logits().requires_grad_(), case.joints_norm()
     assert maps.is_contiguous(memory_format=torch.channels_last) == is_channels_last
     results = {}
