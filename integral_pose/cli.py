@@ -10,12 +10,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from integral_pose import __version__
 from integral_pose.bench.commands import add_bench
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
 from integral_pose.prepare.commands import add_check, add_sources
+
+if TYPE_CHECKING:
+    from integral_pose.experiment import TestResult
 
 OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
 
@@ -57,13 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
-    test.add_argument("target", nargs="?", metavar="RUN_FOLDER_OR_CHECKPOINT", help="default: the newest run")
-    test.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    test.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
+                      help=f"default: the newest run; several are compared. {OVERRIDE_HELP}")  # fmt: skip
     test.set_defaults(run=_test)
 
     score = commands.add_parser("score", help="score a CSV of predictions (needs NumPy and h5py alone)")
     score.add_argument("predictions", type=Path, metavar="predictions.csv")
     score.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
+    score.add_argument("--protocol", default="all", metavar="NAME", help="see docs/metrics.md (%(default)s)")
+    score.add_argument("--against", type=Path, metavar="CSV", help="other predictions: the difference, frame by frame")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
     score.set_defaults(run=_score)
 
     add_bench(commands)
@@ -97,18 +104,20 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _test(options: argparse.Namespace) -> None:
-    # `test data.root=...` without a run means the newest one.
-    if options.target and "=" in options.target and not Path(options.target).exists():
-        options.overrides.insert(0, options.target)
-        options.target = None
-    from integral_pose.evaluation.report import comparison_table
-    from integral_pose.experiment import test
+    overrides = [text for text in options.targets if "=" in text and not Path(text).exists()]
+    targets = [Path(text) for text in options.targets if text not in overrides]
+    from integral_pose.experiment import test, test_several
 
-    result = test(Path(options.target) if options.target else None, options.overrides)
+    if len(targets) > 1:
+        _compare(test_several(targets, overrides))
+        return
+    result = test(targets[0] if targets else None, overrides)
     print(f"checkpoint   {result.checkpoint}\npredictions  {result.predictions_csv}")
     if result.scores is None or result.mean_pose is None:
         print("The test set has no labels (annot/valid.h5), so there is no score.")
         return
+    from integral_pose.evaluation.report import comparison_table
+
     print(f"scores       {result.checkpoint.parent / 'scores.json'}\n")
     print(comparison_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
@@ -116,15 +125,55 @@ def _test(options: argparse.Namespace) -> None:
     print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
 
 
+def _compare(results: Sequence[TestResult]) -> None:
+    from integral_pose.evaluation.report import comparison_table
+    from integral_pose.evaluation.scoring import compare_csv
+
+    rows, first = [], results[0]
+    for result in results:
+        print(f"predictions  {result.predictions_csv}")
+        if result.scores is None:
+            continue
+        row = _row(str(result.checkpoint), result.scores)
+        row["95 % interval"] = _bounds(result.scores.interval_mm)
+        has_intervals = result is not first and result.scores.interval_mm is not None
+        found = compare_csv(result.predictions_csv, first.predictions_csv, result.truth) if has_intervals else None
+        row["less the first (mm)"] = None if found is None else found.mean
+        row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
+        rows.append(row)
+    print(f"\n{comparison_table(rows)}" if rows else "The test set has no labels (annot/valid.h5), so no score.")
+
+
+def _bounds(interval_mm: Sequence[float] | None) -> str:
+    return "-" if interval_mm is None else f"{interval_mm[0]:.2f} to {interval_mm[1]:.2f}"
+
+
 def _row(name: str, scores: Scores) -> dict[str, str | float | None]:
     return {"": name, "MPJPE (mm)": scores.mpjpe_mm, "PA-MPJPE (mm)": scores.pa_mpjpe_mm}
 
 
 def _score(options: argparse.Namespace) -> None:
-    from integral_pose.evaluation.report import scores_table
-    from integral_pose.evaluation.scoring import score_csv
+    from integral_pose.evaluation.protocols import find_protocol
+    from integral_pose.evaluation.report import scores_table, write_scores_json
+    from integral_pose.evaluation.scoring import compare_csv, score_csv
 
-    print(scores_table(score_csv(options.predictions, options.truth)))
+    protocol = find_protocol(options.protocol)
+    scores = score_csv(options.predictions, options.truth, protocol=protocol)
+    if protocol.name != "all":
+        headline = scores.metrics[protocol.headline]
+        shown = f"{headline:.2f} mm" if protocol.headline.endswith("_mm") else f"{headline:.1%}"
+        print(f"protocol {protocol.name}: {protocol.headline} {shown}   ({protocol.meaning})")
+        if protocol.num_images not in (None, scores.num_samples):
+            print(f"The protocol has {protocol.num_images:,} images, this set {scores.num_samples:,}: not comparable.")
+    print(scores_table(scores))
+    extra: dict[str, object] = {"predictions": str(options.predictions), "truth": str(options.truth)}
+    if options.against:
+        found = compare_csv(options.predictions, options.against, options.truth, protocol)
+        extra["less_the_other_mm"] = {"other": str(options.against), **found._asdict()}
+        print(f"MPJPE less that of {options.against}: {found.mean:+.2f} mm, "
+              f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip
+    if options.json:
+        write_scores_json(options.json, scores, extra)
 
 
 def _config(options: argparse.Namespace) -> None:

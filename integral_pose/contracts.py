@@ -130,3 +130,8 @@ class Scores:
     per_joint_mm: dict[str, float] = field(default_factory=dict)
     per_action_mm: dict[str, float] = field(default_factory=dict)
     per_subject_mm: dict[str, float] = field(default_factory=dict)
+    per_camera_mm: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # all of evaluation.metrics.summarise
+    interval_mm: list[float] | None = None  # of the MPJPE, 95 %, over sequences; None where names do not say them
+    num_sequences: int = 0
+    protocol: str = "all"

@@ -110,6 +110,17 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     return TestResult(checkpoint, csv, truth, scores, mean_pose)
 
 
+def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
+    """`test` on each. Raises ConfigError before the first where two would write the same predictions.csv."""
+    folders = [find_checkpoint(path).parent.resolve() for path in paths]
+    doubled = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if doubled:
+        raise ConfigError(
+            f"{doubled}: two of the checkpoints lie here and would write one predictions.csv; copy one away"
+        )
+    return [test(path, overrides) for path in paths]
+
+
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
     """Scores of always saying the mean training pose: what a model must beat to have learnt anything."""
     poses = np.broadcast_to(read_statistics(root, joint_order=joint_order).mean_mm, table.joints_camera_mm.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from integral_pose import __version__, cli
 from integral_pose.errors import CheckpointError, DataError, Interrupted, NonFiniteLossError
 from integral_pose.evaluation.report import write_predictions_csv
+from integral_pose.evaluation.scoring import score_csv
+from integral_pose.experiment import TestResult
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -157,3 +160,54 @@ def test_what_the_readme_types_can_be_typed(line):
         options = cli._parser().parse_args([command, *(arguments or ["configs/demo.yaml"])])
     if "config" in options:
         assert (REPOSITORY / options.config).is_file()
+
+
+def test_score_by_protocol_against_another_as_json(tmp_path, capsys):
+    true = np.random.default_rng(0).normal(0, 300, (4, 17, 3))
+    near, far = true - true[:, :1], true - true[:, :1]
+    near[:, 5, 0] += 34
+    far[:, 5, 0] += 68
+    write_predictions_csv(tmp_path / "near.csv", near)
+    write_predictions_csv(tmp_path / "far.csv", far)
+    with h5py.File(tmp_path / "valid.h5", "w") as file:
+        file["pose3d"] = true
+    names = [f"S{s}_Walking_1.54138969_{f:06d}.jpg" for s in (9, 11) for f in (1, 2)]
+    (tmp_path / "valid_images.txt").write_text("\n".join(names) + "\n")
+    command = ["score", str(tmp_path / "near.csv"), "--truth", str(tmp_path / "valid.h5"), "--protocol", "every-64th"]
+    command += ["--against", str(tmp_path / "far.csv"), "--json", str(tmp_path / "scores.json")]
+    assert cli.main(command) == 0
+    text = capsys.readouterr().out
+    assert "protocol every-64th: mpjpe_mm 2.00 mm" in text
+    assert "The protocol has 8,724 images, this set 2: not comparable." in text
+    assert "far.csv: -2.00 mm, 95 % interval -2.00 to -2.00" in text
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["num_samples"] == 2
+    assert found["less_the_other_mm"]["high"] == pytest.approx(-2, abs=1e-4)
+    assert cli.main([*command[:5], "p1"]) == 2
+    assert "unknown protocol 'p1'" in capsys.readouterr().err
+
+
+def test_several_runs_in_one_table(tmp_path, capsys, monkeypatch):
+    true = np.random.default_rng(0).normal(0, 300, (4, 17, 3))
+    with h5py.File(tmp_path / "valid.h5", "w") as file:
+        file["pose3d"] = true
+    names = [f"S{s}_Walking_1.54138969_{f:06d}.jpg" for s in (9, 11) for f in (1, 2)]
+    (tmp_path / "valid_images.txt").write_text("\n".join(names) + "\n")
+
+    def several(targets, overrides):
+        assert overrides == ["evaluation.flip=true"]
+        results = []
+        for number, target in enumerate(targets):
+            poses = true - true[:, :1]
+            poses[:, 5, 0] += 34 * (2 - number)
+            csv = tmp_path / f"{target.name}.csv"
+            write_predictions_csv(csv, poses)
+            scores = score_csv(csv, tmp_path / "valid.h5")
+            results.append(TestResult(target, csv, tmp_path / "valid.h5", scores, scores))
+        return results
+
+    monkeypatch.setattr("integral_pose.experiment.test_several", several)
+    assert cli.main(["test", "runs/a", "runs/b", "evaluation.flip=true"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| runs")]
+    assert [cell.strip() for cell in lines[0].split("|")][1:3] == ["runs/a", "4.00"]
+    assert [cell.strip() for cell in lines[1].split("|")][5:7] == ["-2.00", "-2.00 to -2.00"]

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.evaluation.intervals import sequence_interval
+from integral_pose.evaluation.metrics import joint_errors_mm, summarise
+from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.frames import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -25,11 +27,13 @@ def evaluate(
     true_camera_mm: FloatArray,
     names: Sequence[str],
     skeleton: Skeleton = HUMAN36M,
+    protocol: Protocol = PROTOCOLS["all"],
 ) -> Scores:
     """Scores of predictions against (N, J, 3) labels in mm; the roots of both are subtracted here.
 
-    `names` are the N image names in the order of the labels, or empty where there are none. Actions and
-    subjects are left out where no name says them; every mean is over frames, not over actions.
+    `names` are the N image names in the order of the labels, or empty where there are none. Actions, subjects,
+    cameras and intervals are left out where no name says them; every mean is over frames, not over actions. The
+    predictions are of all N rows; the protocol chooses those that count.
 
     Raises DataError where a row is missing, double or not finite, and where counts differ.
     """
@@ -37,17 +41,32 @@ def evaluate(
     predicted_mm = predictions.joints_camera_mm[order]
     _check_finite(predicted_mm, "predicted", names, skeleton)
     _check_finite(true_camera_mm, "true", names, skeleton)
-    errors_mm = joint_errors_mm(predicted_mm, true_camera_mm, "mpjpe", skeleton.root)
-    pa_errors_mm = joint_errors_mm(predicted_mm, true_camera_mm, "pa_mpjpe", skeleton.root)
-    frames = [parse_frame_name(name) for name in names]
+    every_frame = [parse_frame_name(name) for name in names]
+    rows = protocol.rows(every_frame) if names or protocol.subjects else np.arange(len(order))
+    joints, frames = protocol.joint_indices(skeleton), [every_frame[row] for row in rows] if names else []
+    predicted_mm, true_mm = predicted_mm[rows], true_camera_mm[rows]
+    errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
+    metrics = summarise(predicted_mm, true_mm, skeleton, joints)
+    sequences = sequence_names(frames)
+    interval = sequence_interval(errors_mm.mean(1), sequences) if len(set(sequences)) > 1 else None
     return Scores(
-        mpjpe_mm=float(errors_mm.mean()),
-        pa_mpjpe_mm=float(pa_errors_mm.mean()),
+        mpjpe_mm=metrics["mpjpe_mm"],
+        pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
         num_samples=len(errors_mm),
-        per_joint_mm=dict(zip(skeleton.names, errors_mm.mean(axis=0).tolist(), strict=True)),
+        per_joint_mm=dict(zip([skeleton.names[j] for j in joints], errors_mm.mean(axis=0).tolist(), strict=True)),
         per_action_mm=_group_means(errors_mm, frames, lambda frame: frame.action),
         per_subject_mm=_group_means(errors_mm, frames, lambda frame: frame.subject),
+        per_camera_mm=_group_means(errors_mm, frames, lambda frame: frame.camera),
+        metrics=metrics,
+        interval_mm=[interval.low, interval.high] if interval else None,
+        num_sequences=len(set(sequences)),
+        protocol=protocol.name,
     )
+
+
+def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
+    """The recording of each frame, the same for all cameras that saw it; [] where not every name says it."""
+    return [f"{frame.subject} {frame.action} {frame.sub_action}" for frame in frames if frame] if all(frames) else []
 
 
 def mean_over_actions_mm(scores: Scores) -> float | None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # Nine significant digits are the fewest that give every float32 back exactly.
 NUMBER_FORMAT = "%.9g"
 # Half a torso is some 250 mm: a file without any coordinate this far from the root is in another unit.
-LEAST_PLAUSIBLE_MM = 10.0
+LEAST_PLAUSIBLE_MM = 200.0
+UNITS = ((3.0, "metres"), (90.0, "inches"), (LEAST_PLAUSIBLE_MM, "centimetres"))  # a person's reach is below each
 _ROWS_A_WRITE = 4096
 
 PathLike = str | os.PathLike[str]
@@ -68,7 +69,7 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
     """(N, J, 3) float32 mm in the order of the Ids, from a plain or gzipped file; the rows may be in any order.
 
     Raises DataError, naming line and column, for another header, a value that is no finite number, and Ids
-    that are not 1 to N each once. Warns where the numbers look like metres.
+    that are not 1 to N each once. Warns where the numbers look like another unit.
     """
     lines = _read_text(path).splitlines()
     if not lines:
@@ -166,6 +167,7 @@ def _id_order(ids: NDArray[np.float64], path: PathLike) -> NDArray[np.int64]:
 def _warn_if_not_mm(joints_mm: NDArray[np.float32], path: PathLike) -> None:
     largest = float(np.abs(joints_mm).max())
     if largest < LEAST_PLAUSIBLE_MM:
+        unit = next(name for bound, name in UNITS if largest < bound)
         warnings.warn(
-            f"{path}: the largest coordinate is {largest:g}. Is the file in metres? Expected mm.", stacklevel=3
+            f"{path}: the largest coordinate is {largest:g}. Is the file in {unit}? Expected mm.", stacklevel=3
         )

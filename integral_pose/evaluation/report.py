@@ -40,17 +40,13 @@ def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mappi
 
 
 def scores_table(scores: Scores) -> str:
-    """The scores as plain text: overall, then actions, subjects and joints side by side as the width allows."""
-    overall = f"MPJPE {scores.mpjpe_mm:.2f} mm   PA-MPJPE {scores.pa_mpjpe_mm:.2f} mm   "
-    overall += f"{scores.num_samples} images"
-    over_actions = mean_over_actions_mm(scores)
-    if over_actions is not None:
-        overall += f"\nmean of the {len(scores.per_action_mm)} action means {over_actions:.2f} mm"
+    """The scores as plain text: overall, then groups and joints side by side."""
     columns = [
         _column(title, values)
         for title, values in (
             ("action", scores.per_action_mm),
             ("subject", scores.per_subject_mm),
+            ("camera", scores.per_camera_mm),
             ("joint", scores.per_joint_mm),
         )
         if values
@@ -58,7 +54,28 @@ def scores_table(scores: Scores) -> str:
     height = max((len(column) for column in columns), default=0)
     padded = [column + [" " * len(column[0])] * (height - len(column)) for column in columns]
     lines = ["    ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
-    return "\n".join([overall, *([""] if lines else []), *lines]) + "\n"
+    return "\n".join([*_overall(scores), *([""] if lines else []), *lines]) + "\n"
+
+
+def _overall(scores: Scores) -> list[str]:
+    lines = [f"MPJPE {scores.mpjpe_mm:.2f} mm   PA-MPJPE {scores.pa_mpjpe_mm:.2f} mm   {scores.num_samples} images"]
+    if scores.interval_mm:
+        low, high = scores.interval_mm
+        lines.append(f"95 % interval of the MPJPE {low:.2f} to {high:.2f} mm, over {scores.num_sequences} sequences")
+    over_actions = mean_over_actions_mm(scores)
+    if over_actions is not None:
+        lines.append(f"mean of the {len(scores.per_action_mm)} action means {over_actions:.2f} mm")
+    found = scores.metrics
+    if found:
+        lines.append(f"N-MPJPE {found['n_mpjpe_mm']:.2f} mm   rigid {found['rigid_mpjpe_mm']:.2f} mm   "
+                     f"PCK150 {found['pck_150']:.1%}   AUC {found['auc']:.1%}")  # fmt: skip
+        parts = [f"along x {found['x_mm']:.2f}   y {found['y_mm']:.2f}   z {found['z_mm']:.2f} mm"]
+        if "bone_length_mm" in found:
+            parts.append(f"bone length {found['bone_length_mm']:.2f} mm")
+        if "swapped_sides" in found:
+            parts.append(f"sides swapped {found['swapped_sides']:.1%}")
+        lines.append("   ".join(parts))
+    return lines
 
 
 def comparison_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:

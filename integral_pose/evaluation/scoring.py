@@ -11,22 +11,49 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import evaluate
+from integral_pose.evaluation.evaluator import evaluate, sequence_names
+from integral_pose.evaluation.intervals import Interval, paired_interval
+from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
+from integral_pose.frames import parse_frame_name
 from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 PathLike = str | os.PathLike[str]
 
 
-def score_csv(csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M) -> Scores:
+def score_csv(
+    csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M, protocol: Protocol = PROTOCOLS["all"]
+) -> Scores:
     """Scores of a predictions CSV against the labels in `truth_path`, for instance annot/valid.h5.
 
     Actions and subjects come from the image list beside the labels (valid_images.txt for valid.h5); without
     it the scores have neither. Raises DataError where a file is missing, damaged or of another length.
     """
     predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, skeleton)
-    return evaluate(Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton)
+    return evaluate(Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton, protocol)
+
+
+def compare_csv(
+    csv_path: PathLike, other_path: PathLike, truth_path: PathLike, protocol: Protocol = PROTOCOLS["all"]
+) -> Interval:
+    """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
+
+    Raises DataError as `score_csv`, and where image names do not say the sequences.
+    """
+    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path)
+    other_mm = load_scoring_inputs(other_path, truth_path)[0]
+    frames = [parse_frame_name(name) for name in names]
+    rows = protocol.rows(frames)
+    sequences = sequence_names([frames[row] for row in rows])
+    if len(set(sequences)) < 2:
+        raise DataError(
+            f"{truth_path}: an interval needs image names of two sequences at least, found {len(set(sequences))}"
+        )
+    joints = protocol.joint_indices(HUMAN36M)
+    own, other = (joint_errors_mm(poses[rows], true_mm[rows])[:, joints].mean(1) for poses in (predicted_mm, other_mm))
+    return paired_interval(other, own, sequences)
 
 
 def load_scoring_inputs(

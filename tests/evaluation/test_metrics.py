@@ -1,16 +1,23 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import procrustes
+from scipy.spatial.transform import Rotation
 
 from integral_pose.evaluation.metrics import (
     ALIGNMENTS,
     AUC_THRESHOLDS_MM,
     auc,
+    axis_errors_mm,
+    bone_length_errors_mm,
     joint_errors_mm,
     pck,
     summarise,
+    swapped_sides,
 )
+from integral_pose.skeleton import Skeleton
 
 # B = 2, J = 3; the second pose's root is away from the origin.
 TRUE_MM = np.array([[[0, 0, 0], [2, 0, 0], [0, 1, 0]], [[5, 5, 5], [5, 5, 8], [6, 6, 6]]], dtype=np.float64)
@@ -112,8 +119,12 @@ def test_auc_is_the_mean_over_31_thresholds():
 
 
 def test_summary_has_every_metric():
-    summary = summarise(TRUE_MM * 2, TRUE_MM)
-    assert list(summary) == ["mpjpe_mm", "n_mpjpe_mm", "rigid_mpjpe_mm", "pa_mpjpe_mm", "pck_150", "auc"]
+    summary = summarise(TRUE_MM * 2, TRUE_MM, THREE)
+    assert list(summary) == [
+        "mpjpe_mm", "n_mpjpe_mm", "rigid_mpjpe_mm", "pa_mpjpe_mm", "pck_150", "auc",
+        "x_mm", "y_mm", "z_mm", "bone_length_mm", "swapped_sides",
+    ]  # fmt: skip
+    assert summary["swapped_sides"] == 0
     assert summary["mpjpe_mm"] == pytest.approx((2 + 1 + 3 + np.sqrt(3)) / 6)
     assert summary["pck_150"] == 1
 
@@ -129,3 +140,62 @@ def test_shapes_and_names_are_checked():
         joint_errors_mm(TRUE_MM[:1], TRUE_MM)
     with pytest.raises(ValueError, match=r"unknown metric 'mpjp'\. Known: mpjpe, n_mpjpe, rigid_mpjpe, pa_mpjpe"):
         joint_errors_mm(TRUE_MM, TRUE_MM, "mpjp")
+
+
+def test_axes_by_hand():
+    predicted = TRUE_MM.copy()
+    predicted[0, 1] += [3, -4, 0]
+    predicted[1] += 7  # the root goes along
+    np.testing.assert_allclose(axis_errors_mm(predicted, TRUE_MM)[0], [[0, 0, 0], [3, 4, 0], [0, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(axis_errors_mm(predicted, TRUE_MM)[1], 0, atol=1e-12)
+
+
+THREE = Skeleton(("Hip", "LHip", "RHip"), {"LHip": "Hip", "RHip": "LHip"}, (("LHip", "RHip"),))
+
+
+def test_bones_by_hand():
+    true = np.array([[[0, 0, 0], [3, 4, 0], [3, 4, 2]]], dtype=float)
+    predicted = np.array([[[9, 9, 9], [9, 9, 12], [9, 10, 12]]], dtype=float)  # lengths 3 and 1 against 5 and 2
+    np.testing.assert_allclose(bone_length_errors_mm(predicted, true, THREE), [[2, 1]])
+
+
+def test_sides_are_swapped_where_the_exchange_is_nearer():
+    true = np.array([[[0, 0, 0], [100, 0, 0], [-100, 0, 0]]] * 3, dtype=float)
+    predicted = true.copy()
+    predicted[1, 1:] = predicted[1, :0:-1]  # exchanged
+    predicted[2, 1] = [-90, 0, 0]  # both on one side: 190 + 0 as it is, 10 + 200 exchanged
+    assert swapped_sides(predicted, true, THREE)[:, 0].tolist() == [False, True, False]
+
+
+def test_tensors_give_what_arrays_give():
+    generator = np.random.default_rng(3)
+    true, predicted = random_poses(generator), random_poses(generator)
+    for name in ALIGNMENTS:
+        tensors = joint_errors_mm(torch.from_numpy(predicted), torch.from_numpy(true), name)
+        np.testing.assert_array_equal(tensors, joint_errors_mm(predicted, true, name))
+    by_torch = (torch.from_numpy(predicted - predicted[:, :1]) - torch.from_numpy(true - true[:, :1])).norm(dim=-1)
+    np.testing.assert_allclose(by_torch, joint_errors_mm(predicted, true), rtol=1e-12)
+
+
+@given(seed=seeds)
+@settings(deadline=None, max_examples=25)
+def test_rigid_alignment_is_that_of_scipy(seed):
+    generator = np.random.default_rng(seed)
+    true, predicted = random_poses(generator), random_poses(generator)
+    for pose, truth, errors in zip(predicted, true, joint_errors_mm(predicted, true, "rigid_mpjpe"), strict=True):
+        moved = pose - pose.mean(0)
+        rotation, _ = Rotation.align_vectors(truth - truth.mean(0), moved)
+        expected = np.linalg.norm(rotation.apply(moved) + truth.mean(0) - truth, axis=-1)
+        np.testing.assert_allclose(errors, expected, atol=1e-6)
+
+
+@given(seed=seeds)
+@settings(deadline=None, max_examples=25)
+def test_full_alignment_is_that_of_scipy_where_no_reflection_is_better(seed):
+    generator = np.random.default_rng(seed)
+    true = random_poses(generator)
+    predicted = true + generator.normal(0, 50, true.shape)
+    for truth, pose, errors in zip(true, predicted, joint_errors_mm(predicted, true, "pa_mpjpe"), strict=True):
+        first, second, _ = procrustes(truth, pose)  # both centred and of unit size
+        expected = np.linalg.norm(first - second, axis=-1) * np.linalg.norm(truth - truth.mean(0))
+        np.testing.assert_allclose(errors, expected, atol=1e-6)
