@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add_bench(commands)
 
+    doctor = commands.add_parser("doctor", help="look at machine, data and run folder before a long run, with advice")
+    doctor.add_argument("--data", type=Path, metavar="DIR", help="a data set, to be read as training would")
+    doctor.add_argument("--run-dir", type=Path, default=Path("runs"), metavar="DIR", help="%(default)s")
+    doctor.set_defaults(run=_doctor)
+
     config = commands.add_parser("config", help="print the resolved configuration with where each value came from")
     config.add_argument("config", metavar="CONFIG")
     config.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
@@ -174,6 +179,14 @@ def _score(options: argparse.Namespace) -> None:
               f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip
     if options.json:
         write_scores_json(options.json, scores, extra)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from integral_pose.doctor import examine, table
+
+    checks = examine(options.data, options.run_dir)
+    print(table(checks))
+    return int(any(check.verdict == "BAD" for check in checks))
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from integral_pose.config import Config
 from integral_pose.errors import ConfigError
-from integral_pose.strict_yaml import parse_document, parse_value
+from integral_pose.strict_yaml import MAX_BYTES, parse_document, parse_value
 
 KeyPath = tuple[str | int, ...]
 
@@ -52,14 +52,15 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     Raises ConfigError naming file, line, key, what was expected and the nearest known key; all faults at once.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        with Path(path).open("rb") as file:  # no more than is taken: a device never ends
+            text = file.read(MAX_BYTES + 1).decode("utf-8", "strict" if file.read(1) == b"" else "replace")
     except FileNotFoundError:
         known = sorted(str(p) for p in Path("configs").glob("*.yaml"))
         hint = f"; there are: {', '.join(known)}" if known else ""
         raise ConfigError(f"{path}: there is no such configuration file{hint}") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder; expected a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a NUL
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     return load_config_text(text, path, overrides)
 
@@ -149,11 +150,16 @@ def _fault(error: dict[str, Any], origins: dict[KeyPath, str], source: str) -> s
     if error["type"] == "missing":
         return f"{where}: the key '{name}' is missing"
     if error["type"] == "model_type":
-        return f"{where}: {name}: expected a section with keys of its own, found {error['input']!r}"
+        return f"{where}: {name}: expected a section with keys of its own, found {_shown(error['input'])}"
     for pydantic_words, words in (("Input should be", "expected"), ("List should have", "expected")):
         message = message.replace(pydantic_words, words).replace(" after validation", "")
-    found = "" if isinstance(error["input"], (dict, BaseModel)) else f", found {error['input']!r}"
+    found = "" if isinstance(error["input"], (dict, BaseModel)) else f", found {_shown(error['input'])}"
     return f"{where}: {name}: {message}{found}" if path else f"{where}: {message}{found}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _suggestion(path: KeyPath) -> str:

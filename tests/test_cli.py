@@ -11,11 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose import __version__, cli
+from integral_pose import __version__, cli, experiment
 from integral_pose.errors import CheckpointError, DataError, Interrupted, NonFiniteLossError
 from integral_pose.evaluation.report import write_predictions_csv
 from integral_pose.evaluation.scoring import score_csv
-from integral_pose.experiment import TestResult
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -203,7 +202,7 @@ def test_several_runs_in_one_table(tmp_path, capsys, monkeypatch):
             csv = tmp_path / f"{target.name}.csv"
             write_predictions_csv(csv, poses)
             scores = score_csv(csv, tmp_path / "valid.h5")
-            results.append(TestResult(target, csv, tmp_path / "valid.h5", scores, scores))
+            results.append(experiment.TestResult(target, csv, tmp_path / "valid.h5", scores, scores))
         return results
 
     monkeypatch.setattr("integral_pose.experiment.test_several", several)

@@ -201,7 +201,7 @@ def test_get_one_value():
 
 
 FLOATS = st.floats(min_value=1e-300, max_value=1e300)
-TEXTS = st.text(min_size=1, max_size=20) | st.sampled_from(
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20) | st.sampled_from(
     [
         "null",
         "true",

@@ -79,6 +79,6 @@ def test_hostile_text_is_refused_fast(text):
 
 
 def test_too_large_a_file():
-    with pytest.raises(ConfigError, match=r"^f\.yaml: larger than 100,000 bytes; this is no configuration file$"):
+    with pytest.raises(ConfigError, match=r"^f\.yaml: larger than 20,000 bytes; this is no configuration file$"):
         parse_document("#" * (MAX_BYTES + 1), "f.yaml")
     assert parse_document("a: 1\n".ljust(MAX_BYTES, "#"), "f.yaml")[0] == {"a": 1}

@@ -26,6 +26,9 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.untrusted import fault_of_path, find_dataset, read_regular, require_plain
+
+LARGEST_STATISTICS_BYTES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +114,21 @@ def evenly_spaced(table: PoseTable, limit: int | None) -> PoseTable:
 
 
 def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseStatistics:
-    """mean.txt and std.txt, or the same numbers computed from train.h5; in the official joint order."""
+    """mean.txt and std.txt, or the same numbers computed from train.h5 where there is neither; official joint order.
+
+    Raises DataError where there is but one of the two, which would not belong together with computed numbers.
+    """
     paths = [root / "annot" / name for name in ("mean.txt", "std.txt")]
-    if all(path.exists() for path in paths):
+    present = [path for path in paths if path.exists()]
+    if len(present) == 1:
+        raise DataError(
+            f"{present[0]}: mean.txt and std.txt belong together, and the other is missing; restore it, or remove "
+            "this one and both are computed from train.h5"
+        )
+    if present:
         mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
+        if (std_mm < 0).any():
+            raise DataError(f"{paths[1]}: holds {std_mm.min():g}, but a standard deviation is 0 or more; write it anew")
         # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
         order = _stored_order(root / "annot" / "train.h5", mean_mm, skeleton, joint_order)
         mean_mm, std_mm = to_official_order(mean_mm, order), to_official_order(std_mm, order)
@@ -130,8 +144,15 @@ def _stored_order(label_path: Path, mean_mm: NDArray[np.float64], skeleton: Skel
         return "official"
     try:
         with h5py.File(label_path, "r") as file:
-            poses_mm = file["pose3d"][...]
-    except (OSError, KeyError):
+            dataset = find_dataset(file, "pose3d")
+            if dataset is None or dataset.shape[1:] != mean_mm.shape:
+                poses_mm = mean_mm[None]
+            else:
+                require_plain(dataset, label_path)
+                poses_mm = dataset[...]
+    except DataError:
+        raise
+    except Exception:  # as below; the reader of the labels says what is wrong with the file
         poses_mm = mean_mm[None]
     return order_of_poses(poses_mm, joint_order, str(label_path))
 
@@ -172,7 +193,7 @@ def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = T
     """
     try:
         # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
-        lines = [line.decode("utf-8") for line in list_path.read_bytes().splitlines()]
+        lines = [line.decode("utf-8") for line in read_regular(list_path).splitlines()]
     except FileNotFoundError:
         raise DataError(f"{list_path}: there is no such file; it lists the images, one path a line") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -182,12 +203,8 @@ def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = T
     if not lines:
         raise DataError(f"{list_path}: is empty; it lists the images, one path a line")
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or "\0" in line:
-            raise DataError(f"{list_path}:{number}: expected an image path, found {line!r}")
-        if line.startswith(("/", "\\")) or ".." in line.replace("\\", "/").split("/"):
-            raise DataError(
-                f"{list_path}:{number}: {line!r} leaves the images folder; paths are relative to {images_folder}"
-            )
+        if fault := fault_of_path(line):
+            raise DataError(f"{list_path}:{number}: {line[:200]!r} {fault}; paths are relative to {images_folder}")
     if are_files:
         _check_exist(lines, list_path, images_folder)
     return np.array([line.encode("utf-8") for line in lines])
@@ -202,14 +219,39 @@ def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None
         folder, _, name = line.rpartition("/")
         if folder not in present:
             path = os.path.join(images_folder, folder)  # noqa: PTH118 - os.path says no to names that are too long
-            present[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH208, PTH112
+            present[folder] = _files_inside(path, images_folder, list_path)
         if name not in present[folder]:
             missing = [other for other in lines if not os.path.exists(images_folder / other)]  # noqa: PTH110
             raise DataError(
-                f"{list_path}:{number}: the image {images_folder / line} does not exist"
+                f"{list_path}:{number}: the image {images_folder / line} {_what_is_wrong(images_folder / line)}"
                 + (f" ({len(missing):,} of {len(lines):,} listed images are missing)" if len(missing) > 1 else "")
                 + "; restore it, or take its line and its row in the .h5 out"
             )
+
+
+def _what_is_wrong(path: Path) -> str:
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        return "does not exist"
+    return "is a link that leaves the images folder, which is refused" if path.is_symlink() else "is no regular file"
+
+
+def _files_inside(folder: str, images_folder: Path, list_path: Path) -> set[str]:
+    """Names of the regular files in a folder; links count where they stay below the images folder."""
+    top = os.path.realpath(images_folder)
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return set()
+    if os.path.commonpath([top, os.path.realpath(folder)]) != top:
+        raise DataError(
+            f"{list_path}: {folder} is a link that leaves {images_folder}, which is refused; put the pictures there, "
+            "or make the images folder as a whole the link"
+        )
+    names = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stays = not entry.is_symlink() or os.path.commonpath([top, os.path.realpath(entry.path)]) == top
+            if stays and entry.is_file():  # reading a pipe would wait for ever
+                names.add(entry.name)
+    return names
 
 
 def _read_labels(
@@ -235,11 +277,9 @@ def _read_labels(
 def _read_poses(
     file: h5py.File, key: str, axes: int, label_path: Path, list_path: Path, num_images: int, skeleton: Skeleton
 ) -> NDArray[np.float32]:
-    if not isinstance(file.get(key, getlink=True), h5py.HardLink) or not isinstance(file[key], h5py.Dataset):
+    dataset = find_dataset(file, key)
+    if dataset is None:
         raise DataError(f"{label_path}: has no data set '{key}'; it has: {', '.join(file) or 'nothing'}")
-    dataset = file[key]
-    if dataset.external or dataset.is_virtual:
-        raise DataError(f"{label_path}: '{key}' lies in another file, which is refused; copy it into this one")
     expected = (num_images, skeleton.num_joints, axes)
     if dataset.ndim == 3 and dataset.shape[1:] == expected[1:] and dataset.shape[0] != num_images:
         raise DataError(
@@ -248,8 +288,7 @@ def _read_poses(
         )
     if dataset.shape != expected:
         raise DataError(f"{label_path}: '{key}' has the shape {dataset.shape}, expected {expected}")
-    if dataset.dtype.kind not in "fiu":
-        raise DataError(f"{label_path}: '{key}' holds {dataset.dtype}, expected numbers")
+    require_plain(dataset, label_path)
     poses = np.asarray(dataset[...], dtype=np.float32)
     bad_rows = np.flatnonzero(~np.isfinite(poses).all(axis=(1, 2)))
     if len(bad_rows):
@@ -262,7 +301,8 @@ def _read_poses(
 
 def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
     try:
-        numbers = np.loadtxt(path, dtype=np.float64).reshape(-1)
+        text = read_regular(path, LARGEST_STATISTICS_BYTES).decode("utf-8")
+        numbers = np.array([number for line in text.splitlines() for number in line.partition("#")[0].split()], float)
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read as numbers: {error}") from None
     expected = skeleton.num_joints * 3

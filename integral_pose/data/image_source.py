@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
+from integral_pose.untrusted import require_plain
 
 REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
 
@@ -138,10 +139,11 @@ def _find_images(file: h5py.File, label_path: Path, num_images: int) -> tuple[in
         raise DataError(f"{label_path}: 'images/bytes' is stored in chunks, expected one stretch of bytes; {REPACK}")
     if positions.dtype.kind not in "iu":
         raise DataError(f"{label_path}: 'images/offsets' holds {positions.dtype}, expected whole numbers; {REPACK}")
-    offsets = positions[...].astype(np.int64)
+    require_plain(positions, label_path)
+    offsets = positions[: num_images + 2].astype(np.int64)  # one more than is right shows that there are too many
     if len(offsets) != num_images + 1 or offsets[0] != 0 or offsets[-1] != len(encoded) or (np.diff(offsets) < 0).any():
         raise DataError(
-            f"{label_path}: 'images/offsets' has {len(offsets):,} entries, expected {num_images + 1:,} rising ones "
+            f"{label_path}: 'images/offsets' has {len(positions):,} entries, expected {num_images + 1:,} rising ones "
             f"from 0 to {len(encoded):,} for the {num_images:,} images of the list"
         )
     return encoded.id.get_offset() or 0, offsets

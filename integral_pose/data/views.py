@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import CropViews
 from integral_pose.errors import DataError
+from integral_pose.untrusted import require_plain
 
 COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
 
@@ -59,10 +60,11 @@ def read_views(label_path: Path, num_images: int) -> ViewTable | None:
 
 def _read_column(dataset: h5py.Dataset, expected: tuple[int, int], label_path: Path) -> NDArray[np.float32]:
     name = dataset.name.lstrip("/")
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise DataError(f"{label_path}: '{name}' lies in another file, which is refused; copy it into this one")
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{label_path}: '{name}' is a group, expected numbers {expected}")
     if dataset.shape != expected or dataset.dtype.kind not in "fiu":
         raise DataError(f"{label_path}: '{name}' is {dataset.dtype} {dataset.shape}, expected numbers {expected}")
+    require_plain(dataset, label_path)
     values = np.asarray(dataset[...], dtype=np.float32)
     if not np.isfinite(values).all():
         row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]

@@ -16,6 +16,7 @@ from integral_pose.errors import DataError
 from integral_pose.files import atomic_write
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.untrusted import gunzip, read_regular
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
@@ -98,9 +99,9 @@ def _is_gzip(path: PathLike) -> bool:
 def _read_text(path: PathLike) -> str:
     """The file's text, unpacked by content rather than name; DataError where it cannot be read."""
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path)
         if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+            content = gunzip(content, str(path))
         return content.decode("utf-8-sig")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip file is cut off or damaged ({error}); write or copy it again") from error

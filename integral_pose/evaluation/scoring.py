@@ -19,6 +19,7 @@ from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.frames import parse_frame_name
 from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.untrusted import find_dataset, read_regular, require_plain
 
 PathLike = str | os.PathLike[str]
 
@@ -79,13 +80,17 @@ def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
         raise DataError(f"{path}: no such file; expected the labels of the test set, for instance annot/valid.h5")
     try:
         with h5py.File(path, "r") as file:
-            if "pose3d" not in file:
+            dataset = find_dataset(file, "pose3d")
+            if dataset is None:
                 raise DataError(f"{path}: there is no dataset 'pose3d' to score against; found: {', '.join(file)}")
-            joints_mm = np.asarray(file["pose3d"][()], dtype=np.float64)
-    except OSError as error:
+            if dataset.ndim != 3 or dataset.shape[1:] != (skeleton.num_joints, 3):
+                raise DataError(f"{path}: pose3d is {dataset.shape}, expected (N, {skeleton.num_joints}, 3)")
+            require_plain(dataset, path)
+            joints_mm = np.asarray(dataset[()], dtype=np.float64)
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
         raise DataError(f"{path}: not an HDF5 file, or damaged ({error})") from error
-    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (skeleton.num_joints, 3):
-        raise DataError(f"{path}: pose3d is {joints_mm.shape}, expected (N, {skeleton.num_joints}, 3)")
     # Predictions are always in the official order; labels of other projects may have the legs exchanged.
     order = order_of_poses(joints_mm, "auto", str(path)) if skeleton is HUMAN36M else "official"
     return to_official_order(joints_mm, order)
@@ -96,7 +101,10 @@ def _read_names(truth_path: Path, count: int) -> list[str]:
     path = truth_path.with_name(f"{truth_path.stem}_images.txt")
     if not path.is_file():
         return []
-    names = path.read_text(encoding="utf-8").split("\n")
+    try:
+        names = read_regular(path).decode("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     names = [name.strip() for name in names if name.strip()]
     if len(names) != count:
         raise DataError(f"{path} has {len(names)} lines, {truth_path} has {count} rows; they must agree")

@@ -57,7 +57,13 @@ def add_check(commands: Any) -> None:
     """Add check-data to what `add_subparsers` returned."""
     parser = commands.add_parser("check-data", help="read a data set critically: a table, a contact sheet, offenders")
     parser.add_argument("root", type=Path, metavar="ROOT", help="the folder of annot/ and images/")
-    parser.add_argument("--sheet", type=Path, default=None, metavar="PNG", help="default: contact_sheet.png here")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        default=None,
+        metavar="PNG",
+        help="a picture of 24 crops with their joints; default: contact_sheet.png in the current folder",
+    )
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     parser.set_defaults(run=_check)
 

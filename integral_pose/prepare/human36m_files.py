@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from integral_pose.errors import DataError
+from integral_pose.untrusted import require_no_bomb
 
 KINDS = ("D2_Positions", "D3_Positions_mono", "Videos")
 _OPTIONAL_KINDS = ("D2_Positions",)  # the cameras give the same numbers to 1e-4 px
@@ -103,6 +104,7 @@ def unpack(archive: Path, subject: str, kind: str, wanted: Sequence[str], target
                 item = _item((subject, kind, *PurePosixPath(member.name).parts[-1:]))
                 if item is None or item.file_name not in wanted or not member.isfile():
                     continue
+                require_no_bomb(member.size, archive.stat().st_size, f"{archive}: {member.name!r}")
                 stream = content.extractfile(member)
                 assert stream is not None, "a regular member has content"
                 with (unfinished / item.file_name).open("wb") as file:

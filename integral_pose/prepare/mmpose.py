@@ -12,6 +12,7 @@ from integral_pose.geometry.camera import Camera, human36m_camera
 from integral_pose.prepare.conversion import Recording, Request, Summary, convert
 from integral_pose.prepare.readers import read_npz, read_pickle, require_shape
 from integral_pose.prepare.stills import stills_of_human36m
+from integral_pose.untrusted import inside
 
 MM = 1000.0  # in a metre
 
@@ -64,7 +65,7 @@ def _read(path: Path, split: str, source: Path) -> list[Recording]:
 
 def _images_folder(source: Path, first: str) -> Path:
     for folder in (source / "images", source):
-        if (folder / first).exists():
+        if inside(folder, first, source).exists():
             return folder
     raise DataError(f"{source}: the picture {first} is neither there nor in {source / 'images'}")
 

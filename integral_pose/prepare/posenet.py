@@ -17,6 +17,7 @@ from integral_pose.prepare.conversion import Request, Summary, convert
 from integral_pose.prepare.human36m_table import DRIFT_WORLD_MM, Choice, Sequence36M, Video, list_videos
 from integral_pose.prepare.readers import existing, read_json
 from integral_pose.prepare.stills import Stills
+from integral_pose.untrusted import inside
 
 Array = NDArray[np.float64]
 
@@ -106,7 +107,7 @@ class _Annotations:
         return Stills(
             name=sequence.image_name(video.camera_id, 0).rpartition("_")[0],
             split=video.split,
-            paths=[self.images / self.file_names[(*key, row)] for row in rows],
+            paths=[inside(self.images, self.file_names[(*key, row)], self.data_path) for row in rows],
             file_names=[sequence.image_name(video.camera_id, row) for row in rows],
             frame_numbers=[row + 1 for row in rows],
             joints_image_px=camera.camera_to_image_px(camera_mm),

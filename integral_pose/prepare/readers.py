@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import pickle
+import struct
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
+from integral_pose.untrusted import find_dataset, read_regular, require_no_bomb, require_plain, require_zip
+
+LARGEST_PICKLE_BYTES = 1_000_000  # cameras.pkl has 50 kB
+_MAT_HEADER_BYTES, _MAT_COMPRESSED = 128, 15
 
 _PICKLE_NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),
@@ -48,6 +55,7 @@ def existing(path: Path, what: str) -> Path:
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file."""
+    require_zip(path)
     try:
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
@@ -58,15 +66,23 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def read_pickle(path: Path) -> Any:
     """A pickle of dictionaries, lists, numbers and arrays; anything else in it is refused."""
     try:
-        with path.open("rb") as file:
-            return _PlainUnpickler(file, encoding="latin1").load()
+        return _PlainUnpickler(io.BytesIO(read_regular(path, LARGEST_PICKLE_BYTES)), encoding="latin1").load()
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise DataError(f"{path}: is damaged or no pickle ({error})") from None
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):
+    """The one written in Python: in the other a place in the memo, which is a number in the file, takes memory."""
+
+    def load_bytearray8(self) -> None:
+        """Bytes of an array, as many as there are; the original sets aside as many as the file says."""
+        (size,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(size)))  # type: ignore[attr-defined]
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}  # type: ignore[dict-item]  # noqa: RUF012
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PICKLE_NAMES:
             raise DataError(f"holds {module}.{name}, which could run code and is refused; only plain arrays are read")
@@ -76,16 +92,20 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_json(path: Path) -> Any:
     """A JSON file."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(read_regular(path).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
 
 
 def read_mat(path: Path) -> dict[str, Any]:
     """The variables of a MATLAB file up to version 7."""
-    io = optional("scipy.io")
+    matlab = optional("scipy.io")
     try:
-        content: dict[str, Any] = io.loadmat(path)
+        encoded = read_regular(path)
+        require_no_bomb(_claimed_mat_bytes(encoded), len(encoded), str(path))
+        content: dict[str, Any] = matlab.loadmat(io.BytesIO(encoded))
+    except DataError:
+        raise
     except NotImplementedError:
         raise DataError(
             f"{path}: is a MATLAB file of version 7.3, where version 7 or older is expected; in MATLAB: "
@@ -96,17 +116,33 @@ def read_mat(path: Path) -> dict[str, Any]:
     return content
 
 
+def _claimed_mat_bytes(encoded: bytes) -> int:
+    """What the compressed variables of a version 7 file say of their size: each begins with its own."""
+    at, claimed = _MAT_HEADER_BYTES, 0
+    order = "<" if encoded[126:128] == b"IM" else ">"
+    while len(encoded) >= at + 8:
+        kind, size = struct.unpack(f"{order}2I", encoded[at : at + 8])
+        if kind == _MAT_COMPRESSED:
+            start = zlib.decompressobj().decompress(encoded[at + 8 : at + 8 + min(size, 256)], 8)
+            claimed += struct.unpack(f"{order}2I", start)[1] if len(start) == 8 else 0
+        at += 8 + size
+    return claimed
+
+
 def read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The named data sets of an HDF5 file, as far as it has them and they lie in the file itself."""
     found = {}
     try:
         with h5py.File(path, "r") as file:
             for key in keys:
-                if isinstance(file.get(key, getlink=True), h5py.HardLink) and isinstance(file[key], h5py.Dataset):
-                    if file[key].external or file[key].is_virtual:
-                        raise DataError(f"{path}: '{key}' lies in another file, which is refused")
-                    found[key] = file[key][...]
-    except OSError as error:
+                dataset = find_dataset(file, key)
+                if dataset is None:
+                    continue
+                require_plain(dataset, path, kinds="fiuSO")
+                found[key] = dataset[...]
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
         raise DataError(f"{path}: is damaged, cut short or no HDF5 file ({error})") from None
     return found
 
@@ -114,7 +150,7 @@ def read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file that are not empty."""
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in read_regular(path).decode("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 

@@ -16,6 +16,7 @@ from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.prepare.conversion import Frame
 from integral_pose.prepare.human36m_table import find_sequence
 from integral_pose.prepare.pictures import read_picture
+from integral_pose.untrusted import inside
 
 Array = NDArray[np.float64]
 
@@ -117,7 +118,7 @@ def stills_of_human36m(
             Stills(
                 name=base,
                 split=split,
-                paths=[images / names[row] for row in rows],
+                paths=[inside(images, names[row], source) for row in rows],
                 file_names=[names[row].rpartition("/")[2] for row in rows],
                 frame_numbers=[frame.frame for frame in frames if frame is not None],
                 joints_image_px=stored_px,

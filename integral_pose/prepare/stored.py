@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.prepare.readers import read_hdf5, read_lines
+from integral_pose.untrusted import find_dataset, inside, read_regular
 
 COLUMNS = ("pose2d", "pose3d", "camera", "crop_to_image", "root_camera_mm", "subject", "action")
 
@@ -37,8 +38,8 @@ class StoredSplit:
         name = self.names[row]
         try:
             if self.packed is None:
-                path = self.root / "images" / name
-                return path.read_bytes(), str(path)
+                path = inside(self.root / "images", name, f"{self.split}_images.txt")
+                return read_regular(path), str(path)
             start, offsets = self.packed
             first, end = int(offsets[row]), int(offsets[row + 1])
             with self.label_path.open("rb") as file:
@@ -64,15 +65,21 @@ def _find_packed(label_path: Path, num_images: int) -> tuple[int, NDArray[np.int
     if offsets is None:
         return None
     with h5py.File(label_path, "r") as file:
-        encoded = file.get("images/bytes")
-        start = encoded.id.get_offset() if isinstance(encoded, h5py.Dataset) and encoded.chunks is None else None
-        if start is None or encoded.dtype != np.uint8 or encoded.external:
+        encoded = find_dataset(file, "images/bytes")
+        start = encoded.id.get_offset() if encoded is not None and encoded.chunks is None else None
+        if encoded is None or start is None or encoded.dtype != np.uint8 or encoded.external:
             raise DataError(f"{label_path}: 'images/bytes' is not one stretch of uint8 in this file")
         total = len(encoded)
     offsets = offsets.astype(np.int64)
-    if len(offsets) != num_images + 1 or offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
+    if (
+        offsets.ndim != 1
+        or len(offsets) != num_images + 1
+        or offsets[0] != 0
+        or offsets[-1] != total
+        or (np.diff(offsets) < 0).any()
+    ):
         raise DataError(
-            f"{label_path}: 'images/offsets' has {len(offsets):,} entries up to {offsets[-1]:,}; expected "
+            f"{label_path}: 'images/offsets' is of shape {offsets.shape}; expected "
             f"{num_images + 1:,} rising ones from 0 to {total:,}"
         )
     return start, offsets

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from integral_pose.errors import CheckpointError
+from integral_pose.errors import CheckpointError, DataError
 from integral_pose.files import atomic_write
+from integral_pose.untrusted import require_zip
 
 FORMAT = "integral-pose/1"
 
@@ -26,10 +27,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError if there is none, it is damaged, or it is not one of ours.
     """
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such checkpoint")
     try:
+        require_zip(path)  # our own are not compressed, so nothing in them may grow
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except DataError as error:
+        raise CheckpointError(f"{error}; it is not loaded") from None
     except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: is damaged or no checkpoint that can be loaded safely: {first}") from None

@@ -1,0 +1,119 @@
+"""Files that others made, opened so that none reads another file, runs code or fills the memory.
+
+A bomb is a small file that says it holds much. What is claimed is held against what is there before it is unpacked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import h5py
+
+from integral_pose.errors import DataError
+
+LARGEST_GROWTH = 100  # poses and pictures of poses compress to a third; a bomb a thousandfold
+ALWAYS_FINE_BYTES = 16_000_000
+LONGEST_PATH_BYTES = 1000
+
+
+def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
+    """Raise DataError where `what` says it is far larger unpacked than its bytes on disk can tell of."""
+    if claimed_bytes > max(ALWAYS_FINE_BYTES, LARGEST_GROWTH * stored_bytes):
+        raise DataError(
+            f"{what} unpacks to {claimed_bytes / 1e6:,.0f} MB from {stored_bytes / 1e6:,.3f} MB, more than "
+            f"{LARGEST_GROWTH} times its size, which is refused; write it without compression if that is meant"
+        )
+
+
+def find_dataset(file: h5py.File, key: str) -> h5py.Dataset | None:
+    """The data set at `key`, 'images/bytes' for instance; None where it is missing or behind a link."""
+    parts = key.split("/")
+    for depth in range(1, len(parts) + 1):
+        if not isinstance(file.get("/".join(parts[:depth]), getlink=True), h5py.HardLink):
+            return None
+    return file[key] if isinstance(file[key], h5py.Dataset) else None
+
+
+def require_plain(dataset: h5py.Dataset, source: str | os.PathLike[str], kinds: str = "fiu") -> None:
+    """Raise DataError for numbers that lie in another file, and for ones that are claimed but not there."""
+    name = dataset.name.lstrip("/")
+    if dataset.external or dataset.is_virtual:
+        raise DataError(f"{source}: '{name}' lies in another file, which is refused; copy it into this one")
+    if dataset.dtype.kind not in kinds:
+        raise DataError(f"{source}: '{name}' holds {dataset.dtype}, expected numbers")
+    chunk_bytes = dataset.dtype.itemsize
+    for length in dataset.chunks or ():
+        chunk_bytes *= length  # a chunk is unpacked whole, even where the data set is smaller
+    require_no_bomb(max(dataset.nbytes, chunk_bytes), dataset.id.get_storage_size(), f"{source}: '{name}'")
+
+
+def require_zip(path: Path) -> None:
+    """Raise DataError for a zip archive that unpacks to far more than it is, or is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed_bytes = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path}: is damaged, cut short or no zip archive ({error})") from None
+    require_no_bomb(claimed_bytes, path.stat().st_size, str(path))
+
+
+def gunzip(content: bytes, what: str) -> bytes:
+    """The unpacked bytes. Raises DataError for a bomb, and as `gzip` does for damaged bytes."""
+    limit = max(ALWAYS_FINE_BYTES, LARGEST_GROWTH * len(content))
+    unpacked = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+        while block := stream.read(1 << 20):
+            unpacked += block
+            if len(unpacked) > limit:
+                require_no_bomb(len(unpacked), len(content), what)
+    return bytes(unpacked)
+
+
+def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -> bytes:
+    """The bytes of a regular file, since a device or a pipe may never end.
+
+    Raises OSError where it cannot be read, and DataError for anything else or beyond the limit.
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
+            raise DataError(f"{os.fspath(path)}: is {kind}, expected a file")
+        if limit_bytes is not None and status.st_size > limit_bytes:
+            raise DataError(f"{os.fspath(path)}: has {status.st_size:,} bytes, at most {limit_bytes:,} are read")
+        return file.read()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def fault_of_path(path: str) -> str | None:
+    """What is wrong with a path that should be relative and stay below its folder; None where nothing is."""
+    if not path.strip():
+        return "is empty"
+    if any(unicodedata.category(character) == "Cc" for character in path if not " " <= character <= "~"):
+        return "has control characters, which terminals obey"
+    if len(path.encode("utf-8", "surrogatepass")) > LONGEST_PATH_BYTES:
+        return f"is longer than {LONGEST_PATH_BYTES} bytes"
+    if path[0] in "/\\" or path[1:2] == ":" or ".." in path.replace("\\", "/").split("/"):
+        return "leaves the images folder"
+    if path[0] in "=+-@":
+        return "starts like a formula, which tables would run"
+    return None
+
+
+def inside(folder: Path, name: str, source: str | os.PathLike[str]) -> Path:
+    """`folder / name`. Raises DataError, naming `source`, for a name that leads out of the folder."""
+    if fault := fault_of_path(name):
+        raise DataError(f"{source}: the image {name[:200]!r} {fault}; expected a path relative to {folder}")
+    path = folder / name
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{source}: the image {path} is a link that leaves {folder}, which is refused; copy the file")
+    return path

@@ -1,0 +1,118 @@
+"""Parsers as functions of bytes: whatever comes in, a value or one of our own errors comes out.
+
+Used with small budgets by `test_fuzz` and with large ones by `scripts/fuzz.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+
+from integral_pose.config_file import load_config_text
+from integral_pose.data.course import read_image_list, read_test
+from integral_pose.errors import IntegralPoseError
+from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.prepare.pictures import decode_picture
+from integral_pose.prepare.readers import read_hdf5, read_json, read_npz, read_pickle
+from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
+
+REPOSITORY = Path(__file__).parent.parent
+_OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # goes with the process
+FOLDER = Path(_OWN.name)
+
+
+class Target(NamedTuple):
+    """A parser and a file that it likes."""
+
+    read: Callable[[bytes], object]
+    seed: Callable[[], bytes]
+
+
+def _by_file(read: Callable[[Path], object], name: str) -> Callable[[bytes], object]:
+    def parse(content: bytes) -> object:
+        path = FOLDER / name
+        path.write_bytes(content)
+        return read(path)
+
+    return parse
+
+
+def _written(write: Callable[[Path], object], name: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        path = FOLDER / f"seed.{name}"
+        write(path)
+        return path.read_bytes()
+
+    return make
+
+
+def _poses(path: Path) -> None:
+    write_predictions_csv(path, 20 * np.arange(102.0).reshape(2, 17, 3))
+
+
+def _labels(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["pose2d"], file["pose3d"] = np.ones((2, 17, 2), "f4"), np.ones((2, 17, 3), "f4")
+
+
+def _read_course(content: bytes) -> object:
+    root = FOLDER / "course"
+    for name in ("annot", "images"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "images/a.jpg").write_bytes(b"")
+    (root / "annot/valid_images.txt").write_text("a.jpg\na.jpg\n")
+    (root / "annot/valid.h5").write_bytes(content)
+    return read_test(root)
+
+
+def _picture(form: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        content = io.BytesIO()
+        Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(content, form)
+        return content.getvalue()
+
+    return make
+
+
+def _config(content: bytes) -> object:
+    return load_config_text(content.decode("utf-8", "replace"), "fuzz.yaml", ())
+
+
+TARGETS = {
+    "config": Target(_config, lambda: (REPOSITORY / "configs/demo.yaml").read_bytes()),
+    "csv": Target(_by_file(read_predictions_csv, "p.csv"),
+                  _written(_poses, "csv")),
+    "csv.gz": Target(_by_file(read_predictions_csv, "p.csv.gz"),
+                     _written(_poses, "csv.gz")),
+    "labels": Target(_read_course, _written(_labels, "h5")),
+    "hdf5": Target(_by_file(lambda path: read_hdf5(path, ("pose3d",)), "any.h5"), _written(_labels, "h5")),
+    "image list": Target(_by_file(lambda path: read_image_list(path, FOLDER, are_files=False), "list.txt"),
+                         lambda: b"S9/a.jpg\nS9/b.jpg\n"),
+    "jpeg": Target(lambda content: decode_picture(content, "a.jpg"), _picture("JPEG")),
+    "png": Target(lambda content: decode_picture(content, "a.png"), _picture("PNG")),
+    "npz": Target(_by_file(read_npz, "a.npz"), _written(lambda path: np.savez(path.open("wb"), S=np.ones(3)), "npz")),
+    "pickle": Target(_by_file(read_pickle, "a.pkl"), lambda: pickle.dumps({("S1", "5"): {"R": np.ones(3), "n": 1}})),
+    "json": Target(_by_file(read_json, "a.json"), lambda: json.dumps({"a": [1, {"b": None}]}).encode()),
+    "checkpoint": Target(_by_file(load_checkpoint, "a.pt"),
+                         _written(lambda path: save_checkpoint(path, {"model": {"w": torch.ones(3)}}), "pt")),
+}  # fmt: skip
+
+
+def refuses_or_reads(name: str, content: bytes) -> None:
+    """Nothing but our own errors leaves the parser."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(IntegralPoseError):
+            TARGETS[name].read(content)
