@@ -40,19 +40,19 @@ Drawn = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, l
 GestureFamily = Callable[[Random], Gesture]
 
 
-def draw_pose(action: str, rng: Random) -> Pose:
-    """A pose of `action`, one of the keys of `ACTIONS`."""
+def draw_pose(action: str, rng: Random, looseness: float = 1.0) -> Pose:
+    """A pose of `action`, one of the keys of `ACTIONS`; `looseness` multiplies how far it strays from its family."""
     stance, left, right, head_lean = ACTIONS[action](rng)
     lean = stance.trunk_lean  # shared by pelvis, spine and chest; the head looks up again
-    pelvis = rng.normal((0, stance.pelvis_lean + 0.2 * lean, 0), (0.10, 0.06, 0.05))
-    spine = rng.normal((0, 0.45 * lean, 0), (0.10, 0.05, 0.06))
-    chest = rng.normal((0, 0.35 * lean, 0), (0.12, 0.06, 0.06))
+    pelvis = rng.normal((0, stance.pelvis_lean + 0.2 * lean, 0), looseness * np.array((0.10, 0.06, 0.05)))
+    spine = rng.normal((0, 0.45 * lean, 0), looseness * np.array((0.10, 0.05, 0.06)))
+    chest = rng.normal((0, 0.35 * lean, 0), looseness * np.array((0.12, 0.06, 0.06)))
     head = rng.normal((0, head_lean - 0.25 * lean, 0), (0.35, 0.14, 0.08))
     return Pose(
         ankles=np.array(stance.ankles),
-        knee_poles=np.array(stance.knee_poles) + rng.normal(0, 0.08, (2, 3)),
-        wrists=np.array([left.wrist, right.wrist]) + rng.normal(0, 0.05, (2, 3)),
-        elbow_poles=np.array([left.pole, right.pole]) + rng.normal(0, 0.2, (2, 3)),
+        knee_poles=np.array(stance.knee_poles) + rng.normal(0, 0.08 * looseness, (2, 3)),
+        wrists=np.array([left.wrist, right.wrist]) + rng.normal(0, 0.05 * looseness, (2, 3)),
+        elbow_poles=np.array([left.pole, right.pole]) + rng.normal(0, 0.2 * looseness, (2, 3)),
         pelvis=pelvis,
         spine=spine,
         chest=chest,

@@ -14,8 +14,10 @@ Random = np.random.Generator
 SHADOW_SIZE = 1024
 
 
-def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random) -> Array32:
-    """(3, H, W) RGB, 0..255.
+def paint_room(
+    rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random, clutter: int = 1
+) -> Array32:
+    """(3, H, W) RGB, 0..255, with `clutter` times the usual number of shapes.
 
     rays (2, H, W) on the plane z = 1; the floor is where floor_normal . p = floor_mm, the wall stands where
     the floor is `wall_mm` away.
@@ -25,36 +27,48 @@ def paint_room(rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: flo
     wall, floor = rng.uniform(30, 235, 3), rng.uniform(20, 200, 3)
     room = np.empty((3, *rays.shape[1:]), dtype=np.float32)
     room[:] = wall[:, None, None]
-    _hang_shapes(room, int(rng.integers(2, 9)), rng)
+    _hang_shapes(room, clutter * int(rng.integers(2, 9)), rng)
     on_floor = down > floor_mm / wall_mm
     for plane, value in zip(room, floor, strict=True):
         np.copyto(plane, np.float32(value), where=on_floor)
     _add_tiles(room, rays, down, on_floor, floor_mm, rng)
-    _hang_shapes(room, int(rng.integers(0, 4)), rng)
+    _hang_shapes(room, clutter * int(rng.integers(0, 4)), rng)
     row, column = (int(v) for v in rng.integers(SHADOW_SIZE - height, size=2))
     room *= _shadows()[row : row + height, column : column + height]
     return room
 
 
 def _hang_shapes(room: Array32, count: int, rng: Random) -> None:
-    """Rectangles: plain, striped, or blotched."""
+    """Rectangles anywhere."""
     size = room.shape[1]
     for _ in range(count):
         wide, tall = (int(v) for v in rng.integers(size // 20, size // 2, 2))
         left, top = int(rng.integers(-wide // 2, size)), int(rng.integers(-tall // 2, size))
-        patch = room[:, max(top, 0) : top + tall, max(left, 0) : left + wide]
-        colour = rng.uniform(10, 245, (3, 1, 1)).astype(np.float32)
-        kind, step = int(rng.integers(4)), int(rng.integers(4, 24))
-        if kind < 2:
-            patch[:] = colour
-        elif kind == 2:
-            stripes = patch[:, :, ::step] if rng.random() < 0.5 else patch[:, ::step]
-            patch *= 0.7
-            stripes[:] = colour
-        else:
-            coarse = rng.uniform(0.4, 1.2, (8, 8)).astype(np.float32)
-            blotches = np.repeat(np.repeat(coarse, -(-size // 8), axis=0), -(-size // 8), axis=1)
-            patch[:] = colour * blotches[: patch.shape[1], : patch.shape[2]]
+        _fill(room[:, max(top, 0) : top + tall, max(left, 0) : left + wide], size, rng)
+
+
+def cover(picture: Array32, center_px: Array, rng: Random) -> None:
+    """A rectangle, sides a twelfth to a fifth of the picture's, round a point (2,) of it."""
+    size = picture.shape[1]
+    wide, tall = (int(v) for v in rng.integers(size // 12, size // 5, 2))
+    left, top = int(center_px[0]) - wide // 2, int(center_px[1]) - tall // 2
+    _fill(picture[:, max(top, 0) : max(top + tall, 0), max(left, 0) : max(left + wide, 0)], size, rng)
+
+
+def _fill(patch: Array32, size: int, rng: Random) -> None:
+    """Plain, striped, or blotched; part of a picture of `size` px."""
+    colour = rng.uniform(10, 245, (3, 1, 1)).astype(np.float32)
+    kind, step = int(rng.integers(4)), int(rng.integers(4, 24))
+    if kind < 2:
+        patch[:] = colour
+    elif kind == 2:
+        stripes = patch[:, :, ::step] if rng.random() < 0.5 else patch[:, ::step]
+        patch *= 0.7
+        stripes[:] = colour
+    else:
+        coarse = rng.uniform(0.4, 1.2, (8, 8)).astype(np.float32)
+        blotches = np.repeat(np.repeat(coarse, -(-size // 8), axis=0), -(-size // 8), axis=1)
+        patch[:] = colour * blotches[: patch.shape[1], : patch.shape[2]]
 
 
 def _add_tiles(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
-from integral_pose.prepare.background import paint_room
+from integral_pose.prepare.background import cover, paint_room
 from integral_pose.prepare.body import Body
+from integral_pose.prepare.difficulty import EASY, Difficulty
 from integral_pose.prepare.mannequin import Clothes, dress, stool
 from integral_pose.prepare.quadrics import cast, shade
 from integral_pose.prepare.scene import SPILL_PX, Scene
@@ -24,10 +25,12 @@ KNOTS = np.array([-0.95, -0.6, 0.0, 0.6, 0.95])  # of the quartic along a row, -
 NOISE_SIZE = 512
 
 
-def render(scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator) -> NDArray[np.uint8]:
+def render(
+    scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator, difficulty: Difficulty = EASY
+) -> NDArray[np.uint8]:
     """(256, 256, 3) RGB of the person in a room."""
     rays = crop_rays(scene.camera, scene.crop)
-    room = _room(scene, rays, rng)
+    room = _room(scene, rays, rng, difficulty.clutter)
     solids = dress(scene.figure, body, clothes)
     if scene.seat == "stool":
         red, green, blue = (float(c) for c in rng.uniform(30, 200, 3))
@@ -37,7 +40,16 @@ def render(scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator)
     colours *= np.float32(rng.uniform(0.85, 1.2))
     for plane, values in zip(room.reshape(3, -1), colours, strict=True):
         plane[pixels] = values
+    if difficulty.most_in_front:
+        _hide_limbs(room, scene, int(rng.integers(difficulty.most_in_front + 1)), rng)
     return _expose(room, rng)
+
+
+def _hide_limbs(picture: Array32, scene: Scene, count: int, rng: np.random.Generator) -> None:
+    """Something in front of so many joints, not quite in their middle."""
+    joints_px = scene.crop.image_px_to_crop_px(scene.joints_image_px)
+    for joint in rng.integers(len(joints_px), size=count):
+        cover(picture, joints_px[joint] + rng.normal(0, 10, 2), rng)
 
 
 def render_room(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -82,10 +94,10 @@ def _undistorted_lattice(camera: Camera) -> Array:
     return np.moveaxis(camera.image_px_to_camera(grid_px, 1.0)[..., :2], -1, 0).copy()
 
 
-def _room(scene: Scene, rays: Array32, rng: np.random.Generator) -> Array32:
+def _room(scene: Scene, rays: Array32, rng: np.random.Generator, clutter: int = 1) -> Array32:
     down = -scene.camera.rotation[:, 2]
     wall_mm = scene.hip_floor_mm[2] + rng.uniform(600, 4000)
-    return paint_room(rays, down, float(down @ scene.hip_floor_mm), wall_mm, rng)
+    return paint_room(rays, down, float(down @ scene.hip_floor_mm), wall_mm, rng, clutter)
 
 
 def _light(scene: Scene, rng: np.random.Generator) -> Array:

@@ -7,6 +7,7 @@ same bytes, whatever the number of workers.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import shutil
@@ -23,9 +24,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from integral_pose.errors import DataError
+from integral_pose.errors import ConfigError, DataError
 from integral_pose.prepare.actions import ACTIONS
 from integral_pose.prepare.body import BODIES
+from integral_pose.prepare.difficulty import EASY, PRESETS, Difficulty
 from integral_pose.prepare.mannequin import Clothes, draw_clothes
 from integral_pose.prepare.render import render
 from integral_pose.prepare.roster import SUBJECTS, Shot, list_shots
@@ -41,32 +43,68 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def render_dataset(
-    out: Path, *, num_train: int, num_valid: int, seed: int, workers: int, show_progress: bool = True
-) -> None:
+    out: Path,
+    *,
+    num_train: int,
+    num_valid: int,
+    seed: int,
+    workers: int,
+    difficulty: Difficulty = EASY,
+    first_of: tuple[int, int] | None = None,
+    show_progress: bool = True,
+) -> str:
     """Write a data set of rendered people to the folder `out`, which appears only when it is whole.
 
-    Raises DataError where `out` holds something already, or where a number makes no sense.
+    With `first_of` its pictures are the same as in a set of so many training and test pictures. Returns the SHA-256 of
+    all image files, one after the other in the order of the lists. Raises DataError where `out` holds something
+    already, or where a number makes no sense.
     """
     _check_request(out, num_train, num_valid, seed, workers)
+    counts = {"train": num_train, "valid": num_valid}
+    whole = dict(zip(counts, first_of or counts.values(), strict=True))
+    shots = {split: _indexed_shots(split, counts[split], whole[split]) for split in SUBJECTS}
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
     try:
-        _render_into(unfinished, num_train, num_valid, seed, workers, show_progress)
+        _render_into(unfinished, shots, seed, difficulty, workers, show_progress)
+        digest = _digest(unfinished, [shot for split in SUBJECTS for _, shot in shots[split]])
         unfinished.chmod(0o755)
         unfinished.replace(out)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    return digest
+
+
+def render_preset(out: Path, name: str, *, workers: int, show_progress: bool = True) -> bool:
+    """`render_dataset` of a set in PRESETS; returns whether its pictures are byte for byte those of the definition.
+
+    Raises ConfigError for an unknown name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'. Known: {', '.join(PRESETS)}")
+    preset = PRESETS[name]
+    digest = render_dataset(
+        out,
+        num_train=preset.num_train,
+        num_valid=preset.num_valid,
+        seed=preset.seed,
+        workers=workers,
+        difficulty=preset.difficulty,
+        first_of=preset.first_of,
+        show_progress=show_progress,
+    )
+    return digest == preset.sha256
 
 
 class _Task(NamedTuple):
-    """Some consecutive pictures of a split; `first` is the index of the first one."""
+    """Some pictures of a split, each with its index in the whole set."""
 
     images: Path
     split: str
     seed: int
-    first: int
-    shots: list[Shot]
+    difficulty: Difficulty
+    shots: list[tuple[int, Shot]]
 
 
 class _Rows(NamedTuple):
@@ -92,18 +130,37 @@ def _check_request(out: Path, num_train: int, num_valid: int, seed: int, workers
             raise DataError(f"--{name} is {value}; it has to be {least} or more")
 
 
-def _render_into(root: Path, num_train: int, num_valid: int, seed: int, workers: int, show_progress: bool) -> None:
+def _indexed_shots(split: str, count: int, whole: int) -> list[tuple[int, Shot]]:
+    """The `count` pictures dealt first of a set of `whole`, with their indices in it."""
+    chosen = set(list_shots(split, count))
+    return [(index, shot) for index, shot in enumerate(list_shots(split, whole)) if shot in chosen]
+
+
+def _digest(root: Path, shots: list[Shot]) -> str:
+    digest = hashlib.sha256()
+    for shot in shots:
+        digest.update((root / "images" / shot.file_name).read_bytes())
+    return digest.hexdigest()
+
+
+def _render_into(
+    root: Path,
+    shots: dict[str, list[tuple[int, Shot]]],
+    seed: int,
+    difficulty: Difficulty,
+    workers: int,
+    show_progress: bool,
+) -> None:
     annot, images = root / "annot", root / "images"
     annot.mkdir()
     images.mkdir()
-    shots = {"train": list_shots("train", num_train), "valid": list_shots("valid", num_valid)}
     tasks = [
-        _Task(images, split, seed, first, shots[split][first : first + CHUNK])
+        _Task(images, split, seed, difficulty, shots[split][first : first + CHUNK])
         for split in SUBJECTS
         for first in range(0, len(shots[split]), CHUNK)
     ]
     rows: dict[str, list[_Rows]] = {split: [] for split in SUBJECTS}
-    total = num_train + num_valid
+    total = sum(map(len, shots.values()))
     with (
         _in_order(tasks, workers) as results,
         tqdm(total=total, unit=" images", desc="rendering", disable=not show_progress) as progress,
@@ -112,7 +169,7 @@ def _render_into(root: Path, num_train: int, num_valid: int, seed: int, workers:
             rows[task.split].append(result)
             progress.update(len(task.shots))
     for split in SUBJECTS:
-        labels = _join(shots[split], rows[split])
+        labels = _join([shot for _, shot in shots[split]], rows[split])
         write_labels(annot, split, labels)
         if split == "train":
             write_statistics(annot, labels.joints_camera_mm)
@@ -139,10 +196,10 @@ def _in_order(tasks: list[_Task], workers: int) -> Iterator[Iterator[_Rows]]:
 
 def _render_task(task: _Task) -> _Rows:
     rows = _Rows([], [], [], [], [])
-    for index, shot in enumerate(task.shots, start=task.first):
+    for index, shot in task.shots:
         rng = np.random.default_rng([STREAMS[task.split], index, task.seed])
-        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng)
-        image = render(scene, BODIES[shot.subject], _clothes_of(shot, task.seed), rng)
+        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, task.difficulty.looseness)
+        image = render(scene, BODIES[shot.subject], _clothes_of(shot, task.seed), rng, task.difficulty)
         jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
         (task.images / shot.file_name).write_bytes(jpeg)
         _append(rows, scene)

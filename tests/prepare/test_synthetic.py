@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -11,17 +12,18 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
-from integral_pose.errors import DataError
+from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.crop import Crop
 from integral_pose.prepare.actions import ACTIONS, draw_pose
 from integral_pose.prepare.body import BODIES, bend_limb, pose_body, rotation_matrix
+from integral_pose.prepare.difficulty import HARD, PRESETS
 from integral_pose.prepare.mannequin import draw_clothes, dress
 from integral_pose.prepare.quadrics import ball, cast, plain
 from integral_pose.prepare.render import crop_rays, render, render_room
 from integral_pose.prepare.roster import SUBJECTS, list_shots
 from integral_pose.prepare.scene import Scene, draw_scene
-from integral_pose.prepare.synthetic import render_dataset
+from integral_pose.prepare.synthetic import render_dataset, render_preset
 from integral_pose.skeleton import HUMAN36M
 
 Array = NDArray[np.float64]
@@ -266,3 +268,53 @@ def test_bodies_have_the_size_of_people(action: str) -> None:
     assert (heights_mm.min(axis=0) > 0).mean() > 0.5  # the others are drawn again
     feet_mm = np.minimum(joints_mm["LFoot"][:, 2], joints_mm["RFoot"][:, 2])
     assert feet_mm.max() < 200
+
+
+HARD_SET = {"seed": 5, "workers": 1, "difficulty": HARD, "show_progress": False}
+
+
+def test_the_first_of_a_larger_set_are_the_same_pictures(tmp_path: Path) -> None:
+    digests = [
+        render_dataset(tmp_path / name, num_train=train, num_valid=3, first_of=(30, 3), **HARD_SET)
+        for name, train in (("whole", 30), ("first", 12))
+    ]
+    whole, first = read_tree(tmp_path / "whole/images"), read_tree(tmp_path / "first/images")
+    assert len(first) == 15
+    assert first.items() <= whole.items()
+    names = [(tmp_path / "first/annot" / f"{split}_images.txt").read_text().split() for split in ("train", "valid")]
+    assert (
+        hashlib.sha256(b"".join(first[name] for name in [*names[0], *names[1]])).hexdigest() == digests[1] != digests[0]
+    )
+
+
+def test_hard_pictures_hide_joints_but_leave_labels_true(tmp_path: Path) -> None:
+    for name, difficulty in (("open", HARD._replace(most_in_front=0)), ("hidden", HARD)):
+        render_dataset(tmp_path / name, num_train=20, num_valid=0, **HARD_SET | {"difficulty": difficulty})
+    columns = []
+    for name in ("open", "hidden"):
+        with h5py.File(tmp_path / name / "annot/train.h5") as file:
+            columns.append(file["pose3d"][:])
+    np.testing.assert_array_equal(*columns)
+    one, other = read_tree(tmp_path / "open/images"), read_tree(tmp_path / "hidden/images")
+    assert 8 <= sum(one[name] != other[name] for name in one) <= 20
+
+
+def test_presets_are_known_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown preset 'x'\. Known: synthetic-1, synthetic-1-small"):
+        render_preset(tmp_path / "out", "x", workers=1)
+    assert PRESETS["synthetic-1-small"].first_of == PRESETS["synthetic-1"].first_of
+    assert all(len(preset.sha256) == 64 for preset in PRESETS.values())
+
+
+def test_a_preset_says_whether_its_pictures_are_those_of_the_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = PRESETS["synthetic-1"]._replace(num_train=2, num_valid=1, first_of=(2, 1))
+    monkeypatch.setitem(PRESETS, "synthetic-1", tiny)
+    assert not render_preset(tmp_path / "a", "synthetic-1", workers=1, show_progress=False)
+    digest = hashlib.sha256(b"".join(
+        (tmp_path / "a/images" / name).read_bytes()
+        for split in ("train", "valid") for name in (tmp_path / f"a/annot/{split}_images.txt").read_text().split()
+    )).hexdigest()  # fmt: skip
+    monkeypatch.setitem(PRESETS, "synthetic-1", tiny._replace(sha256=digest))
+    assert render_preset(tmp_path / "b", "synthetic-1", workers=1, show_progress=False)
