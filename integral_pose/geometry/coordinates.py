@@ -55,6 +55,14 @@ def cell_centers_norm(num_cells: int, like: torch.Tensor) -> torch.Tensor:
     return voxel_to_norm(like.new_ones(num_cells).cumsum(0) - 1, num_cells)
 
 
+def centred_to_edge_norm(joints_norm: torch.Tensor, volume_shape: Sequence[int]) -> torch.Tensor:
+    """Joints (.., 3) read off centred cells -> the same read with cell i of n at i / n - 0.5, its lower edge.
+
+    That is how Sun et al. 2018 and 3DMPPE count, so weights of theirs mean the latter; see `cell_centers_norm`.
+    """
+    return joints_norm - joints_norm.new_tensor([0.5 / cells for cells in axis_lengths_xyz(volume_shape)])
+
+
 def axis_lengths_xyz(volume_shape: Sequence[int]) -> tuple[int, int, int]:
     """(D, H, W) -> cells along (x, y, z) = (W, H, D)."""
     depth, height, width = volume_shape

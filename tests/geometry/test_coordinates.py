@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integral_pose.geometry import coordinates
-from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose, joints_norm_to_cell
+from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose, centred_to_edge_norm, joints_norm_to_cell
 from integral_pose.kernels.reference import soft_argmax
 
 SHAPE = (3, 4, 6)  # D, H, W
@@ -114,3 +114,9 @@ def test_root_relative_takes_arrays_too():
     joints_mm = np.arange(12.0).reshape(2, 2, 3)
     np.testing.assert_array_equal(coordinates.root_relative(joints_mm, 1)[:, 0], [[-3, -3, -3]] * 2)
     np.testing.assert_array_equal(coordinates.root_relative(joints_mm, 1)[:, 1], 0)
+
+
+def test_edge_cells_lie_half_a_cell_lower():
+    joints_norm = torch.zeros(1, 2, 3)
+    expected = torch.tensor([-0.5 / 8, -0.5 / 4, -0.5 / 2]).expand(1, 2, 3)
+    torch.testing.assert_close(centred_to_edge_norm(joints_norm, (2, 4, 8)), expected)
