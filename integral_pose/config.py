@@ -121,7 +121,7 @@ class HeatmapConfig(Section):
 class LossConfig(Section):
     """What the weighted terms of the stages mean."""
 
-    joints: Literal["l1"] = "l1"
+    joints: Literal["l1", "smooth_l1", "l2", "euclidean"] = "l1"  # of the coordinates; see docs/losses.md
     heatmap: HeatmapConfig = HeatmapConfig()
 
 

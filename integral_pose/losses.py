@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
@@ -21,7 +23,23 @@ def l1(predicted: Tensor, true: Tensor) -> Tensor:
     return (predicted - true).abs().mean()
 
 
-JOINT_LOSSES: dict[str, JointLoss] = {"l1": l1}
+def smooth_l1(predicted: Tensor, true: Tensor) -> Tensor:
+    """Quadratic below SMOOTH_BELOW, like `l1` less half of it above (Huber); the same slope as `l1` far away."""
+    return functional.smooth_l1_loss(predicted, true, beta=SMOOTH_BELOW)
+
+
+def l2(predicted: Tensor, true: Tensor) -> Tensor:
+    """Mean squared difference over batch, joints and axes."""
+    return functional.mse_loss(predicted, true)
+
+
+def euclidean(predicted: Tensor, true: Tensor) -> Tensor:
+    """Mean distance over batch and joints: the MPJPE in the units of the input, whose slope is 0 at the truth."""
+    return torch.linalg.vector_norm(predicted - true, dim=-1).mean()
+
+
+SMOOTH_BELOW = 0.01  # norm: 22 mm in a volume of 2.2 m
+JOINT_LOSSES: dict[str, JointLoss] = {"l1": l1, "smooth_l1": smooth_l1, "l2": l2, "euclidean": euclidean}
 PEAKS = {"equation": 1 / math.sqrt(2 * math.pi), "prose": 1.0}
 
 

@@ -9,7 +9,7 @@ from integral_pose import losses
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
-from integral_pose.losses import build_loss, l1
+from integral_pose.losses import JOINT_LOSSES, SMOOTH_BELOW, build_loss, l1
 
 SPACE = MetricVolume(2000.0, root=0)
 SHAPE = (3, 4, 5)  # D, H, W
@@ -50,6 +50,40 @@ def test_integral_loss_by_hand():
 
 def test_l1_by_hand():
     assert l1(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("l1", (0.3 + 0.4 + 0.005) / 6),
+        ("smooth_l1", (0.3 + 0.4 - 2 * SMOOTH_BELOW / 2 + 0.005**2 / 2 / SMOOTH_BELOW) / 6),
+        ("l2", (0.3**2 + 0.4**2 + 0.005**2) / 6),
+        ("euclidean", (0.5 + 0.005) / 2),
+    ],
+)
+def test_joint_losses_by_hand(name, expected):
+    true = torch.zeros(2, 1, 3, dtype=torch.float64)
+    predicted = torch.tensor([[[0.3, -0.4, 0]], [[0, 0, 0.005]]], dtype=torch.float64)
+    assert JOINT_LOSSES[name](predicted, true).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", JOINT_LOSSES)
+def test_joint_losses_have_gradients_everywhere(name):
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randn(2, 3, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    true = torch.randn(2, 3, 3, dtype=torch.float64, generator=generator)
+    assert torch.autograd.gradcheck(lambda joints: JOINT_LOSSES[name](joints, true), predicted)
+    at_truth = true.clone().requires_grad_()
+    JOINT_LOSSES[name](at_truth, true).backward()
+    assert at_truth.grad.abs().max() == 0
+
+
+def test_the_configured_joint_loss_is_taken():
+    joints_mm = torch.zeros(1, 2, 3)
+    joints_mm[0, 1] = torch.tensor([600.0, 800.0, 0])  # 0.5 of the volume's side away
+    loss = build_loss(WeightsConfig(), LossConfig(joints="euclidean"), SPACE)
+    result = loss(PoseOutput(torch.zeros(1, 2, *SHAPE), None), make_batch(joints_mm))
+    assert result.terms["integral"] == pytest.approx(0.5 / 2)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
