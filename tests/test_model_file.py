@@ -47,8 +47,8 @@ def test_a_description_that_contradicts_itself(changes, message, tmp_path):
 def test_a_field_that_is_missing_or_unknown(tmp_path):
     with pytest.raises(CheckpointError, match="m.pt: its description has no 'skeleton'"):
         parse_description({"image_size": [64, 64]}, tmp_path / "m.pt")
+    plain = {"skeleton": {"names": ["a"], "parent_names": {}, "mirror_pairs": []}, "image_size": [64, 64]}
     with pytest.raises(CheckpointError, match="m.pt: its description cannot be used: .*cellls"):
-        plain = {"skeleton": {"names": ["a"], "parent_names": {}, "mirror_pairs": []}, "image_size": [64, 64]}
         parse_description({**plain, "network": {}, "cellls": "edge"}, tmp_path / "m.pt")
 
 
