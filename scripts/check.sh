@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, types and tests: the one command that a change must pass. Arguments go to pytest.
+# Lint, types and tests, on all cores: the one command that a change must pass. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
@@ -9,4 +9,4 @@ ruff check .
 ruff format --check .
 mypy
 bash -n run_train.sh run_test.sh scripts/*.sh scripts/*.sbatch .ci/run
-exec python -m pytest "$@"
+exec python -m pytest -n auto "$@"
