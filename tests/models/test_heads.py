@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from integral_pose.config import Config, HeatmapConfig, LossConfig, WeightsConfig
+from integral_pose.config_file import load_config
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume
 from integral_pose.losses import build_loss
 from integral_pose.models.heads import AxesHead, PlanesHead, VolumetricHead
 from integral_pose.models.pose_net import build_model
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 HEADS = ["volumetric", "debiased", "planes", "axes"]
 KEYS = {
     "planes": ["to_yx", "to_zy", "to_zx"],
@@ -29,8 +33,18 @@ def make_config(head, **model):
     return Config.model_validate({"run_dir": "r", "data": data, "model": values, "stages": stages})
 
 
-@pytest.fixture(autouse=True)
-def _tiny(tiny_backbone):
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("integral", 34.3), ("debiased", 34.3), ("planes", 34.6), ("axes", 23.6), ("regression", 23.6)],
+)
+def test_parameters_as_the_docs_have_them(name, millions):
+    with torch.device("meta"):
+        model = build_model(load_config(str(CONFIGS / f"{name}.yaml")).config)
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 1) == millions
+
+
+@pytest.fixture
+def tiny(tiny_backbone):
     torch.manual_seed(0)
 
 
@@ -38,6 +52,7 @@ def images(number=2):
     return torch.randint(0, 256, (number, 3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
+@pytest.mark.usefixtures("tiny")
 def test_shapes_are_sums_of_the_volume():
     shape = 5, 8, 12
     assert make_config("planes").volume_shape == shape
@@ -52,6 +67,7 @@ def test_shapes_are_sums_of_the_volume():
     assert [tuple(m.shape) for m in without_deconvolutions.marginals] == [(2, 3, 24), (2, 3, 16), (2, 3, 5)]
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("volume", ["metric", "image"])
 def test_the_configuration_chooses_head_decoder_and_space(head, volume):
@@ -62,6 +78,7 @@ def test_the_configuration_chooses_head_decoder_and_space(head, volume):
     assert model.space == (MetricVolume(1500.0, 0) if volume == "metric" else ImageVolume(2000.0, 64, 96, 0))
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("head", HEADS)
 def test_keys_of_a_checkpoint(head):
     keys = {key for key in build_model(make_config(head)).state_dict() if key.startswith("head.")}
@@ -83,6 +100,7 @@ def test_planes_see_what_they_name():
     assert zx.abs().min() > 0
 
 
+@pytest.mark.usefixtures("tiny")
 def test_planes_are_of_any_image_size_and_axes_of_one():
     other = torch.zeros(1, 3, 96, 64, dtype=torch.uint8)
     assert build_model(make_config("planes"))(other).marginals[0].shape == (1, 3, 12, 8)
@@ -92,6 +110,7 @@ def test_planes_are_of_any_image_size_and_axes_of_one():
         axes(other)
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("head", ["planes", "axes"])
 def test_both_memory_formats_and_bf16_say_about_the_same(head):
     model = build_model(make_config(head)).eval()
@@ -104,6 +123,7 @@ def test_both_memory_formats_and_bf16_say_about_the_same(head):
     assert 0 < (rough - plain).abs().max() < 20
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("cells_of_others", [False, True])
 def test_edge_cells_are_shifted_for_volumes_debiased_or_not(cells_of_others):
     model = build_model(make_config("debiased")).eval()
@@ -114,6 +134,7 @@ def test_edge_cells_are_shifted_for_volumes_debiased_or_not(cells_of_others):
     torch.testing.assert_close(model.locate(output), centred - shift)
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("heatmap", [0.0, 0.5])
 @pytest.mark.parametrize("head", HEADS)
 def test_learns_two_samples_by_heart(head, heatmap):
