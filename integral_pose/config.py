@@ -96,26 +96,59 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network. The volume's height and width are image_size / 32 * 2^(number of deconvolutions)."""
+    """The network. The volume's height and width are image_size / 32 * 2^(number of deconvolutions).
+
+    The heads 'planes' and 'axes' say sums of that volume in its place; see docs/heads.md.
+    """
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
-    head: Literal["volumetric", "regression"] = "volumetric"
+    head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
+    decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
+    cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
     depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> ModelConfig:
+        if self.decoder == "debiased" and self.head != "volumetric":
+            raise ValueError(
+                f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "
+                "set decoder to soft_argmax or head to volumetric"
+            )
+        if self.cells_per_feature != 1 and self.head != "axes":
+            raise ValueError(
+                f"cells_per_feature is {self.cells_per_feature}, which only head 'axes' has; with head '{self.head}' "
+                "set it to 1"
+            )
+        return self
+
 
 class HeatmapConfig(Section):
-    """The heat map loss: binary cross-entropy against a Gaussian cube round the true voxel."""
+    """The heat map loss: binary cross-entropy against a Gaussian cube round the true voxel, or a divergence.
 
+    The divergence is that of Jensen and Shannon between the marginals of the heat map and of a Gaussian.
+    """
+
+    name: Literal["cross_entropy", "jensen_shannon"] = "cross_entropy"
     target: Literal["gaussian", "one_hot"] = "gaussian"
     peak: Literal["equation", "prose"] = "equation"  # 1 / sqrt(2 pi), or 1
     radius: NonNegative = 5  # the cube has 2 * radius + 1 voxels a side
     reduction: Literal["sum", "mean"] = "sum"  # over the voxels; then the mean over joints and batch
+    sigma_cells: PositiveFloat = 1.0  # of the Gaussian (jensen_shannon)
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> HeatmapConfig:
+        others = ("sigma_cells",) if self.name == "cross_entropy" else ("target", "peak", "radius", "reduction")
+        for key in others:
+            value, default = getattr(self, key), type(self).model_fields[key].default
+            if value != default:
+                raise ValueError(f"{key} is {value!r}, which '{self.name}' does not use; leave it at {default!r}")
+        return self
 
 
 class LossConfig(Section):
@@ -211,13 +244,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.model.head == "regression":
-            for i, stage in enumerate(self.stages):
-                if stage.weights.heatmap > 0:
-                    raise ValueError(
-                        f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}, but model.head 'regression' "
-                        "makes no heat maps; set it to 0 or take model.head 'volumetric'"
-                    )
+        for i, stage in enumerate(self.stages):
+            self._check_heatmap_weight(f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}", stage.weights)
         if self.model.head == "regression" and self.model.volume == "image":
             raise ValueError("model.volume is 'image', but model.head 'regression' predicts mm; set it to metric")
         if self.data.augmentation.scale_depth and self.model.volume != "image":
@@ -232,11 +260,25 @@ class Config(Section):
             )
         return self
 
+    def _check_heatmap_weight(self, found: str, weights: WeightsConfig) -> None:
+        head = self.model.head
+        if weights.heatmap == 0 or head == "volumetric":
+            return
+        if head == "regression":
+            raise ValueError(
+                f"{found}, but model.head 'regression' makes no heat maps; set it to 0 or take model.head 'volumetric'"
+            )
+        if self.loss.heatmap.name == "cross_entropy":
+            raise ValueError(
+                f"{found}, but loss.heatmap.name 'cross_entropy' is on a volume, which model.head '{head}' does not "
+                "make; set loss.heatmap.name to jensen_shannon or the weight to 0"
+            )
+
     @property
     def volume_shape(self) -> tuple[int, int, int]:
-        """(D, H, W) of the heat maps."""
+        """(D, H, W) of the heat maps, or of the volume that they are sums of."""
         height, width = self.data.image_size
-        growth = 2 ** len(self.model.deconv_channels)
+        growth = 2 ** len(self.model.deconv_channels) * self.model.cells_per_feature
         return (
             self.model.volume_depth,
             height // BACKBONE_STRIDE * growth,

@@ -98,10 +98,12 @@ class PoseBatch:
 
 
 class PoseOutput(NamedTuple):
-    """What a network says of a batch. Exactly one of the two is set."""
+    """What a network says of a batch. Exactly one of the three is set."""
 
     logits: torch.Tensor | None  # (B, J, D, H, W) heat maps before the softmax, any memory layout
     joints: torch.Tensor | None  # (B, J, 3) in the network's pose space, where it predicts them directly
+    # Before the softmax: planes (B, J, H, W), (B, J, D, H), (B, J, D, W), or axes (B, J, W), (B, J, H), (B, J, D).
+    marginals: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
 
 class LossResult(NamedTuple):

@@ -184,7 +184,7 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
     stages = [
         Stage(
             stage.epochs,
-            build_loss(stage.weights, config.loss, model.space),
+            build_loss(stage.weights, config.loss, model.space, debiased=model.debiased),
             build_learning_rate(stage, len(batches)),
         )
         for stage in config.stages

@@ -13,7 +13,10 @@ from torch.nn import functional
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
-from integral_pose.kernels.volume import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
+from integral_pose.kernels.debias import without_background
+from integral_pose.kernels.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
+from integral_pose.kernels.readout import locate
+from integral_pose.kernels.volume import HeatmapTarget, soft_argmax_and_heatmap_loss
 
 JointLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,16 +48,19 @@ PEAKS = {"equation": 1 / math.sqrt(2 * math.pi), "prose": 1.0}
 
 @dataclass(frozen=True)
 class PoseLoss:
-    """integral: joint loss on the coordinates; heatmap: cross-entropy on the volume. Weight 0 is not computed.
+    """integral: joint loss on the coordinates; heatmap: what the target says. Weight 0 is not computed.
 
-    Both come from one read of the logits. Labels are converted from mm by `space`.
+    A HeatmapTarget is the cross-entropy on the volume, which comes with the coordinates from one read of the logits;
+    GaussianMarginals are the divergence on the marginals, of a volume its three planes. `debiased` is how the network
+    reads volumes. Labels are converted from mm by `space`.
     """
 
     space: PoseSpace
     joint_loss: JointLoss
-    target: HeatmapTarget
+    target: HeatmapTarget | GaussianMarginals
     integral_weight: float
     heatmap_weight: float
+    debiased: bool = False
 
     def __call__(self, output: PoseOutput, batch: PoseBatch) -> LossResult:
         """The loss of a batch whose labels are finite; terms that are off are not in `terms`."""
@@ -77,28 +83,35 @@ class PoseLoss:
         return self.space.decode(joints, batch.views)
 
     def _read(self, output: PoseOutput, true: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.heatmap_weight == 0 or output.joints is not None:
+            return locate(output, debiased=self.debiased), None
+        if isinstance(self.target, GaussianMarginals):
+            joints = locate(output, debiased=self.debiased)
+            marginals = planes_of_volume(output.logits) if output.logits is not None else output.marginals
+            assert marginals is not None, "a network gives one of the three"
+            return joints, jensen_shannon(marginals, true, self.target)
         if output.logits is None:
-            if output.joints is None:
-                raise ValueError("the network's output has neither logits nor joints")
-            return output.joints.float(), None
-        if self.heatmap_weight > 0:
-            return soft_argmax_and_heatmap_loss(output.logits, true, self.target)
-        return soft_argmax(output.logits), None
+            raise ValueError("the cross-entropy is on volumes, and the network's output has no logits")
+        joints, heatmap = soft_argmax_and_heatmap_loss(output.logits, true, self.target)
+        return (without_background(joints, output.logits) if self.debiased else joints), heatmap
 
 
-def build_loss(weights: WeightsConfig, loss: LossConfig, space: PoseSpace) -> PoseLoss:
-    """The loss of one stage."""
+def build_loss(weights: WeightsConfig, loss: LossConfig, space: PoseSpace, *, debiased: bool = False) -> PoseLoss:
+    """The loss of one stage; `debiased` as the network has it."""
     return PoseLoss(
         space=space,
         joint_loss=JOINT_LOSSES[loss.joints],
         target=build_heatmap_target(loss.heatmap),
         integral_weight=weights.integral,
         heatmap_weight=weights.heatmap,
+        debiased=debiased,
     )
 
 
-def build_heatmap_target(heatmap: HeatmapConfig) -> HeatmapTarget:
-    """What the heat maps are compared with."""
+def build_heatmap_target(heatmap: HeatmapConfig) -> HeatmapTarget | GaussianMarginals:
+    """What the heat maps are compared with, and thereby how."""
+    if heatmap.name == "jensen_shannon":
+        return GaussianMarginals(heatmap.sigma_cells)
     if heatmap.target == "one_hot":
         return HeatmapTarget(peak=1.0, radius=0, reduction=heatmap.reduction)
     return HeatmapTarget(peak=PEAKS[heatmap.peak], radius=heatmap.radius, reduction=heatmap.reduction)

@@ -145,6 +145,44 @@ def test_heat_maps_of_a_head_that_has_none():
     )
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.head=planes", "stages.1.weights.heatmap=0.5"],
+         "command line: stages.1.weights.heatmap is 0.5, but loss.heatmap.name 'cross_entropy' is on a volume, which "
+         "model.head 'planes' does not make; set loss.heatmap.name to jensen_shannon or the weight to 0"),
+        (["model.head=axes", "model.decoder=debiased"],
+         "command line: model: decoder is 'debiased', which takes the background out of a volume, but head 'axes' has "
+         "none; set decoder to soft_argmax or head to volumetric"),
+        (["model.head=regression", "model.decoder=debiased"],
+         "command line: model: decoder is 'debiased', which takes the background out of a volume, but head "
+         "'regression' has none; set decoder to soft_argmax or head to volumetric"),
+        (["model.cells_per_feature=2"],
+         "command line: model: cells_per_feature is 2, which only head 'axes' has; with head 'volumetric' set it to 1"),
+        (["loss.heatmap.sigma_cells=2.0"],
+         "command line: loss.heatmap: sigma_cells is 2.0, which 'cross_entropy' does not use; leave it at 1.0"),
+        (["loss.heatmap={name: jensen_shannon, radius: 3}"],
+         "command line: loss.heatmap: radius is 3, which 'jensen_shannon' does not use; leave it at 5"),
+        (["loss.heatmap={name: jensen_shannon, target: one_hot}"],
+         "command line: loss.heatmap: target is 'one_hot', which 'jensen_shannon' does not use; leave it at "
+         "'gaussian'"),
+        (["loss.heatmap={name: jensen_shannon, reduction: mean}"],
+         "command line: loss.heatmap: reduction is 'mean', which 'jensen_shannon' does not use; leave it at 'sum'"),
+    ],
+)  # fmt: skip
+def test_settings_of_heads_and_heat_map_losses_that_would_be_ignored(overrides, message):
+    assert error_of(BASE, *overrides) == message
+
+
+def test_settings_of_heads_and_heat_map_losses_that_fit():
+    for head in ("planes", "axes", "volumetric"):
+        config = load(BASE, f"model.head={head}", "stages.0.weights.heatmap=0.5", "loss.heatmap.name=jensen_shannon",
+                      "loss.heatmap.sigma_cells=2.0").config  # fmt: skip
+        assert config.loss.heatmap.sigma_cells == 2
+    assert load(BASE, "model.head=axes", "model.cells_per_feature=3").config.volume_shape == (64, 24, 36)
+    assert load(BASE, "model.decoder=debiased", "stages.0.weights.heatmap=0.5").config.model.decoder == "debiased"
+
+
 def test_all_faults_at_once():
     assert error_of("data:\n  root: 3\nstages: []\n").splitlines() == [
         "f.yaml: the key 'run_dir' is missing",

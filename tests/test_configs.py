@@ -1,4 +1,4 @@
-"""Every experiment that is shipped loads, builds its network and makes a training step."""
+"""Every experiment that is shipped loads, builds its network and makes two training steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDS = [path.stem for path in CONFIGS]
 SMALL = [
     "data.image_size=[64, 64]", "data.stored_size=64", "data.workers=0", "data.val_subjects=[S8]", "data.val_limit=2",
     "model.deconv_channels=[8, 8]", "model.volume_depth=4", "trainer.batch_size=2", "trainer.accumulation_steps=1",
-    "trainer.max_steps=1", "trainer.device=cpu", "trainer.precision=float32", "evaluation.batch_size=2",
+    "trainer.max_steps=2", "trainer.device=cpu", "trainer.precision=float32", "evaluation.batch_size=2",
     "trainer.log_every=1",
 ]  # fmt: skip
 
@@ -29,6 +29,7 @@ def small(path, root, run_dir, *more):
 
 def test_the_shipped_ones_are_found():
     assert {"demo", "regression", "integral", "integral_heatmap", "integral_imagenet", "overfit_sample"} <= set(IDS)
+    assert {"debiased", "planes", "axes"} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
@@ -41,7 +42,7 @@ def test_complete_with_a_header(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
-def test_makes_a_training_step(path, course_root, tmp_path):
+def test_makes_two_training_steps(path, course_root, tmp_path):
     more = []
     model = load_config(str(path)).config.model
     if model.volume == "image":
@@ -52,7 +53,7 @@ def test_makes_a_training_step(path, course_root, tmp_path):
         more.append(f"model.pretrained={weights}")
     folder = train(small(path, course_root, tmp_path / "run", "model.backbone=resnet18", *more))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert any(row["group"] == "train" and row["step"] == 1 for row in rows)
+    assert any(row["group"] == "train" and row["step"] == 2 for row in rows)
     assert torch.load(folder / "last.pt", weights_only=True)["model"]
 
 

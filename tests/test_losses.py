@@ -9,6 +9,7 @@ from integral_pose import losses
 from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
+from integral_pose.kernels.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
 from integral_pose.losses import JOINT_LOSSES, SMOOTH_BELOW, build_loss, l1
 
 SPACE = MetricVolume(2000.0, root=0)
@@ -210,5 +211,57 @@ def test_the_batch_error_is_root_relative():
 
 
 def test_an_output_of_nothing():
-    with pytest.raises(ValueError, match="neither logits nor joints"):
+    with pytest.raises(ValueError, match="neither logits nor marginals nor joints"):
         make_loss()(PoseOutput(None, None), make_batch(labels()))
+
+
+def make_marginals(seed=0):
+    """yx, zy and zx of random logits."""
+    return planes_of_volume(make_logits(seed))
+
+
+def test_the_divergence_of_a_volume_is_that_of_its_planes():
+    batch = make_batch(labels())
+    loss = make_loss(heatmap=0.5, name="jensen_shannon", sigma_cells=0.7)
+    of_volume = loss(PoseOutput(make_logits(), None), batch)
+    of_planes = loss(PoseOutput(None, None, make_marginals()), batch)
+    expected = jensen_shannon(make_marginals(), labels() / 2000, GaussianMarginals(0.7))
+    for found in (of_volume, of_planes):
+        assert found.terms["heatmap"].item() == pytest.approx(expected.item(), rel=1e-9)
+        assert found.total.item() == pytest.approx(found.terms["integral"].item() + 0.5 * expected.item(), rel=1e-9)
+    assert of_volume.terms["integral"].item() == pytest.approx(of_planes.terms["integral"].item(), rel=1e-9)
+
+
+def test_gradients_of_the_divergence():
+    loss, logits = make_loss(heatmap=0.3, name="jensen_shannon"), make_logits().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(PoseOutput(x, None), make_batch(labels())).total, logits)
+
+
+def test_the_coordinates_of_axes_by_hand():
+    """x is certain of cell 4 of 5, y and z know nothing."""
+    x = torch.zeros(1, 1, 5)
+    x[..., 4] = 1e4
+    output = PoseOutput(None, None, (x, torch.zeros(1, 1, 4), torch.zeros(1, 1, 3)))
+    result = make_loss()(output, make_batch(torch.zeros(1, 1, 3)))
+    assert result.terms["integral"] == pytest.approx(0.4 / 3)
+    assert result.terms.keys() == {"integral"}
+
+
+def test_marginals_have_no_cross_entropy():
+    with pytest.raises(ValueError, match="the cross-entropy is on volumes, and the network's output has no logits"):
+        make_loss(heatmap=1.0)(PoseOutput(None, None, make_marginals()), make_batch(labels()))
+
+
+@pytest.mark.parametrize("heatmap", [{}, {"heatmap": 0.5}, {"heatmap": 0.5, "name": "jensen_shannon"}])
+def test_a_debiased_network_is_trained_on_debiased_coordinates(heatmap):
+    """One cell of 60 raised to 61: the expectation goes half the way to its centre, the compensated one all of it."""
+    logits = torch.zeros(1, 1, *SHAPE, dtype=torch.float64)
+    logits[..., 2, 3, 4] = math.log(61)
+    centre = torch.tensor([[[4.5 / 5 - 0.5, 3.5 / 4 - 0.5, 2.5 / 3 - 0.5]]], dtype=torch.float64)
+    batch, weights = make_batch(centre * 2000), WeightsConfig(heatmap=heatmap.get("heatmap", 0))
+    options = LossConfig(heatmap=HeatmapConfig(name=heatmap.get("name", "cross_entropy")))
+    plain = build_loss(weights, options, SPACE)(PoseOutput(logits, None), batch)
+    debiased = build_loss(weights, options, SPACE, debiased=True)(PoseOutput(logits, None), batch)
+    assert plain.terms["integral"].item() == pytest.approx(centre.mean().item() / 2)
+    assert debiased.terms["integral"].item() == pytest.approx(0, abs=1e-12)
+    assert plain.terms.get("heatmap") == debiased.terms.get("heatmap")

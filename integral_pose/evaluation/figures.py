@@ -81,30 +81,52 @@ def draw_overlay(view: PoseView, skeleton: Skeleton = HUMAN36M) -> Picture:
     return _to_picture(figure)
 
 
-def draw_marginals(
-    probability: FloatArray,
+def draw_planes(
+    planes: Sequence[FloatArray],
     expected_voxel: Sequence[float] | None = None,
     true_voxel: Sequence[float] | None = None,
 ) -> Picture:
-    """The sums of one joint's heat map (D, H, W) along z, x and y: its front, side and top view.
+    """One joint's heat map summed along z, x and y, (H, W), (D, H) and (D, W): its front, side and top view.
 
     Joints (x, y, z) in continuous cell indices are marked where given: a ring the expectation, a cross the truth.
     """
-    views = (("x", "y", 0), ("z", "y", 2), ("x", "z", 1))
+    views = (("x", "y", "z"), ("z", "y", "x"), ("x", "z", "y"))
     figure = _new_figure(width_px=1020, height_px=360)
     axes = figure.subplots(1, 3)
     figure.subplots_adjust(left=0.05, right=0.98, bottom=0.14, top=0.86, wspace=0.25)
-    for axis, (across, down, summed) in zip(axes, views, strict=True):
-        marginal = np.asarray(probability, dtype=np.float64).sum(axis=summed)
-        if across == "z":
-            marginal = marginal.T  # (D, H) -> (H, D): depth to the right, as in the side view of a pose
+    for axis, plane, (across, down, summed) in zip(axes, planes, views, strict=True):
+        marginal = plane.T if across == "z" else plane  # (H, D): depth to the right, as in the side view of a pose
         axis.imshow(marginal, cmap="magma", interpolation="nearest", aspect="equal")
         for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
             if joint is not None:
                 axis.plot(joint["xyz".index(across)], joint["xyz".index(down)], **style)
         axis.set_xlabel(f"{across} (cell)", fontsize=8)
         axis.set_ylabel(f"{down} (cell)", fontsize=8)
-        axis.set_title(f"summed over {'zyx'[summed]}, peak {marginal.max():.2g}", fontsize=8)
+        axis.set_title(f"summed over {summed}, peak {marginal.max():.2g}", fontsize=8)
+        axis.tick_params(labelsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
+    return _to_picture(figure)
+
+
+def draw_axes(
+    probabilities: Sequence[FloatArray],
+    expected_voxel: Sequence[float] | None = None,
+    true_voxel: Sequence[float] | None = None,
+) -> Picture:
+    """One joint's probabilities along x (W,), y (H,) and z (D,) as steps, marked as in `draw_planes`."""
+    figure = _new_figure(width_px=1020, height_px=300)
+    axes = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.16, top=0.84, wspace=0.25)
+    for i, (axis, along) in enumerate(zip(axes, probabilities, strict=True)):
+        axis.stairs(along, np.arange(len(along) + 1) - 0.5, color="#404040", fill=True, alpha=0.6)
+        for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
+            if joint is not None:
+                axis.plot(joint[i], 0, clip_on=False, zorder=3, **style)
+        axis.set_xlim(-0.5, len(along) - 0.5)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(f"{'xyz'[i]} (cell)", fontsize=8)
+        axis.set_title(f"peak {along.max():.2g}", fontsize=8)
         axis.tick_params(labelsize=7)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)

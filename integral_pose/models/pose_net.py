@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config import Config, ModelConfig
+from integral_pose.config import BACKBONE_STRIDE, Config, ModelConfig
 from integral_pose.contracts import CropViews, PoseOutput
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace, centred_to_edge_norm
-from integral_pose.kernels.volume import soft_argmax
+from integral_pose.kernels.readout import locate
 from integral_pose.models.backbone import ResNetFeatures, load_pretrained
-from integral_pose.models.heads import RegressionHead, VolumetricHead
+from integral_pose.models.heads import AxesHead, Head, PlanesHead, RegressionHead, VolumetricHead
 from integral_pose.skeleton import HUMAN36M
 
 # Of RGB in 0..1 over ImageNet; kept in every checkpoint, so that a model file says what input it wants.
@@ -28,9 +28,9 @@ class PoseNet(nn.Module):
 
     edge_cells = False  # imported weights: cell i of an axis of n lies at i / n, not at (i + 0.5) / n
 
-    def __init__(self, backbone: nn.Module, head: VolumetricHead | RegressionHead) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, *, debiased: bool = False) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.debiased = backbone, head, debiased
         self.register_buffer("image_mean", 255 * torch.tensor(IMAGE_MEAN)[:, None, None])
         self.register_buffer("image_std", 255 * torch.tensor(IMAGE_STD)[:, None, None])
 
@@ -52,11 +52,10 @@ class PoseNet(nn.Module):
 
     def locate(self, output: PoseOutput) -> Tensor:
         """What the network says of a batch -> joints (B, J, 3) in the units of `space`, float32."""
-        if output.joints is not None:
-            return output.joints.float()
-        assert output.logits is not None, "a network gives one of the two"
-        joints_norm = soft_argmax(output.logits).float()
-        return centred_to_edge_norm(joints_norm, output.logits.shape[2:]) if self.edge_cells else joints_norm
+        joints = locate(output, debiased=self.debiased).float()
+        if self.edge_cells and output.logits is not None:
+            return centred_to_edge_norm(joints, output.logits.shape[2:])
+        return joints
 
 
 def build_space(model: ModelConfig, image_size: Sequence[int], root: int) -> PoseSpace:
@@ -80,5 +79,10 @@ def build_network(model: ModelConfig, image_size: Sequence[int], root: int, *, p
     if model.head == "regression":
         return PoseNet(backbone, RegressionHead(backbone.num_channels, model.num_joints, root))
     space = build_space(model, image_size, root)
-    head = VolumetricHead(backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
-    return PoseNet(backbone, head)
+    made_of = (backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
+    if model.head == "planes":
+        return PoseNet(backbone, PlanesHead(*made_of))
+    if model.head == "axes":
+        height, width = (side // BACKBONE_STRIDE for side in image_size)
+        return PoseNet(backbone, AxesHead(*made_of, (height, width), model.cells_per_feature))
+    return PoseNet(backbone, VolumetricHead(*made_of), debiased=model.decoder == "debiased")

@@ -8,9 +8,10 @@ from PIL import Image
 from integral_pose.evaluation import figures
 from integral_pose.evaluation.figures import (
     PoseView,
+    draw_axes,
     draw_curves,
-    draw_marginals,
     draw_overlay,
+    draw_planes,
     draw_poses,
     fit_weak_perspective,
     write_png,
@@ -78,13 +79,18 @@ def test_weak_perspective_by_hand_and_at_its_own_answer(pose):
         assert ((other - target) ** 2).sum() > best
 
 
-def test_marginals_show_the_axes_they_name(monkeypatch):
+def planes(probability):
+    """Sums along z, x and y of a volume (D, H, W)."""
+    return [probability.sum(axis) for axis in (0, 2, 1)]
+
+
+def test_planes_show_the_axes_they_name(monkeypatch):
     """One cell of a 3 x 4 x 5 volume lights up at its x, y and z in each of the three pictures."""
     probability = np.zeros((3, 4, 5))
     probability[1, 2, 4] = 1
     shown = []
     monkeypatch.setattr("matplotlib.axes.Axes.imshow", lambda axis, marginal, **_: shown.append((axis, marginal)))
-    draw_marginals(probability, expected_voxel=(4, 2, 1), true_voxel=(0, 0, 0))
+    draw_planes(planes(probability), expected_voxel=(4, 2, 1), true_voxel=(0, 0, 0))
     cell = {"x": 4, "y": 2, "z": 1}
     assert [marginal.shape for _, marginal in shown] == [(4, 5), (4, 3), (3, 5)]
     for axis, marginal in shown:
@@ -94,8 +100,22 @@ def test_marginals_show_the_axes_they_name(monkeypatch):
         assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (cell[across], cell[down])
 
 
-def test_marginals_are_a_picture():
-    assert draw_marginals(np.full((3, 4, 5), 1 / 60)).shape == (360, 1020, 3)
+def test_axes_show_what_they_name(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.stairs", lambda axis, along, edges, **_: shown.append((axis, along, edges))
+    )
+    draw_axes([np.eye(5)[4], np.eye(4)[2], np.eye(3)[1]], expected_voxel=(4, 2, 1), true_voxel=(0, 0, 0))
+    assert [axis.get_xlabel() for axis, *_ in shown] == ["x (cell)", "y (cell)", "z (cell)"]
+    for (axis, along, edges), cell in zip(shown, (4, 2, 1), strict=True):
+        ring, cross = axis.get_lines()
+        assert (ring.get_xdata()[0], cross.get_xdata()[0]) == (cell, 0)
+        assert edges[np.argmax(along)] == cell - 0.5  # the step of cell i is from i - 0.5 to i + 0.5
+
+
+def test_heat_maps_are_a_picture():
+    assert draw_planes(planes(np.full((3, 4, 5), 1 / 60))).shape == (360, 1020, 3)
+    assert draw_axes([np.full(n, 1 / n) for n in (5, 4, 3)]).shape == (300, 1020, 3)
 
 
 def test_curves_take_rows_logged_at_different_steps():
@@ -115,8 +135,8 @@ def test_png_comes_back(tmp_path, view):
 def test_no_global_state_of_matplotlib_is_touched():
     code = (
         "import sys, numpy\n"
-        "from integral_pose.evaluation.figures import draw_marginals\n"
-        "draw_marginals(numpy.ones((2, 2, 2)))\n"
+        "from integral_pose.evaluation.figures import draw_planes\n"
+        "draw_planes(numpy.ones((3, 2, 2)))\n"
         "sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,38 @@
+"""Three flat heat maps a joint, in the place of the volume that they are the sides of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from integral_pose.contracts import PoseOutput
+from integral_pose.geometry.coordinates import PoseSpace
+from integral_pose.models.heads.deconvolutions import initialise, make_deconvolutions
+
+
+class PlanesHead(nn.Module):
+    """Deconvolutions, then one convolution a plane: yx from the features, zy from their mean over x, zx over y.
+
+    The heat maps are those of MargiPose (Nibali et al. 2019), in one stage; how the features get to the two planes
+    with depth is ours.
+    """
+
+    def __init__(
+        self, in_channels: int, deconv_channels: Sequence[int], num_joints: int, depth: int, space: PoseSpace
+    ) -> None:
+        super().__init__()
+        self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
+        self.to_yx = nn.Conv2d(channels, num_joints, kernel_size=1)
+        self.to_zy = nn.Conv1d(channels, num_joints * depth, kernel_size=1)
+        self.to_zx = nn.Conv1d(channels, num_joints * depth, kernel_size=1)
+        self.num_joints, self.depth, self.space = num_joints, depth, space
+        initialise(self.deconvolutions, self.to_yx, self.to_zy, self.to_zx)
+
+    def forward(self, features: Tensor) -> PoseOutput:
+        """(B, C, h, w) -> marginals (B, J, H, W), (B, J, D, H) and (B, J, D, W)."""
+        maps = self.deconvolutions(features)
+        depths = (self.num_joints, self.depth)
+        zy = self.to_zy(maps.mean(-1)).unflatten(1, depths)
+        zx = self.to_zx(maps.mean(-2)).unflatten(1, depths)
+        return PoseOutput(logits=None, joints=None, marginals=(self.to_yx(maps), zy, zx))
