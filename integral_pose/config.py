@@ -100,6 +100,7 @@ class ModelConfig(Section):
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    init: Text | None = None  # start from the weights of a run folder, checkpoint or model file: docs/models.md
     head: Literal["volumetric", "regression"] = "volumetric"
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
@@ -107,6 +108,12 @@ class ModelConfig(Section):
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
     depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> ModelConfig:
+        if self.pretrained and self.init:
+            raise ValueError(f"pretrained is {self.pretrained} and init is {self.init}; set one of them to null")
+        return self
 
 
 class HeatmapConfig(Section):
