@@ -85,6 +85,7 @@ def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tenso
     unknown, of another shape or not finite, by its name in the file.
     """
     parts = list(found.form.layout.parts(len(found.deconv_channels)))
+    back = [(ours, part) for part, ours in parts]
     theirs = {_renamed(key, parts): key for key in state}
     mean, std = (torch.tensor(values)[:, None, None] for values in found.form.normalisation)
     weights, faults = {"image_mean": mean, "image_std": std}, []
@@ -99,9 +100,9 @@ def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tenso
         elif name.endswith(".num_batches_tracked"):
             weights[name] = torch.zeros_like(value)
         else:
-            faults.append(f"{_renamed(name, [(ours, part) for part, ours in parts])} is missing")
+            faults.append(f"{_renamed(name, back)} is missing")
     faults += [f"{key} is unknown" for key in theirs.values()]
-    faults += [f"{name} is not finite" for name, value in weights.items() if not bool(value.isfinite().all())]
+    faults += [f"{_renamed(name, back)} is not finite" for name, value in weights.items() if not value.isfinite().all()]
     if faults:
         raise CheckpointError(f"{source}: is not a {found.backbone} of this project: {_listed(faults, '; ')}")
     return weights
