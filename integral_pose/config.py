@@ -103,6 +103,7 @@ class ModelConfig(Section):
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    init: Text | None = None  # start from the weights of a run folder, checkpoint or model file: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
     num_joints: Positive = 17
@@ -115,6 +116,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> ModelConfig:
+        if self.pretrained and self.init:
+            raise ValueError(f"pretrained is {self.pretrained} and init is {self.init}; set one of them to null")
         if self.decoder == "debiased" and self.head != "volumetric":
             raise ValueError(
                 f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "

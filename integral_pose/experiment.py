@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,14 @@ from integral_pose.evaluation.figures import draw_curves, write_png
 from integral_pose.evaluation.inference import predict
 from integral_pose.evaluation.report import write_predictions_csv, write_scores_json
 from integral_pose.illustrations import illustrate
+from integral_pose.loading import configuration_of, load_network
 from integral_pose.losses import build_loss
 from integral_pose.models.heads import RegressionHead
 from integral_pose.models.pose_net import PoseNet, build_model
+from integral_pose.models.start import start_from
+from integral_pose.official import official_network
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, load_weights, newest_run
+from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, newest_run
 from integral_pose.training.distributed import Processes, processes
 from integral_pose.training.hardware import choose_device, choose_precision
 from integral_pose.training.run_folder import RunFolder, read_metrics
@@ -88,13 +92,14 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
 
     The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too.
     """
-    checkpoint = find_checkpoint(path or newest_run())
-    content = load_checkpoint(checkpoint)
-    config = load_config_text(content["config"], str(checkpoint), overrides).config
-    model = build_model(config, pretrained=False)
-    load_weights(model, content["model"], checkpoint)
+    loaded = load_network(path or newest_run())
+    checkpoint, config = loaded.source, configuration_of(loaded, overrides)
+    loaded.network.debiased = config.model.decoder == "debiased"
+    model = official_network(loaded, config.data.image_size)
     device = choose_device(config.trainer.device)
     table = read_test(Path(config.data.root), joint_order=config.data.joint_order)
+    if loaded.network.space.needs_views:
+        _check_can_lift(config, table)
     predictions = build_predictor(config, table, device, Processes())(
         model.to(device).to(memory_format=torch.channels_last)
     )
@@ -131,7 +136,6 @@ def build_predictor(
     config: Config, table: PoseTable, device: torch.device, group: Processes
 ) -> Callable[[nn.Module], Predictions]:
     """model -> predictions of every row of `table`, shared among the processes."""
-    _check_can_lift(config, table)
     precision = choose_precision(config.evaluation.precision, device)
     batches = EvaluationBatches(
         PoseImages(table, config.data.stored_size, config.data.image_size, augmentation=None),
@@ -164,6 +168,8 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
+    if config.model.init and not folder.last.exists():  # a run that goes on has weights of its own
+        _begin_with(model, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
     batches = TrainingBatches(
         PoseImages(
@@ -205,6 +211,7 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
 def _build_scorer(
     config: Config, table: PoseTable, device: torch.device, group: Processes
 ) -> Callable[[nn.Module], Scores]:
+    _check_can_lift(config, table)
     predictor = build_predictor(config, table, device, group)
     return lambda model: _score(table, predictor(model))
 
@@ -233,6 +240,17 @@ def _build_training_model(config: Config, device: torch.device) -> PoseNet:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     return model.to(device).to(memory_format=memory_format)
+
+
+def _begin_with(model: PoseNet, path: Path, group: Processes) -> None:
+    """The weights of a trained network where they fit, and a line that says which."""
+    given = load_network(path)
+    state, summary = start_from(
+        model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
+    )
+    model.load_state_dict(state)
+    if group.is_first:
+        print(summary, file=sys.stderr)
 
 
 def _build_step(

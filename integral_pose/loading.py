@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +11,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from torch import Tensor
 
-from integral_pose.config import ModelConfig
+from integral_pose.config import Config, ModelConfig
 from integral_pose.config_file import load_config_text
-from integral_pose.errors import CheckpointError
+from integral_pose.errors import CheckpointError, ConfigError
+from integral_pose.geometry.coordinates import CropVolume
 from integral_pose.model_file import ModelDescription, parse_description
+from integral_pose.models.heads import VolumetricHead
 from integral_pose.models.pose_net import PoseNet, build_network
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, load_weights
@@ -45,8 +49,43 @@ def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
         raise CheckpointError(f"{source}: describes a network that this version cannot build: {error}") from None
     network = build_network(section, description.image_size, description.skeleton.root, pretrained=False)
     network.edge_cells = description.cells == "edge"
+    if description.depth_extent_crop_px is not None and isinstance(network.head, VolumetricHead):
+        network.head.space = _crop_volume(description, description.depth_extent_crop_px)
     load_weights(network, state, source)
     return LoadedNetwork(network.eval(), description, source, content.get("config"))
+
+
+def configuration_of(loaded: LoadedNetwork, overrides: Sequence[str]) -> Config:
+    """How to test a network: as its run was configured, or by default where it comes from a model file.
+
+    Of the network only the decoder may be another, since it has no weights. Raises ConfigError for overrides that
+    cannot be, among them those of anything that the weights belong to.
+    """
+    description, source = loaded.description, str(loaded.source)
+    text = loaded.config_yaml
+    if text is None:
+        if not any(override.partition("=")[0].strip() in ("data", "data.root") for override in overrides):
+            raise ConfigError(f"{source}: a model file does not say where the images are; add data.root=FOLDER")
+        side_px = min(description.image_size)  # of square crops: see `official_network`
+        size = description.image_size if description.crop_aspect == 1 else (side_px, side_px)
+        text = json.dumps({  # which is YAML
+            "run_dir": str(loaded.source.parent),
+            "data": {"image_size": list(size)},
+            "model": description.network,
+            "stages": [{"epochs": 1, "learning_rate": 0.001}],
+        })  # fmt: skip
+    config = load_config_text(text, source, overrides).config
+    stored = ModelConfig(**description.network).model_dump()
+    for key, value in config.model.model_dump().items():
+        if value != stored[key] and key != "decoder":
+            raise ConfigError(f"model.{key}={value}: the weights of {source} are of {stored[key]!r}; leave it out")
+    return config
+
+
+def _crop_volume(description: ModelDescription, depth_extent_px: float) -> CropVolume:
+    height_px, width_px = description.image_size
+    skeleton = description.skeleton
+    return CropVolume(depth_extent_px, height_px, width_px, description.bone_length_mm, skeleton.bones, skeleton.root)
 
 
 def _described(content: dict[str, Any], source: Path) -> ModelDescription:

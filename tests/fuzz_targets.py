@@ -24,6 +24,7 @@ from integral_pose.config_file import load_config_text
 from integral_pose.data.course import read_image_list, read_test
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.models.import_weights import read_foreign_checkpoint
 from integral_pose.prepare.pictures import decode_picture
 from integral_pose.prepare.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
@@ -107,6 +108,11 @@ TARGETS = {
     "json": Target(_by_file(read_json, "a.json"), lambda: json.dumps({"a": [1, {"b": None}]}).encode()),
     "checkpoint": Target(_by_file(load_checkpoint, "a.pt"),
                          _written(lambda path: save_checkpoint(path, {"model": {"w": torch.ones(3)}}), "pt")),
+    "weights": Target(_by_file(read_foreign_checkpoint, "b.pth"),
+                      _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}}, path), "pth")),
+    "old weights": Target(_by_file(read_foreign_checkpoint, "c.pth"),
+                          _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}, "epoch": 3}, path,
+                                                           _use_new_zipfile_serialization=False), "old.pth")),
 }  # fmt: skip
 
 

@@ -174,6 +174,34 @@ class ImageVolume:
 
 
 @dataclass(frozen=True)
+class CropVolume:
+    """The crop with depth in its pixels too; the length of a body says how many mm they are (Sun et al., challenge).
+
+    That is weak perspective: no camera is needed, and everybody is as large as the mean.
+    """
+
+    depth_extent_px: float
+    height_px: int
+    width_px: int
+    bone_length_mm: float  # of all `bones` together
+    bones: tuple[tuple[int, int], ...]  # (child, parent)
+    root: int
+    needs_views = False
+
+    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
+        """Nothing is trained in this space."""
+        raise ValueError("depth in pixels of the crop is read from imported weights, not trained on")
+
+    def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
+        """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
+        # Depth has the root in its middle and pixels of a crop are square, so this is one frame but for its origin.
+        joints_px = joints * joints.new_tensor([self.width_px, self.height_px, self.depth_extent_px])
+        children, parents = ([bone[end] for bone in self.bones] for end in (0, 1))
+        lengths_px = (joints_px[:, children] - joints_px[:, parents]).square().sum(-1).sqrt().sum(-1)
+        return root_relative(joints_px * (self.bone_length_mm / lengths_px)[:, None, None], self.root)
+
+
+@dataclass(frozen=True)
 class StandardisedPose:
     """Each joint and axis with zero mean and unit deviation over the training set; mean_mm, std_mm (J, 3).
 

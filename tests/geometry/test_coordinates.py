@@ -120,3 +120,14 @@ def test_edge_cells_lie_half_a_cell_lower():
     joints_norm = torch.zeros(1, 2, 3)
     expected = torch.tensor([-0.5 / 8, -0.5 / 4, -0.5 / 2]).expand(1, 2, 3)
     torch.testing.assert_close(centred_to_edge_norm(joints_norm, (2, 4, 8)), expected)
+
+
+def test_depth_in_pixels_is_scaled_by_the_length_of_the_bones():
+    """By hand: bones of 30 px along y and 40 px along z, of which 70 mm are to be made 140."""
+    space = coordinates.CropVolume(80.0, 60, 40, 140.0, ((1, 0), (2, 1)), root=1)
+    joints = torch.tensor([[[0.25, 0.0, 0.0], [0.25, 0.5, 0.0], [0.25, 0.5, 0.5]]]).repeat(2, 1, 1)
+    joints[1] = joints[1] / 2 - 0.1  # half as large and elsewhere: the same person
+    expected_mm = torch.tensor([[[0.0, -60, 0], [0, 0, 0], [0, 0, 80]]]).repeat(2, 1, 1)
+    torch.testing.assert_close(space.decode(joints), expected_mm)
+    with pytest.raises(ValueError, match="is read from imported weights, not trained on"):
+        space.encode(joints)
