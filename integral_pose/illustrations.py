@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,7 +51,21 @@ def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> di
     return pictures
 
 
-def _heatmap(logits: torch.Tensor, true_norm: torch.Tensor) -> NDArray[np.uint8]:
+def illustrate_heatmaps(model: nn.Module, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
+    with torch.inference_mode():
+        logits = model(batch.images).logits
+    if logits is None:
+        return []
+    is_labelled = torch.isfinite(batch.joints_camera_mm).all()
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None  # type: ignore[operator, union-attr]
+    return [
+        _heatmap(logits[i : i + 1, joint : joint + 1], None if true_norm is None else true_norm[i, joint])
+        for i, joint in enumerate(joints)
+    ]
+
+
+def _heatmap(logits: torch.Tensor, true_norm: torch.Tensor | None) -> NDArray[np.uint8]:
     """Logits (1, 1, D, H, W) of one joint and its true position (3,) norm -> a picture of the marginals."""
     lengths = axis_lengths_xyz(logits.shape[-3:])
     expected_norm = soft_argmax(logits)[0, 0]
@@ -57,5 +73,6 @@ def _heatmap(logits: torch.Tensor, true_norm: torch.Tensor) -> NDArray[np.uint8]
     voxels = [
         [float(norm_to_voxel(coordinate, n)) for coordinate, n in zip(position.tolist(), lengths, strict=True)]
         for position in (expected_norm, true_norm)
+        if position is not None
     ]
     return draw_marginals(probability.cpu().numpy(), *voxels)

@@ -18,13 +18,14 @@ TREES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 SIBLINGS = {"data", "models", "losses", "training", "evaluation"}
-FRONT = {"cli", "experiment", "__main__", "loading"}
+FRONT = {"cli", "experiment", "__main__", "loading", "reporting"}
 OUTSIDE = {"bench"}  # measures the house from without: may use the front door and read configurations
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
     "cli": {"integral_pose", "os"},
     "bench.commands": {"integral_pose"},
     "prepare.commands": {"integral_pose"},
+    "report_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "bench.data": {"cv2"},  # its import changes the environment
@@ -144,7 +145,7 @@ assert torch.get_default_dtype() == torch.float32
     assert list(tmp_path.iterdir()) == []
 
 
-HEAVY = {"torch", "torchvision", "matplotlib", "tensorboard", "cv2", "imgaug"}
+HEAVY = {"torch", "torchvision", "matplotlib", "plotly", "tensorboard", "cv2", "imgaug"}
 
 
 @pytest.mark.parametrize(
