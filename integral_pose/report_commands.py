@@ -13,7 +13,7 @@ def add_report(commands: Any) -> None:
     """The sub-command of the command line."""
     report = commands.add_parser("report", help="write one HTML page about a run, or several side by side")
     report.add_argument("targets", nargs="+", metavar="RUN_FOLDER_OR_CHECKPOINT | data.root=DIR",
-                        help="runs with their predictions; what was not predicted yet is. The first is compared with")  # fmt: skip
+                        help="all are held against the first; what is not predicted yet will be")  # fmt: skip
     report.add_argument("--out", type=Path, metavar="FILE.html", help="default: report.html in the first run's folder")
     report.set_defaults(run=_report)
 

@@ -176,11 +176,17 @@ def _gather(runs: Sequence[TestedRun]) -> Report:
     worst = order[:NUM_SHOWN]
     others = np.setdiff1d(np.arange(len(first.predicted_mm)), worst)
     random = np.sort(np.random.default_rng(0).permutation(others)[:NUM_SHOWN])
-    report_samples = [[_sample(row, predicted_mm, found, first.config) for row in rows] for rows in (worst, random)]
-    shown = [(int(row), sample) for row, sample in zip([*worst, *random], sum(report_samples, []), strict=True)]
-    heatmaps = _heatmaps(runs, found, [row for row, sample in shown if sample.picture is not None][:NUM_HEATMAPS])
+    rows = [*worst.tolist(), *random.tolist()]
+    shown = [_sample(row, predicted_mm, found, first.config) for row in rows]
+    pictured = [row for row, sample in zip(rows, shown, strict=True) if sample.picture is not None]
     return Report(
-        [run.notes for run in runs], len(first.predicted_mm), comparison, *report_samples, heatmaps, found.remarks
+        runs=[run.notes for run in runs],
+        num_images=len(first.predicted_mm),
+        comparison=comparison,
+        worst=shown[: len(worst)],
+        random=shown[len(worst) :],
+        heatmaps=_heatmaps(runs, found, pictured[:NUM_HEATMAPS]),
+        remarks=found.remarks,
     )
 
 

@@ -44,7 +44,7 @@ def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mappi
 
 
 def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, Any]]:
-    """What `write_scores_json` wrote: the scores, and what stands beside them. Raises DataError where it is not that."""
+    """What `write_scores_json` wrote: the scores and what stands beside them. Raises DataError for anything else."""
     names = {field.name for field in fields(Scores)}
     try:
         found = json.loads(read_regular(path, LARGEST_JSON_BYTES))

@@ -16,16 +16,15 @@ Chart = dict[str, Any]  # 'data' and 'layout' of plotly
 
 MOST_POINTS = 600  # a curve; more than a screen shows
 _DASHES = ("solid", "dash", "dot", "dashdot")
+_THICK: Chart = {"width": 2.2}
+_THIN: Chart = {"width": 1, "dash": "dot"}
 
 
 def error_curves(runs: Sequence[RunNotes]) -> Chart | None:
     """MPJPE of held-out subjects (points) and of training batches (thin) against steps; None where none is logged."""
     traces = []
     for run, colour in zip(runs, itertools.cycle(SERIES_COLOURS)):
-        for group, words, style in (
-            ("val", "held out", {"width": 2.2}),
-            ("train", "training", {"width": 1, "dash": "dot"}),
-        ):
+        for group, words, style in (("val", "held out", _THICK), ("train", "training", _THIN)):
             found = _curve(run.logged, group, "mpjpe_mm")
             if found:
                 marks = "lines+markers" if group == "val" else "lines"

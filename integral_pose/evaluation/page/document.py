@@ -22,8 +22,8 @@ _HOW_TO_READ = (
     "far a mean would move with other recordings: 95 %, redrawn over sequences; of few sequences it is rough."
 )
 _HOW_TO_READ_DIFFERENCES = (
-    " A difference is taken image by image; it is called better or worse where its interval leaves out 0. The intervals "
-    "are of one row each: of twenty rows that do not differ, one stands out by chance."
+    " A difference is taken image by image; it is called better or worse where its interval leaves out 0. Each interval "
+    "is of its own row: of twenty rows that do not differ, one stands out by chance."
 )
 
 
@@ -98,9 +98,8 @@ def _summary(report: Report) -> Html:
     words = f"{report.num_images:,} test images" + (f" of {sequences:,} sequences. " if sequences else ". ")
     compares = any(row.differences for row in report.comparison.distances)
     words += _HOW_TO_READ + (_HOW_TO_READ_DIFFERENCES if compares else "")
-    return element(
-        "section", tables.summary(report.runs, report.comparison), element("p", words), *remarks, id="summary"
-    )
+    headline = tables.summary(report.runs, report.comparison)
+    return element("section", headline, element("p", words), *remarks, id="summary")
 
 
 def _errors(report: Report, comparison: Comparison, drawn: Mapping[str, Any]) -> Html:

@@ -67,16 +67,18 @@ def flat_view(
 def error_skeleton(errors_mm: Mapping[str, float], highest_mm: float, skeleton: Skeleton = HUMAN36M) -> Html:
     """A standing person with each joint's error as a number, and as a colour from 0 to `highest_mm`."""
     width, height = _DRAWN_SIZE
-    places = [_PLACES.get(name) for name in skeleton.names]
     bones = [
-        element("line", x1=places[child][0], y1=places[child][1], x2=places[parent][0], y2=places[parent][1])
-        for child, parent in skeleton.bones
-        if places[child] and places[parent]
-    ]  # fmt: skip
+        element("line", x1=x, y1=y, x2=to_x, y2=to_y)
+        for (x, y), (to_x, to_y) in (
+            (_PLACES[skeleton.names[child]], _PLACES[skeleton.names[parent]])
+            for child, parent in skeleton.bones
+            if {skeleton.names[child], skeleton.names[parent]} <= _PLACES.keys()
+        )
+    ]
     joints = [
-        _numbered_joint(name, place, skeleton.side(joint), errors_mm[name], highest_mm)
-        for joint, (name, place) in enumerate(zip(skeleton.names, places, strict=True))
-        if place and name in errors_mm
+        _numbered_joint(name, _PLACES[name], skeleton.side(joint), errors_mm[name], highest_mm)
+        for joint, name in enumerate(skeleton.names)
+        if name in _PLACES and name in errors_mm
     ]
     label = ", ".join(f"{name} {error:.0f} mm" for name, error in errors_mm.items())
     return element("svg", element("g", *bones, class_="bones"), *joints, viewBox=f"0 0 {width} {height}",
