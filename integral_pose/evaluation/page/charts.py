@@ -64,7 +64,7 @@ def bars(rows: Sequence[Row], names: Sequence[str]) -> Chart:
         }
         for run, (name, colour) in enumerate(zip(names, itertools.cycle(SERIES_COLOURS)))
     ]  # fmt: skip
-    layout = _layout("MPJPE (mm)") | {
+    layout = _layout() | {
         "xaxis": {"title": {"text": "MPJPE (mm)"}, "rangemode": "tozero"},
         "yaxis": {"autorange": "reversed", "automargin": True},
         "height": 110 + len(rows) * (16 + 12 * len(names)),
@@ -105,15 +105,14 @@ def _trace(points: Sequence[tuple[float, float]], name: str, line: dict[str, Any
 def _chart(traces: list[dict[str, Any]], title: str) -> Chart | None:
     if not traces:
         return None
-    layout = _layout(title) | {"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": title}}, "height": 360}
+    layout = _layout() | {"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": title}}, "height": 360}
     return {"data": traces, "layout": layout}
 
 
-def _layout(title: str) -> dict[str, Any]:
+def _layout() -> dict[str, Any]:
     return {
         "margin": {"l": 60, "r": 16, "t": 12, "b": 48},
-        "legend": {"orientation": "h", "y": -0.22},
-        "meta": title,
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0, "xanchor": "left"},
     }
 
 

@@ -19,11 +19,12 @@ from integral_pose.evaluation.page.samples import heatmaps_section, samples_data
 
 _HOW_TO_READ = (
     "MPJPE is the mean distance of all joints from the truth after the hips were moved together. An interval says how "
-    "far a mean would move with other recordings: 95 %, redrawn over sequences; of few sequences it is rough."
+    "far a mean would move with other recordings, with 95\N{NO-BREAK SPACE}% confidence; it is rough where there are "
+    "few sequences."
 )
 _HOW_TO_READ_DIFFERENCES = (
-    " A difference is taken image by image; it is called better or worse where its interval leaves out 0. Each interval "
-    "is of its own row: of twenty rows that do not differ, one stands out by chance."
+    " A difference is taken image by image; it is called better or worse where its interval leaves out 0. Each "
+    "interval is of its own row: of twenty rows that do not differ, one stands out by chance."
 )
 
 
@@ -104,10 +105,13 @@ def _summary(report: Report) -> Html:
 
 def _errors(report: Report, comparison: Comparison, drawn: Mapping[str, Any]) -> Html:
     groups = comparison.groups
-    parts: list[Html] = [element("h3", "By joint"), _skeletons(report, groups["joint"])] if "joint" in groups else []
+    overview = []
+    if "joint" in groups:
+        overview.append(element("div", element("h3", "By joint"), _skeletons(report, groups["joint"])))
     if "action-bars" in drawn:
-        parts += [element("h3", "By action"), _figure("action-bars")]
-    parts += [element("h3", "As tables"), folded("all metrics", tables.metrics(report.runs, comparison), is_open=True)]
+        overview.append(element("div", element("h3", "By action"), _figure("action-bars")))
+    parts = [element("div", *overview, class_="overview"), element("h3", "As tables")]
+    parts += [folded("all metrics", tables.metrics(report.runs, comparison), is_open=True)]
     parts += [folded(f"by {kind}", tables.group(kind, rows, report.runs)) for kind, rows in groups.items()]
     return section("errors", "Errors", *parts)
 

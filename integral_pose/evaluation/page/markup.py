@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VOID_TAGS = {"img", "meta", "path", "line", "rect"}
 JPEG_QUALITY = 82
-PNG_COLOURS = 128  # of a palette: a heat map's colour scale and its letters need no more
+PNG_COLOURS = 256  # of a palette: a heat map's colour scale and its letters need no more
 
 
 class Html(str):

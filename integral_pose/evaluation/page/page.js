@@ -20,6 +20,7 @@
 
   const drawCharts = () => {
     for (const [name, chart] of Object.entries(report.charts)) {
+      for (const trace of chart.data) if (trace.error_x) trace.error_x.color = colour("ink");
       Plotly.react(name, chart.data, themed(chart.layout), {...config, displayModeBar: false});
     }
   };
@@ -38,7 +39,7 @@
   });
 
   const joints = (pose, truth) => ({
-    type: "scatter3d", mode: "markers", showlegend: false, marker: {size: 3, color: colour("ink")},
+    type: "scatter3d", mode: "markers", showlegend: false, marker: {size: 2.2, color: colour("ink")},
     x: pose.map((p) => p[0]), y: pose.map((p) => p[1]), z: pose.map((p) => p[2]),
     text: report.joints.map((name, j) => truth
       ? `${name}: ${Math.hypot(...pose[j].map((value, axis) => value - truth[j][axis])).toFixed(0)} mm off` : name),
@@ -51,13 +52,14 @@
     const half = 0.55 * Math.max(1, ...spans.map(([low, high]) => high - low));
     const [x, y, z] = spans.map(([low, high], axis) => ({
       range: [(low + high) / 2 - half, (low + high) / 2 + half],
-      title: {text: ["x, right (mm)", "z, depth (mm)", "-y, up (mm)"][axis], font: {size: 11}},
+      title: {text: ["x (mm)", "depth z (mm)", "up, -y (mm)"][axis], font: {size: 11}},
       tickfont: {size: 10}, nticks: 5, gridcolor: colour("rule"), zerolinecolor: colour("rule"),
       backgroundcolor: colour("panel"), showbackground: true, color: colour("faint"),
     }));
     return {
-      xaxis: x, yaxis: y, zaxis: z, aspectmode: "cube", uirevision: "kept",
-      camera: {eye: {x: 0.7, y: -1.65, z: 0.45}, projection: {type: "orthographic"}},
+      xaxis: x, yaxis: y, zaxis: z, uirevision: "kept",
+      aspectmode: "manual", aspectratio: {x: 1.3, y: 1.3, z: 1.3},  // equal scales, and large in the figure
+      camera: {eye: {x: 0.8, y: -1.6, z: 0.5}, projection: {type: "orthographic"}},
     };
   };
 

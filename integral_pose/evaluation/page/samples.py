@@ -62,10 +62,10 @@ def heatmaps_section(report: Report) -> Html:
     blocks = []
     for number, view in enumerate(report.heatmaps):
         words = f"Marginals of the heat map of {view.joint} in {view.sample_name}"
-        figures = [
-            element("figure", element("figcaption", run), drawing(picture, f"{words}, {run}"))
-            for run, picture in view.pictures.items()
-        ]
+        figures = []
+        for run, picture in view.pictures.items():
+            caption = element("figcaption", run) if len(report.runs) > 1 else Html("")
+            figures.append(element("figure", caption, drawing(picture, f"{words}, {run}")))
         blocks.append(folded(f"{view.joint} in {view.sample_name}", *figures, is_open=number == 0))
     return joined(blocks)
 

@@ -13,8 +13,8 @@ from integral_pose.evaluation.page.markup import Html, element, folded, joined, 
 
 # Keys of `metrics.summarise`: what to call one, and what it forgives or means (docs/metrics.md).
 METRIC_WORDS = {
-    "mpjpe_mm": ("MPJPE", "forgives the place of the hip; the headline"),
-    "n_mpjpe_mm": ("N-MPJPE", "and one factor"),
+    "mpjpe_mm": ("MPJPE", "forgives translation; the headline"),
+    "n_mpjpe_mm": ("N-MPJPE", "forgives translation and one factor"),
     "rigid_mpjpe_mm": ("rigid MPJPE", "forgives rotation and translation"),
     "pa_mpjpe_mm": ("PA-MPJPE", "forgives rotation, translation and one factor"),
     "pck_150": ("PCK150", "share of joints nearer than 150 mm"),
@@ -54,17 +54,17 @@ def metrics(runs: Sequence[RunNotes], comparison: Comparison) -> Html:
     for name, (label, meaning) in METRIC_WORDS.items():
         values = [scores.metrics.get(name) for scores in comparison.scores]
         if name in found:
-            lines.append([label, meaning, *_row_cells(found[name], has_differences)])
+            lines.append([_explained(label, meaning), *_row_cells(found[name], has_differences, unit=" mm")])
         elif all(value is not None for value in values):
             written = [_metric(name, value) for value in values if value is not None]
-            lines.append([label, meaning, *written, *([""] * (len(runs) - 1) if has_differences else [])])
+            lines.append([_explained(label, meaning), *written, *([""] * (len(runs) - 1) if has_differences else [])])
     over_actions = [mean_over_actions_mm(scores) for scores in comparison.scores]
     if all(value is not None for value in over_actions):
         number = len(comparison.scores[0].per_action_mm)
         cells = [f"{value:.1f} mm" for value in over_actions]
         blank = [""] * (len(runs) - 1) if has_differences else []
-        lines.append(["mean over actions", f"MPJPE: mean of the {number} action means", *cells, *blank])
-    return table(["", "", *_run_heads(runs, has_differences)], lines, texts=2)
+        lines.append([_explained("mean over actions", f"MPJPE, mean of the {number} action means"), *cells, *blank])
+    return table(["", *_run_heads(runs, has_differences, alone="")], lines)
 
 
 def group(kind: str, rows: Sequence[Row], runs: Sequence[RunNotes]) -> Html:
@@ -115,13 +115,17 @@ def _share_of_mean_pose(run: RunNotes, scores: Scores) -> str:
     return f"{scores.mpjpe_mm / run.mean_pose_mpjpe_mm:.2f} of {run.mean_pose_mpjpe_mm:.1f} mm"
 
 
-def _run_heads(runs: Sequence[RunNotes], has_differences: bool) -> list[str]:
-    heads = [run.name for run in runs] if len(runs) > 1 else ["mm [95 % interval]"]
+def _explained(label: str, meaning: str) -> Html:
+    return joined([label, " ", element("small", meaning, class_="meaning")])
+
+
+def _run_heads(runs: Sequence[RunNotes], has_differences: bool, alone: str = "MPJPE (mm)") -> list[str]:
+    heads = [run.name for run in runs] if len(runs) > 1 else [alone]
     return heads + ([f"{run.name} less the first" for run in runs[1:]] if has_differences else [])
 
 
-def _row_cells(row: Row, has_differences: bool) -> list[str]:
-    values: list[str] = [joined([f"{value.mean:.1f} ", _interval(value)]) for value in row.values]
+def _row_cells(row: Row, has_differences: bool, unit: str = "") -> list[str]:
+    values: list[str] = [joined([f"{value.mean:.1f}{unit} ", _interval(value)]) for value in row.values]
     if has_differences:
         values += [joined([cell, " ", bounds]) for cell, bounds in map(_difference, row.differences)]
     return values
