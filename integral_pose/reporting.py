@@ -34,7 +34,8 @@ from integral_pose.training.run_folder import read_metrics
 
 MOST_RUNS = 5  # as many as there are colours, and as fit a page of 8 MB
 NUM_SHOWN = 24  # of the worst images, and again of random ones
-NUM_HEATMAPS = 6
+NUM_HEATMAPS = 6  # images; fewer of many runs, so that there are no more than
+MOST_HEATMAP_PICTURES = 20
 OVERRIDES = ("data.root", "data.workers", "trainer.device")  # what does not change what is predicted
 
 
@@ -185,7 +186,7 @@ def _gather(runs: Sequence[TestedRun]) -> Report:
         comparison=comparison,
         worst=shown[: len(worst)],
         random=shown[len(worst) :],
-        heatmaps=_heatmaps(runs, found, pictured[:NUM_HEATMAPS]),
+        heatmaps=_heatmaps(runs, found, pictured[: min(NUM_HEATMAPS, MOST_HEATMAP_PICTURES // len(runs))]),
         remarks=found.remarks,
     )
 

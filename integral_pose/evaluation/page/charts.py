@@ -105,7 +105,12 @@ def _trace(points: Sequence[tuple[float, float]], name: str, line: dict[str, Any
 def _chart(traces: list[dict[str, Any]], title: str) -> Chart | None:
     if not traces:
         return None
-    layout = _layout() | {"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": title}}, "height": 360}
+    layout = _layout() | {
+        "showlegend": True,
+        "xaxis": {"title": {"text": "step"}},
+        "yaxis": {"title": {"text": title}},
+        "height": 360,
+    }
     return {"data": traces, "layout": layout}
 
 

@@ -134,16 +134,18 @@ def _skeletons(report: Report, rows: list[Row] | Any) -> Html:
 def _heatmaps(report: Report) -> Html:
     if not report.heatmaps:
         return Html("")
-    words = (
-        "Of the worst images, the joint that the first run misses by most: the heat map summed along each axis. "
-        "A ring marks its expectation, a cross the truth."
-    )
+    if report.worst:
+        words = "Of the worst images, the joint that the first run misses by most"
+    else:
+        words = "Of the first images above, one joint"
+    words += ": its heat map summed along each axis. A ring marks the expectation, a cross the truth where it is known."
     return section("heatmaps", "Heat maps", element("p", words), heatmaps_section(report))
 
 
 def _curves(drawn: Mapping[str, Any]) -> Html:
     figures = [_figure(name) for name in ("error-curve", "loss-curve") if name in drawn]
-    return section("curves", "Curves", element("div", *figures, class_="curves")) if figures else Html("")
+    words = element("p", f"Against steps; of longer curves {charts.MOST_POINTS} points, evenly spaced, are drawn.")
+    return section("curves", "Curves", words, element("div", *figures, class_="curves")) if figures else Html("")
 
 
 def _figure(name: str) -> Html:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from integral_pose.evaluation.figures import Picture
 
 VOID_TAGS = {"img", "meta", "path", "line", "rect"}
-JPEG_QUALITY = 82
+JPEG_QUALITY = 78
 PNG_COLOURS = 256  # of a palette: a heat map's colour scale and its letters need no more
 
 

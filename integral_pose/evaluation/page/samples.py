@@ -65,7 +65,7 @@ def heatmaps_section(report: Report) -> Html:
         figures = []
         for run, picture in view.pictures.items():
             caption = element("figcaption", run) if len(report.runs) > 1 else Html("")
-            figures.append(element("figure", caption, drawing(picture, f"{words}, {run}")))
+            figures.append(element("figure", caption, drawing(picture, f"{words}, {run}"), class_="heatmap"))
         blocks.append(folded(f"{view.joint} in {view.sample_name}", *figures, is_open=number == 0))
     return joined(blocks)
 
