@@ -106,13 +106,12 @@ def _open_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRun:
         raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
     loaded = load_config_text(content["config"], str(checkpoint), overrides)
     folder = checkpoint.parent
-    csv, scores_json = folder / "predictions.csv", folder / "scores.json"
-    if not _is_current(csv, scores_json, checkpoint, loaded.config):
+    csv = folder / "predictions.csv"
+    if not _is_current(csv, checkpoint, loaded.config):
         test(path, list(overrides))
     predicted_mm = read_predictions_csv(csv)
-    scores, beside = read_scores_json(scores_json) if scores_json.exists() else (None, {})
-    if scores is not None and scores.num_samples != len(predicted_mm):
-        scores, beside = None, {}  # of another test set
+    scores_json = _scores_of(csv)
+    scores, beside = read_scores_json(scores_json) if scores_json else (None, {})
     mean_pose_mm = beside.get("mean_pose_mpjpe_mm")
     notes = RunNotes(
         name,
@@ -126,16 +125,23 @@ def _open_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRun:
     return TestedRun(notes, checkpoint, loaded.config, predicted_mm, scores)
 
 
-def _is_current(csv: Path, scores_json: Path, checkpoint: Path, config: Config) -> bool:
+def _is_current(csv: Path, checkpoint: Path, config: Config) -> bool:
     """Whether the predictions are of this checkpoint and data set, as far as the files say."""
     if not csv.exists() or csv.stat().st_mtime < checkpoint.stat().st_mtime:
         return False
-    if not scores_json.exists():
-        return True
+    root = Path(config.data.root)
+    scores_json = _scores_of(csv)
+    if scores_json is None:  # written of a set without labels, so not of this one if it has some
+        return not (root / "annot" / "valid.h5").exists()
     beside = read_scores_json(scores_json)[1]
     same_checkpoint = Path(str(beside.get("checkpoint", checkpoint))).name == checkpoint.name
-    same_data = Path(str(beside.get("data_root", config.data.root))).resolve() == Path(config.data.root).resolve()
-    return same_checkpoint and same_data
+    return same_checkpoint and Path(str(beside.get("data_root", root))).resolve() == root.resolve()
+
+
+def _scores_of(csv: Path) -> Path | None:
+    """The scores.json that `test` wrote after the predictions; None where there is none, or one of older ones."""
+    path = csv.with_name("scores.json")
+    return path if path.exists() and path.stat().st_mtime >= csv.stat().st_mtime else None
 
 
 def _read_starts(path: Path) -> list[dict[str, Any]]:
