@@ -109,7 +109,7 @@ def _chart(traces: list[dict[str, Any]], title: str) -> Chart | None:
         "showlegend": True,
         "xaxis": {"title": {"text": "step"}},
         "yaxis": {"title": {"text": title}},
-        "height": 360,
+        "height": 330 + 15 * len(traces),  # on a phone the legend has a line a trace
     }
     return {"data": traces, "layout": layout}
 

@@ -58,7 +58,7 @@
     }));
     return {
       xaxis: x, yaxis: y, zaxis: z, uirevision: "kept",
-      aspectmode: "manual", aspectratio: {x: 1.3, y: 1.3, z: 1.3},  // equal scales, and large in the figure
+      aspectmode: "manual", aspectratio: {x: 1.2, y: 1.2, z: 1.2},  // equal scales, and large in the figure
       camera: {eye: {x: 0.8, y: -1.6, z: 0.5}, projection: {type: "orthographic"}},
     };
   };
