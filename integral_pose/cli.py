@@ -18,6 +18,7 @@ from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
 from integral_pose.model_commands import add_model_commands
 from integral_pose.prepare.commands import add_check, add_sources
+from integral_pose.report_commands import add_report
 
 if TYPE_CHECKING:
     from integral_pose.experiment import TestResult
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(run=_score)
 
     add_model_commands(commands)
+    add_report(commands)
     add_bench(commands)
 
     doctor = commands.add_parser("doctor", help="look at machine, data and run folder before a long run, with advice")

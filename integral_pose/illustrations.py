@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,19 +51,40 @@ def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> di
     if output.joints is None:
         joint = HUMAN36M.names.index(HEATMAP_JOINT)
         true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]  # type: ignore[operator, union-attr]
-        pictures["heatmap"] = _heatmap(output, joint, located[joint], true_norm)
+        pictures["heatmap"] = _heatmap(output, 0, joint, located[joint], true_norm)
     return pictures
 
 
-def _heatmap(output: PoseOutput, joint: int, expected_norm: torch.Tensor, true_norm: torch.Tensor) -> NDArray[np.uint8]:
-    """Marginals of one joint of the first sample, and the positions (3,) norm to mark in them."""
-    marginals = output.marginals if output.logits is None else planes_of_volume(output.logits[:, joint : joint + 1])
-    assert marginals is not None, "heat maps are volumes or marginals"
-    which = joint if output.logits is None else 0
-    probabilities = [log_probability(logits)[0, which].exp().cpu().numpy() for logits in marginals]
+def illustrate_heatmaps(model: nn.Module, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
+    with torch.inference_mode():
+        output = model(batch.images)
+        located = model.locate(output)  # type: ignore[operator]
+    if output.joints is not None:
+        return []
+    is_labelled = torch.isfinite(batch.joints_camera_mm).all()
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None  # type: ignore[operator, union-attr]
+    return [
+        _heatmap(output, i, joint, located[i, joint], None if true_norm is None else true_norm[i, joint])
+        for i, joint in enumerate(joints)
+    ]
+
+
+def _heatmap(
+    output: PoseOutput, sample: int, joint: int, expected_norm: torch.Tensor, true_norm: torch.Tensor | None
+) -> NDArray[np.uint8]:
+    """Marginals of one joint of one sample, and the positions (3,) norm to mark in them."""
+    if output.logits is not None:
+        marginals = planes_of_volume(output.logits[sample : sample + 1, joint : joint + 1])
+    else:
+        assert output.marginals is not None, "heat maps are volumes or marginals"
+        first, second, third = (logits[sample : sample + 1, joint : joint + 1] for logits in output.marginals)
+        marginals = (first, second, third)
+    probabilities = [log_probability(logits)[0, 0].exp().cpu().numpy() for logits in marginals]
     lengths = axis_lengths_xyz(volume_shape(marginals))
     voxels = [
         [float(norm_to_voxel(coordinate, n)) for coordinate, n in zip(position.tolist(), lengths, strict=True)]
         for position in (expected_norm, true_norm)
+        if position is not None
     ]
     return (draw_planes if axes_of(marginals) == PLANES else draw_axes)(probabilities, *voxels)

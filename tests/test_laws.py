@@ -18,7 +18,10 @@ TREES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 SIBLINGS = {"data", "models", "losses", "training", "evaluation"}
-FRONT = {"cli", "experiment", "__main__", "loading", "official", "importing", "exporting", "model_commands"}
+FRONT = {
+    "cli", "experiment", "__main__", "loading", "official", "importing", "exporting", "model_commands", "reporting",
+    "report_commands",
+}  # fmt: skip
 OUTSIDE = {"bench"}  # measures the house from without: may use the front door and read configurations
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
@@ -26,6 +29,7 @@ LAZY = {
     "bench.commands": {"integral_pose"},
     "model_commands": {"integral_pose"},
     "prepare.commands": {"integral_pose"},
+    "report_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "bench.data": {"cv2"},  # its import changes the environment
@@ -145,7 +149,7 @@ assert torch.get_default_dtype() == torch.float32
     assert list(tmp_path.iterdir()) == []
 
 
-HEAVY = {"torch", "torchvision", "matplotlib", "tensorboard", "cv2", "imgaug"}
+HEAVY = {"torch", "torchvision", "matplotlib", "plotly", "tensorboard", "cv2", "imgaug"}
 
 
 @pytest.mark.parametrize(

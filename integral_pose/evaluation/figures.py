@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 SIDE_COLOURS = {"right": "#0072B2", "left": "#D55E00", "middle": "#404040"}
-_SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 # Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
 OBLIQUE_DEGREES = (-50.0, 20.0)
 _INCH_PX = 100  # dots an inch of every figure
@@ -256,7 +256,7 @@ def _draw_legend(figure: Figure) -> None:
 
 
 def _draw_series(axis: Axes, rows: Sequence[Mapping[str, float]], names: Sequence[str], marker: str) -> None:
-    for name, colour in zip(names, itertools.cycle(_SERIES_COLOURS)):
+    for name, colour in zip(names, itertools.cycle(SERIES_COLOURS)):
         points = [(row["step"], row[name]) for row in rows if name in row]
         if points:
             axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, marker=marker, ms=3.5, label=name)

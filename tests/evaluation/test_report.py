@@ -13,6 +13,7 @@ from integral_pose.errors import DataError
 from integral_pose.evaluation.report import (
     comparison_table,
     read_predictions_csv,
+    read_scores_json,
     scores_table,
     write_predictions_csv,
     write_scores_json,
@@ -220,3 +221,11 @@ def test_the_reader_knows_seventeen_joints_by_default(tmp_path):
     with pytest.raises(DataError, match="column 5 of the header is 'Neck/Nose_x', expected 'RHip_x'"):
         read_predictions_csv(csv(tmp_path, CSV))
     assert HUMAN36M.num_joints == 17
+
+
+def test_scores_come_back_with_what_stood_beside_them(tmp_path):
+    scores = Scores(10.0, 8.0, 5, {"Hip": 0.0}, metrics={"auc": 0.5}, interval_mm=[9.0, 11.0])
+    write_scores_json(tmp_path / "scores.json", scores, {"checkpoint": "best.pt"})
+    assert read_scores_json(tmp_path / "scores.json") == (scores, {"checkpoint": "best.pt"})
+    with pytest.raises(DataError, match=r"none.json: holds no scores of this program"):
+        read_scores_json(tmp_path / "none.json")
