@@ -16,6 +16,7 @@ from integral_pose import __version__
 from integral_pose.bench.commands import add_bench
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
+from integral_pose.predict.commands import add_predict
 from integral_pose.prepare.commands import add_check, add_sources
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
     score.set_defaults(run=_score)
 
+    add_predict(commands)
     add_bench(commands)
 
     doctor = commands.add_parser("doctor", help="look at machine, data and run folder before a long run, with advice")

@@ -18,12 +18,14 @@ TREES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 SIBLINGS = {"data", "models", "losses", "training", "evaluation"}
-FRONT = {"cli", "experiment", "__main__", "loading"}
+FRONT = {"cli", "experiment", "__main__", "loading", "predict", "__init__"}
 OUTSIDE = {"bench"}  # measures the house from without: may use the front door and read configurations
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
+    "__init__": {"integral_pose.predict"},
     "cli": {"integral_pose", "os"},
     "bench.commands": {"integral_pose"},
+    "predict.commands": {"integral_pose"},
     "prepare.commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
