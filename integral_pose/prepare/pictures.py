@@ -20,6 +20,7 @@ Picture = NDArray[np.uint8]
 
 JPEG_QUALITY = 90
 LARGEST_PX = 64_000_000
+LONGEST_WHOLE = 2.0  # rectangles longer than this many pictures are not laid out whole
 OTHER_FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
 
 
@@ -66,7 +67,7 @@ def resample(picture: Picture, crop: Crop) -> Picture:
 def resample_rectangle(picture: Picture, rectangle: Rectangle, height_px: int, width_px: int) -> Picture:
     """(H, W, 3) -> (height_px, width_px, 3), antialiased; black where the rectangle leaves the picture.
 
-    Takes memory for what the picture shows of the rectangle, however far that reaches beyond it.
+    Takes memory by the size of the picture, however far the rectangle reaches beyond it.
     """
     columns = _covered(rectangle.left_px, rectangle.width_px, width_px, picture.shape[1])
     rows = _covered(rectangle.top_px, rectangle.height_px, height_px, picture.shape[0])
@@ -96,8 +97,10 @@ def _covered(corner_px: float, length_px: float, num_cells: int, picture_px: int
     scale = length_px / num_cells
     # The filter looks one crop pixel beyond a cell's edge, so that much of the surroundings comes along.
     reach_px = max(scale, 1.0)
-    first = max(0, math.floor((-reach_px - corner_px) / scale))
-    last = min(num_cells, math.ceil((picture_px + reach_px - corner_px) / scale))
+    first, last = 0, num_cells
+    if length_px > LONGEST_WHOLE * picture_px:
+        first = max(0, math.floor((-reach_px - corner_px) / scale))
+        last = min(num_cells, math.ceil((picture_px + reach_px - corner_px) / scale))
     start_px, end_px = corner_px + first * scale, corner_px + last * scale
     margin_px = math.ceil(reach_px) + 1
     first_px, last_px = math.floor(start_px) - margin_px, math.ceil(end_px) + margin_px

@@ -175,7 +175,7 @@ def test_a_name_like_a_formula_is_a_path_in_the_tables(model, folder, tmp_path):
         ("text.jpg", [], 3, "text.jpg: is no image of a known kind"),
         ("a.png", ["--box", "900,0,10,10"], 3, "a.png: the box 900,0,10,10 lies outside of the picture of 80 x 60 px"),
         ("a.png", ["--boxes", "none.json"], 3, "none.json: there is no such file of boxes"),
-        ("a.png", ["--boxes", "other.json"], 3, "has no box for any of these pictures; expected 'a.png', found 'x.png'"),
+        ("a.png", ["--boxes", "other.json"], 3, "has no box for any of these pictures; expected 'a.png'"),
         ("a.png", ["--root-depth", "9"], 2, "a root depth says nothing without intrinsics"),
         ("a.png", ["--out", "text.jpg"], 2, "--out text.jpg: is a file, expected a folder"),
         ("line\nbreak.png", [], 3, "this file name has control characters, which terminals obey; rename the file"),
