@@ -21,9 +21,11 @@ def test_one_cell_flat_and_two_cells():
     assert mass[1, 2].item() == pytest.approx(0, abs=1e-6)
     assert entropy[1, 2].item() == pytest.approx(1 / 6)  # 1 bit of the 6 that 64 cells hold
     assert entropy[0, 1].item() == pytest.approx(1)
-    # The middle of 2 x 4 x 8 cells is half a cell from all its neighbours. Within 2 cells: with z, y, x in halves,
-    # 1 + y^2 + x^2 <= 16 for 12 of the 16 pairs y in (1, 3), x in (1, 3) of either sign and none beyond.
-    assert mass[0, 1].item() == pytest.approx(2 * 12 / 64)
+    # Seen from the middle of 2 x 4 x 8 cells z is 1/2, y 1/2 or 3/2, x 1/2 to 7/2, of either sign. Within 2 cells are
+    # those with (y, x) = (1/2, 1/2), (1/2, 3/2) and (3/2, 1/2); within 1.6, which is 2.56 squared, the first alone.
+    assert mass[0, 1].item() == pytest.approx(3 * 8 / 64)
+    near, _ = heatmap_confidence(logits, soft_argmax(logits), 1.6)
+    assert near[0, 1].item() == pytest.approx(8 / 64)
     wide, _ = heatmap_confidence(logits, soft_argmax(logits), 3.001)
     assert wide[1, 2].item() == pytest.approx(1)
 

@@ -107,6 +107,7 @@ def test_a_missing_file(tmp_path):
         ([[0, 0, float("nan"), 5]], "a: the box 0,0,nan,5 is not four finite numbers"),
         ([[0, 0, float("inf"), 5]], "not four finite numbers"),
         ([[-100, 0, 201, 5]], "is more than 2 times as large as the picture of 100 x 50 px"),
+        ([[0, -50, 5, 101]], "is more than 2 times as large"),
         ([1, 2, 3, 4], r"expected boxes x, y, w, h of shape \(N, 4\), found the shape \(4,\)"),
         ([["a", 2, 3, 4]], "boxes are numbers"),
         ([[1, 2, 3], [1, 2, 3, 4]], "boxes are numbers"),
