@@ -17,6 +17,7 @@ from integral_pose.bench.commands import add_bench
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
 from integral_pose.model_commands import add_model_commands
+from integral_pose.predict.commands import add_predict
 from integral_pose.prepare.commands import add_check, add_sources
 from integral_pose.report_commands import add_report
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_model_commands(commands)
     add_report(commands)
+    add_predict(commands)
     add_bench(commands)
 
     doctor = commands.add_parser("doctor", help="look at machine, data and run folder before a long run, with advice")

@@ -25,6 +25,8 @@ from integral_pose.data.course import read_image_list, read_test
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.models.import_weights import read_foreign_checkpoint
+from integral_pose.predict.boxes import BoxesFile
+from integral_pose.predict.photographs import decode_photograph
 from integral_pose.prepare.pictures import decode_picture
 from integral_pose.prepare.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
@@ -78,10 +80,11 @@ def _read_course(content: bytes) -> object:
     return read_test(root)
 
 
-def _picture(form: str) -> Callable[[], bytes]:
+def _picture(form: str, side_px: int = 8) -> Callable[[], bytes]:
     def make() -> bytes:
         content = io.BytesIO()
-        Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(content, form)
+        pixels = np.arange(3 * side_px**2).astype(np.uint8)
+        Image.fromarray(pixels.reshape(side_px, side_px, 3)).save(content, form)
         return content.getvalue()
 
     return make
@@ -103,6 +106,12 @@ TARGETS = {
                          lambda: b"S9/a.jpg\nS9/b.jpg\n"),
     "jpeg": Target(lambda content: decode_picture(content, "a.jpg"), _picture("JPEG")),
     "png": Target(lambda content: decode_picture(content, "a.png"), _picture("PNG")),
+    **{
+        f"photograph {form}": Target(lambda content: decode_photograph(content, "a"), _picture(form, side_px=16))
+        for form in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+    },
+    "boxes json": Target(_by_file(BoxesFile, "b.json"), lambda: json.dumps({"a.jpg": [[1, 2, 3, 4]]}).encode()),
+    "boxes csv": Target(_by_file(BoxesFile, "b.csv"), lambda: b"file,x,y,w,h\na.jpg,1,2,3,4\n"),
     "npz": Target(_by_file(read_npz, "a.npz"), _written(lambda path: np.savez(path.open("wb"), S=np.ones(3)), "npz")),
     "pickle": Target(_by_file(read_pickle, "a.pkl"), lambda: pickle.dumps({("S1", "5"): {"R": np.ones(3), "n": 1}})),
     "json": Target(_by_file(read_json, "a.json"), lambda: json.dumps({"a": [1, {"b": None}]}).encode()),

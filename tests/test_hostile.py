@@ -29,6 +29,7 @@ from integral_pose.data.course import read_image_list, read_statistics, read_tra
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.evaluation.scoring import score_csv
+from integral_pose.predict.photographs import read_photograph
 from integral_pose.prepare.human36m_files import unpack
 from integral_pose.prepare.pictures import read_picture
 from integral_pose.prepare.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
@@ -209,6 +210,10 @@ CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any], type[Excep
     "HDF5 of another file, scored": (external_hdf5, score, DataError, "in another file"),
     "PNG bomb": (png_bomb, read_picture, DataError, "12000 x 12000 px"),
     "JPEG bomb": (jpeg_bomb, read_picture, DataError, "30000 x 30000 px"),
+    "PNG bomb as a photograph": (png_bomb, read_photograph, DataError, "12000 x 12000 px"),
+    "JPEG bomb as a photograph": (jpeg_bomb, read_photograph, DataError, "more than 64 million px"),
+    "PostScript as a photograph": (postscript, read_photograph, DataError, "no image of a known kind"),
+    "pipe as a photograph": (pipe, read_photograph, DataError, "a device or pipe"),
     "PostScript as a picture": (postscript, read_picture, DataError, "damaged or no image"),
     "pipe as a picture": (pipe, read_picture, DataError, "a device or pipe"),
     "CSV bomb": (csv_bomb, read_predictions_csv, DataError, "unpacks to"),

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,8 +70,34 @@ def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Pict
     for row, view in zip(axes, views, strict=True):
         _draw_overlay(row[0], view, skeleton)
         _draw_views(row[1:], view, skeleton)
-    _draw_legend(figure)
+    _draw_legend(figure, with_truth=any(view.true_camera_mm is not None for view in views))
     return _to_picture(figure)
+
+
+def draw_people(
+    picture: Picture,
+    joints_image_px: Sequence[FloatArray],
+    boxes_image_px: Sequence[FloatArray],
+    skeleton: Skeleton = HUMAN36M,
+) -> Picture:
+    """The picture (H, W, 3) with the skeleton (J, 2) and thinly the box x, y, w, h (4,) of each person in it.
+
+    Every pixel without a line stays as it is. Lines are as wide as suits the size of the person.
+    """
+    height, width = picture.shape[:2]
+    figure = _new_figure(width, height)
+    figure.patch.set_alpha(0)
+    axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axis.set(xlim=(0, width), ylim=(height, 0))  # pixel i spans [i, i + 1]
+    axis.set_axis_off()
+    for joints, (x, y, box_width, box_height) in zip(joints_image_px, boxes_image_px, strict=True):
+        points = max(1.2, 0.012 * max(box_width, box_height)) * 72 / _INCH_PX
+        frame = Rectangle((x, y), box_width, box_height, fill=False, edgecolor="white", linewidth=points / 3)
+        axis.add_patch(frame)
+        _draw_limbs(axis, joints, skeleton, {**_PREDICTION_STYLE, "linewidths": points}, outlined=True)
+    layer = _to_rgba(figure)
+    opacity = layer[..., 3:].astype(np.float32) / 255
+    return np.round(picture + opacity * (layer[..., :3] - picture.astype(np.float32))).astype(np.uint8)
 
 
 def draw_overlay(view: PoseView, skeleton: Skeleton = HUMAN36M) -> Picture:
@@ -246,12 +273,13 @@ def _draw_limbs(
     axis.add_collection(limbs)
 
 
-def _draw_legend(figure: Figure) -> None:
+def _draw_legend(figure: Figure, with_truth: bool) -> None:
     handles = [Line2D([], [], color=colour, lw=2.6, label=side) for side, colour in SIDE_COLOURS.items()]
-    handles += [
-        Line2D([], [], color="black", lw=2.6, label="prediction"),
-        Line2D([], [], color="black", lw=1.3, linestyle=_TRUTH_STYLE["linestyles"], label="truth"),
-    ]
+    if with_truth:
+        handles += [
+            Line2D([], [], color="black", lw=2.6, label="prediction"),
+            Line2D([], [], color="black", lw=1.3, linestyle=_TRUTH_STYLE["linestyles"], label="truth"),
+        ]
     figure.legend(handles=handles, loc="upper center", ncols=5, frameon=False, fontsize=9)
 
 
@@ -292,7 +320,12 @@ def _new_figure(width_px: int, height_px: int) -> Figure:
 
 
 def _to_picture(figure: Figure) -> Picture:
+    return _to_rgba(figure)[..., :3].copy()
+
+
+def _to_rgba(figure: Figure) -> Picture:
+    """(H, W, 4), the canvas's own memory; colours are not multiplied by their opacity."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg), "figures are made by _new_figure"
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return np.asarray(canvas.buffer_rgba())

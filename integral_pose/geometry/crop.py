@@ -1,10 +1,11 @@
-"""Person box -> square crop: an affine map between the pixels of the picture and those of the crop, and its inverse.
+"""Person box -> crop: an affine map between the pixels of the picture and those of the crop, and its inverse.
 
 Both sides count as `coordinates` says: pixel i spans [i, i + 1].
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,6 +46,40 @@ class Crop:
 
     def _corner(self, like: NDArray[Any]) -> NDArray[Any]:
         return np.array([self.left_px, self.top_px], dtype=like.dtype)
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """An upright rectangle of the picture, to be resampled to a crop of any size; left_px, top_px is its corner."""
+
+    left_px: float
+    top_px: float
+    width_px: float
+    height_px: float
+
+    def norm_to_image_px(self, points_norm: Points) -> Points:
+        """(..., 2) norm of the crop, which is the whole rectangle -> (..., 2) px of the picture."""
+        corner = np.array([self.left_px, self.top_px], dtype=points_norm.dtype)
+        size = np.array([self.width_px, self.height_px], dtype=points_norm.dtype)
+        return corner + (points_norm + 0.5) * size
+
+    def crop_to_image(self, height_px: int, width_px: int) -> NDArray[np.float64]:
+        """(2, 3): image_px = crop_to_image @ (x, y, 1) of a crop of that size."""
+        x, y = self.width_px / width_px, self.height_px / height_px
+        return np.array([[x, 0, self.left_px], [0, y, self.top_px]])
+
+
+def rectangle_round_box(
+    box_image_px: Sequence[float] | NDArray[np.float64], box_scale: float, aspect: float
+) -> Rectangle:
+    """The smallest rectangle of that aspect (width over height) that holds a box x, y, w, h, times box_scale.
+
+    Its middle is that of the box.
+    """
+    left, top, width, height = (float(number) for number in box_image_px)
+    tall = max(height, width / aspect) * box_scale
+    wide = tall * aspect
+    return Rectangle(left + (width - wide) / 2, top + (height - tall) / 2, wide, tall)
 
 
 def crop_c2f(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:

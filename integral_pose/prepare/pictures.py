@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from integral_pose.errors import DataError
-from integral_pose.geometry.crop import Crop
+from integral_pose.geometry.crop import Crop, Rectangle
 from integral_pose.untrusted import read_regular
 
 Picture = NDArray[np.uint8]
 
 JPEG_QUALITY = 90
 LARGEST_PX = 64_000_000
+LONGEST_WHOLE = 2.0  # rectangles longer than this many pictures are not laid out whole
 OTHER_FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
 
 
@@ -58,20 +60,51 @@ def encode_crop(picture: Picture, crop: Crop) -> bytes:
 
 def resample(picture: Picture, crop: Crop) -> Picture:
     """(H, W, 3) -> (size_px, size_px, 3), antialiased; black where the square leaves the picture."""
-    # The filter looks one crop pixel beyond the square's edge, so that much of the surroundings comes along.
-    margin_px = math.ceil(max(crop.scale, 1.0)) + 1
-    left, top = math.floor(crop.left_px) - margin_px, math.floor(crop.top_px) - margin_px
-    right = math.ceil(crop.left_px + crop.side_px) + margin_px
-    bottom = math.ceil(crop.top_px + crop.side_px) + margin_px
-    canvas = Image.fromarray(_cut(picture, left, top, right, bottom))
-    box = (crop.left_px - left, crop.top_px - top)
-    return np.asarray(
-        canvas.resize(
-            (crop.size_px, crop.size_px),
+    square = Rectangle(crop.left_px, crop.top_px, crop.side_px, crop.side_px)
+    return resample_rectangle(picture, square, crop.size_px, crop.size_px)
+
+
+def resample_rectangle(picture: Picture, rectangle: Rectangle, height_px: int, width_px: int) -> Picture:
+    """(H, W, 3) -> (height_px, width_px, 3), antialiased; black where the rectangle leaves the picture.
+
+    Takes memory by the size of the picture, however far the rectangle reaches beyond it.
+    """
+    columns = _covered(rectangle.left_px, rectangle.width_px, width_px, picture.shape[1])
+    rows = _covered(rectangle.top_px, rectangle.height_px, height_px, picture.shape[0])
+    crop = np.zeros((height_px, width_px, 3), np.uint8)
+    if columns.cells and rows.cells:
+        canvas = Image.fromarray(_cut(picture, columns.first_px, rows.first_px, columns.last_px, rows.last_px))
+        resized = canvas.resize(
+            (len(columns.cells), len(rows.cells)),
             Image.Resampling.BILINEAR,
-            box=(*box, box[0] + crop.side_px, box[1] + crop.side_px),
+            box=(columns.start_px, rows.start_px, columns.end_px, rows.end_px),
         )
-    )
+        crop[rows.cells.start : rows.cells.stop, columns.cells.start : columns.cells.stop] = np.asarray(resized)
+    return crop
+
+
+class _Covered(NamedTuple):
+    """Along one axis: the pixels of a crop that see the picture, and the pixels of the picture that they need."""
+
+    cells: range
+    first_px: int  # whole px of the picture to cut out, which may lie outside of it
+    last_px: int
+    start_px: float  # where the cells begin and end within what is cut out
+    end_px: float
+
+
+def _covered(corner_px: float, length_px: float, num_cells: int, picture_px: int) -> _Covered:
+    scale = length_px / num_cells
+    # The filter looks one crop pixel beyond a cell's edge, so that much of the surroundings comes along.
+    reach_px = max(scale, 1.0)
+    first, last = 0, num_cells
+    if length_px > LONGEST_WHOLE * picture_px:
+        first = max(0, math.floor((-reach_px - corner_px) / scale))
+        last = min(num_cells, math.ceil((picture_px + reach_px - corner_px) / scale))
+    start_px, end_px = corner_px + first * scale, corner_px + last * scale
+    margin_px = math.ceil(reach_px) + 1
+    first_px, last_px = math.floor(start_px) - margin_px, math.ceil(end_px) + margin_px
+    return _Covered(range(first, last), first_px, last_px, start_px - first_px, end_px - first_px)
 
 
 def _cut(picture: Picture, left: int, top: int, right: int, bottom: int) -> Picture:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integral_pose.evaluation.comparison import Estimate, Row, compare
-from integral_pose.evaluation.figures import draw_marginals
+from integral_pose.evaluation.figures import draw_planes
 from integral_pose.evaluation.page import charts, tables
 from integral_pose.evaluation.page.content import HeatmapView, Report, RunNotes, Sample
 from integral_pose.evaluation.page.document import render
@@ -261,7 +261,7 @@ def test_the_largest_page_is_below_8_mb(report):
                                       for s in range(2000) for g in ("train", "val")]) for i in range(5)]  # fmt: skip
     noise = rng.integers(0, 256, (VIEW_PX, VIEW_PX, 3)).astype(np.uint8)
     sample = replace(report.worst[0], picture=noise, predicted_mm=[report.worst[0].true_mm] * 5, errors_mm=[1.0] * 5)
-    marginals = draw_marginals(rng.random((64, 64, 64)), [1, 2, 3], [3, 2, 1])
+    marginals = draw_planes([rng.random((64, 64)) for _ in range(3)], [1, 2, 3], [3, 2, 1])
     heatmaps = [HeatmapView("x", "LWrist", {run.name: marginals for run in runs})] * 4
     poses = [report.worst[0].true_mm[None]] * 5
     comparison = compare([np.concatenate(poses)] * 5, np.concatenate(poses), NAMES + NAMES[:2])

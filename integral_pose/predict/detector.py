@@ -1,0 +1,99 @@
+"""Boxes of people by torchvision's smallest detector, where its weights are at hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, ssdlite320_mobilenet_v3_large
+
+from integral_pose.errors import CheckpointError
+from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
+from integral_pose.predict.photographs import Picture
+
+WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
+LEAST_SCORE = 0.5
+LONGEST_WAIT_S = 20.0  # for a server that does not answer
+INSTEAD = "give the people's boxes with --box or --boxes, or take --whole-image"
+
+
+class PersonDetector:
+    """SSDlite 320 on MobileNet v3, trained on COCO. Its boxes are as tight as a detector's are: see docs/predict.md."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        """From a state dict, or from torchvision's cache, or downloaded. Raises CheckpointError."""
+        state = _downloaded() if weights is None else _from_file(weights)
+        self.network: nn.Module = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+        try:
+            self.network.load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise CheckpointError(
+                f"{weights}: is no state dict of torchvision's ssdlite320_mobilenet_v3_large: {first:.200}"
+            ) from None
+        self.network.eval()
+        self.person = WEIGHTS.meta["categories"].index("person")
+        self.device = torch.device("cpu")
+
+    def to(self, device: str | torch.device) -> PersonDetector:
+        """The same detector, moved."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        return self
+
+    def boxes(self, picture: Picture) -> Boxes:
+        """(N, 4) x, y, w, h of the people in a picture (H, W, 3), surest first."""
+        pixels = torch.from_numpy(picture).to(self.device).permute(2, 0, 1) / 255
+        with torch.inference_mode():
+            found = self.network([pixels])[0]
+        return person_boxes(found, self.person)
+
+
+def person_boxes(found: dict[str, Any], person: int) -> Boxes:
+    """What a detector of torchvision says of one picture -> (N, 4) x, y, w, h of the sure people in it."""
+    corners = found["boxes"].double().cpu().numpy()
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
+    sure = (found["labels"] == person) & (found["scores"] >= LEAST_SCORE)
+    return boxes[sure.cpu().numpy() & (boxes[:, 2:].min(-1, initial=np.inf) >= SMALLEST_BOX_PX)]
+
+
+def _downloaded() -> Any:
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS.url.rpartition("/")[2]
+    try:
+        with _limited_wait():
+            return WEIGHTS.get_state_dict(progress=True, check_hash=True)
+    except Exception as error:  # a network or a half-written file may fail in any way
+        raise CheckpointError(
+            f"the weights of the person detector are not in torchvision's cache and could not be downloaded ({error}). "
+            f"Copy {cached.name} to {cached} or name it with --detector-weights; or {INSTEAD}"
+        ) from None
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file of detector weights; or {INSTEAD}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: cannot be loaded safely as weights: {first}") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: expected a state dict of tensors")
+    return state
+
+
+@contextmanager
+def _limited_wait() -> Iterator[None]:
+    """torch's own download would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(LONGEST_WAIT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,144 @@
+"""One run of `integral-pose predict`: from a source of pictures to a folder of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from integral_pose.errors import ConfigError, DataError
+from integral_pose.predict.boxes import Boxes, BoxesFile, check_boxes, whole_picture
+from integral_pose.predict.detector import PersonDetector
+from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
+from integral_pose.predict.results import Results
+from integral_pose.predict.sources import STDIN_NAME, Frame, Source, open_source
+from integral_pose.training.hardware import choose_device
+
+LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for."""
+
+    model: Path
+    source: str
+    out: Path
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes_file: Path | None = None
+    whole_image: bool = False
+    detector_weights: Path | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    focal_px: float | None = None  # the principal point is the middle of the picture
+    root_depth_mm: float | None = None
+    flip: bool = False
+    device: str = "auto"
+    with_pictures: bool = True
+
+    def view(self, frame: Frame) -> View:
+        """What is known of the camera that took a picture."""
+        intrinsics = self.intrinsics
+        if self.focal_px is not None:
+            height_px, width_px = frame.picture.shape[:2]
+            intrinsics = (self.focal_px, self.focal_px, width_px / 2, height_px / 2)
+        return View(intrinsics, self.root_depth_mm)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done."""
+
+    num_images: int
+    num_people: int
+    out: Path
+
+
+def predict(job: Job) -> Summary:
+    """Poses in every picture of the source, written below `job.out`.
+
+    Raises an IntegralPoseError where the job cannot be done; if single files of a folder cannot be read, at the end,
+    when all else is written.
+    """
+    if job.out.exists() and not job.out.is_dir():
+        raise ConfigError(f"--out {job.out}: is a file, expected a folder")
+    source, device = open_source(job.source, job.out), choose_device(job.device)
+    model = load_model(job.model).to(device)
+    find_boxes = _Boxes(job, source, device)
+    num_images = 0
+    with ExitStack() as stack:
+        rate = source.video.rate if source.video else None
+        results = Results(job.out, model.description, stack, rate, job.with_pictures)
+        bar = stack.enter_context(
+            tqdm(desc="predict", total=source.total, unit="image", leave=False, disable=source.total == 1)
+        )
+        for frames in _batches(source.frames(), find_boxes):
+            views = [job.view(frame) for frame, _ in frames]
+            pictures, boxes = [frame.picture for frame, _ in frames], [own for _, own in frames]
+            found = model.predict_batch(pictures, boxes, views, flip=job.flip)
+            for (frame, _), poses in zip(frames, found, strict=True):
+                results.add(frame, poses, find_boxes.origin)
+                bar.update()
+            num_images += len(frames)
+    if num_images:
+        results.write(job.source, str(model.source), source.faults)
+    if source.faults:
+        done = f"; the other {num_images} are in {job.out}" if num_images else ""
+        raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
+    return Summary(num_images, results.num_people, job.out)
+
+
+class _Boxes:
+    """The boxes of each picture, by what the job says."""
+
+    def __init__(self, job: Job, source: Source, device: torch.device) -> None:
+        self._given = job.boxes
+        self._file = BoxesFile(job.boxes_file) if job.boxes_file else None
+        if self._file:
+            self._require_some_use(self._file, source)
+        self._detector: PersonDetector | None = None
+        self.origin = "given" if job.boxes else "file" if self._file else "whole image"
+        if not (job.boxes or self._file or job.whole_image):
+            self._detector, self.origin = PersonDetector(job.detector_weights).to(device), "detector"
+
+    def __call__(self, frame: Frame) -> Boxes:
+        height_px, width_px = frame.picture.shape[:2]
+        if self._detector:
+            return self._detector.boxes(frame.picture)
+        if self._file:
+            name = frame.name.removeprefix("./")
+            found = self._file.of_image(name) if frame.number is None else self._file.of_frame(frame.number)
+            return check_boxes(found or [], width_px, height_px, f"{self._file.path}, {frame.source}")
+        if self._given:
+            return check_boxes(self._given, width_px, height_px, frame.source)
+        return whole_picture(width_px, height_px)
+
+    @staticmethod
+    def _require_some_use(file: BoxesFile, source: Source) -> None:
+        """Raise DataError where a file of boxes has none for any of the pictures: it is of others."""
+        if source.video:
+            wanted, is_of_some = "frame numbers, from 0", any(name.isdecimal() for name in file.by_name)
+        else:
+            names = [name.removeprefix("./") for name, _ in source.paths] or [STDIN_NAME]
+            wanted, is_of_some = repr(names[0]), any(file.of_image(name) for name in names)
+        if not is_of_some:
+            found = next(iter(file.by_name))
+            raise DataError(
+                f"{file.path}: has no box for any of these pictures; expected {wanted}, found {found!r:.200}"
+            )
+
+
+def _batches(frames: Iterable[Frame], find_boxes: Callable[[Frame], Boxes]) -> Iterator[list[tuple[Frame, Boxes]]]:
+    """Pictures with their boxes, together until the people fill a batch or the pictures the memory."""
+    held: list[tuple[Frame, Boxes]] = []
+    for frame in frames:
+        held.append((frame, find_boxes(frame)))
+        num_people, num_bytes = sum(len(own) for _, own in held), sum(frame.picture.nbytes for frame, _ in held)
+        if num_people >= LARGEST_BATCH or num_bytes >= LARGEST_HELD_BYTES:
+            yield held
+            held = []
+    if held:
+        yield held

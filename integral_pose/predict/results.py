@@ -1,0 +1,139 @@
+"""Where poses go: poses.json, poses.csv, overlays and figures of a folder, each there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from integral_pose.evaluation.figures import Picture, PoseView, draw_people, draw_poses, write_png
+from integral_pose.files import write_text_atomic
+from integral_pose.geometry.crop import rectangle_round_box
+from integral_pose.model_file import ModelDescription
+from integral_pose.predict.pose_model import PersonPose
+from integral_pose.predict.sources import Frame
+from integral_pose.predict.videos import OverlayVideo
+from integral_pose.prepare.pictures import resample_rectangle
+from integral_pose.skeleton import Skeleton
+
+COLUMNS = (
+    "file", "frame", "person", "joint", "x_mm", "y_mm", "z_mm", "x_px", "y_px", "confidence", "entropy",
+    "camera_x_mm", "camera_y_mm", "camera_z_mm", "box_x", "box_y", "box_w", "box_h", "placement",
+)  # fmt: skip
+PEOPLE_A_FIGURE = 20  # a row each
+FIGURE_CROP_PX = 256
+
+
+class Results:
+    """Takes frames with their poses one by one; `write` puts down the tables. A video's overlay ends with the stack."""
+
+    def __init__(
+        self, out: Path, description: ModelDescription, stack: ExitStack, rate: Fraction | None, with_pictures: bool
+    ) -> None:
+        self.out, self.skeleton = out, description.skeleton
+        self._stack, self._rate, self._with_pictures = stack, rate, with_pictures
+        self._overlay: OverlayVideo | None = None
+        self._frames: list[dict[str, Any]] = []
+        self.num_people = 0
+
+    def add(self, frame: Frame, poses: Sequence[PersonPose], boxes_from: str) -> None:
+        """Keep the poses of a picture for the tables and draw them."""
+        height_px, width_px = frame.picture.shape[:2]
+        entry: dict[str, Any] = {"file": frame.name}
+        if frame.number is not None:
+            entry["frame"] = frame.number
+        entry |= {"width_px": width_px, "height_px": height_px, "boxes_from": boxes_from}
+        self._frames.append({**entry, "people": [_as_json(pose) for pose in poses]})
+        self.num_people += len(poses)
+        if self._with_pictures:
+            self._draw(frame, poses)
+
+    def write(self, source: str, model: str, faults: Sequence[str]) -> None:
+        """poses.json and poses.csv."""
+        content = {
+            "model": model,
+            "source": source,
+            "axes": "camera: x right, y down, z forward; joints_camera_mm are from the root joint",
+            "joints": list(self.skeleton.names),
+            "parents": self.skeleton.parent_names,
+            "images": self._frames,
+            "not_read": list(faults),
+        }
+        write_text_atomic(self.out / "poses.json", json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n")
+        table = io.StringIO(newline="")
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in self._frames:
+            for number, person in enumerate(entry["people"], start=1):
+                writer.writerows(_rows(entry, number, person, self.skeleton))
+        write_text_atomic(self.out / "poses.csv", table.getvalue())
+
+    def _draw(self, frame: Frame, poses: Sequence[PersonPose]) -> None:
+        overlay = draw_people(
+            frame.picture,
+            [pose.joints_image_px for pose in poses],
+            [pose.box_image_px for pose in poses],
+            self.skeleton,
+        )
+        name = frame.name.removeprefix("./")
+        if self._rate is None:
+            write_png(self.out / "overlays" / f"{name}.png", overlay)
+            self._draw_figure(self.out / "figures" / f"{name}.png", overlay, poses)
+            return
+        if self._overlay is None:
+            path = self.out / "overlays" / f"{Path(name).stem}.mp4"
+            self._overlay = self._stack.enter_context(OverlayVideo.writing(path, self._rate))
+        self._overlay.add(overlay)
+        assert frame.number is not None, "frames of a video are numbered"
+        if frame.number % max(1, round(self._rate)) == 0:
+            self._draw_figure(self.out / "figures" / f"{name}.{frame.number:06d}.png", overlay, poses)
+
+    def _draw_figure(self, path: Path, overlay: Picture, poses: Sequence[PersonPose]) -> None:
+        views = []
+        for number, pose in enumerate(poses[:PEOPLE_A_FIGURE], start=1):
+            around = rectangle_round_box(pose.box_image_px, 1.2, 1.0)
+            title = f"person {number}, placed by: {pose.placement}"
+            if pose.confidence is not None:
+                title += f"\nmean confidence {pose.confidence.mean():.2f}"
+            image = resample_rectangle(overlay, around, FIGURE_CROP_PX, FIGURE_CROP_PX)
+            views.append(PoseView(image, predicted_camera_mm=pose.joints_camera_mm, title=title))
+        if views:
+            write_png(path, draw_poses(views, self.skeleton))
+
+
+def _as_json(pose: PersonPose) -> dict[str, Any]:
+    def rounded(values: Any, places: int) -> Any:
+        return None if values is None else np.round(values, places).tolist()
+
+    return {
+        "box_px": rounded(pose.box_image_px, 3),
+        "placement": pose.placement,
+        "root_camera_mm": rounded(pose.root_camera_mm, 3),
+        "joints_camera_mm": rounded(pose.joints_camera_mm, 3),
+        "joints_image_px": rounded(pose.joints_image_px, 3),
+        "confidence": rounded(pose.confidence, 4),
+        "entropy": rounded(pose.entropy, 4),
+    }
+
+
+def _rows(entry: dict[str, Any], number: int, person: dict[str, Any], skeleton: Skeleton) -> list[list[Any]]:
+    rows = []
+    root_mm = person["root_camera_mm"]
+    for joint, name in enumerate(skeleton.names):
+        relative_mm = person["joints_camera_mm"][joint]
+        camera_mm = (
+            [""] * 3 if root_mm is None else [round(a + b, 3) for a, b in zip(relative_mm, root_mm, strict=True)]
+        )
+        sure = ["" if person[key] is None else person[key][joint] for key in ("confidence", "entropy")]
+        rows.append([
+            entry["file"], entry.get("frame", ""), number, name, *relative_mm, *person["joints_image_px"][joint], *sure,
+            *camera_mm, *person["box_px"], person["placement"],
+        ])  # fmt: skip
+    return rows

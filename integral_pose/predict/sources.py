@@ -1,0 +1,109 @@
+"""What is to be predicted, as a stream of pictures with names: one image, a folder, a video, standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from integral_pose.errors import DataError
+from integral_pose.predict.photographs import LARGEST_BYTES, Picture, decode_photograph, read_photograph
+from integral_pose.predict.videos import SUFFIXES as VIDEO_SUFFIXES
+from integral_pose.predict.videos import Video
+from integral_pose.untrusted import fault_of_path
+
+STDIN_NAME = "stdin"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to look for people in."""
+
+    name: str  # path within the folder, or file name
+    picture: Picture
+    number: int | None = None  # in a video, from 0
+
+    @property
+    def source(self) -> str:
+        """For messages."""
+        return self.name if self.number is None else f"{self.name}, frame {self.number}"
+
+
+@dataclass
+class Source:
+    """Pictures in order. Damaged files of a folder are passed over and kept in `faults`; alone they are errors."""
+
+    paths: list[tuple[str, Path]] = field(default_factory=list)  # name, path
+    video: Video | None = None
+    from_stdin: bool = False
+    is_folder: bool = False
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int | None:
+        """How many pictures there are, as far as that is known."""
+        return self.video.claimed_frames if self.video else len(self.paths) or 1
+
+    def frames(self) -> Iterator[Frame]:
+        """Raises DataError where the source cannot be read."""
+        if self.video:
+            name = self.video.path.name
+            yield from (Frame(name, picture, number) for number, picture in enumerate(self.video.frames()))
+        elif self.from_stdin:
+            yield Frame(STDIN_NAME, _read_stdin())
+        for name, path in self.paths:
+            try:
+                yield Frame(name, read_photograph(path))
+            except DataError as error:
+                if not self.is_folder:
+                    raise
+                self.faults.append(str(error))
+
+
+def open_source(text: str, out: Path) -> Source:
+    """The source that the command line names; what lies in `out` is not taken for an image of the folder.
+
+    Raises DataError where there is none, or where a name could not be written into a table.
+    """
+    path = Path(text)
+    if text == "-":
+        return Source(from_stdin=True)
+    if path.is_dir():
+        found = sorted(_images_below(path, out))
+        if not found:
+            raise DataError(f"{path}: this folder holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
+        return Source([(_table_name(p.relative_to(path).as_posix()), p) for p in found], is_folder=True)
+    _table_name(path.name)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return Source(video=Video(path))
+    return Source([(_table_name(path.name), path)])
+
+
+def _images_below(folder: Path, out: Path) -> Iterator[Path]:
+    results = out.resolve()
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != results]
+        yield from (here / name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _table_name(name: str) -> str:
+    """The name as tables have it: one that starts like a formula is written as a path. Raises DataError."""
+    safe = f"./{name}" if name[:1] in tuple("=+-@") else name
+    try:
+        safe.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{name!r}: this file name is no UTF-8; rename the file") from None
+    if fault := fault_of_path(safe):
+        raise DataError(f"{name!r:.200}: this file name {fault}; rename the file")
+    return safe
+
+
+def _read_stdin() -> Picture:
+    encoded = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+    if len(encoded) > LARGEST_BYTES:
+        raise DataError(f"standard input: has more than {LARGEST_BYTES:,} bytes, expected one image")
+    return decode_photograph(encoded, "standard input")
