@@ -101,6 +101,22 @@ def test_every_joint_stays_in_front_of_the_camera():
     assert found.tolist() == pytest.approx([3000 + NEAREST_MM])
 
 
+@given(st.integers(0, 10_000))
+def test_bones_of_almost_no_length_are_as_short_as_they_can_be(seed):
+    rng = np.random.default_rng(seed)
+    plane, depth_mm = torch.tensor(rng.normal(0, 1, (1, 4, 2))), torch.tensor(rng.normal(0, 500, (1, 4)))
+    bones = [(1, 0), (2, 0), (3, 0)]
+    found_mm = float(root_depth_by_bone_length(plane, depth_mm, bones, 1.0, root=0))
+    from_hip_mm = depth_mm - depth_mm[:, :1]
+    candidates_mm = torch.cat([torch.tensor([found_mm]).double(), torch.linspace(0, 5000, 5001).double()])
+    candidates_mm = candidates_mm[candidates_mm >= NEAREST_MM - float(from_hip_mm.min()) - 1e-6]
+    z_mm = candidates_mm[:, None] + from_hip_mm
+    joints_mm = torch.cat([plane * z_mm[..., None], z_mm[..., None]], -1)
+    lengths_mm = sum((joints_mm[:, a] - joints_mm[:, b]).norm(dim=-1) for a, b in bones)
+    assert candidates_mm[0] == found_mm
+    assert float(lengths_mm[0]) <= float(lengths_mm.min()) + 1e-6
+
+
 def test_what_has_no_depth_is_nan():
     plane = torch.tensor([[[0.1, 0.2], [0.1, 0.2]], [[0.0, 0.0], [0.1, 0.0]], [[float("nan"), 0], [0.1, 0]]])
     found = root_depth_by_bone_length(plane, torch.zeros(3, 2), [(1, 0)], 500.0, root=0)
