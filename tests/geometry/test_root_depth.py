@@ -101,6 +101,15 @@ def test_every_joint_stays_in_front_of_the_camera():
     assert found.tolist() == pytest.approx([3000 + NEAREST_MM])
 
 
+def test_the_shortest_sum_may_be_farther_than_the_length_over_the_angles():
+    # One bone is shortest at Z = 3000, (0.1 (Z - 3000), 100), the other, 0.05 Z, at the camera. Their slopes cancel
+    # where the first is half of 0.1: 0.1 (3000 - Z) = 100 / sqrt(3). Lengths over angles: 301 / 0.15 = 2007 mm.
+    plane = torch.tensor([[[3.1, 0], [3.0, 0], [0.0, 0], [0.05, 0]]]).double()
+    depth_mm = torch.tensor([[0.0, 100, 0, 0]]).double()
+    found = root_depth_by_bone_length(plane, depth_mm, [(1, 0), (3, 2)], 1.0, root=0)
+    assert found.tolist() == pytest.approx([3000 - 1000 / 3**0.5], abs=1e-2)
+
+
 @given(st.integers(0, 10_000))
 def test_bones_of_almost_no_length_are_as_short_as_they_can_be(seed):
     rng = np.random.default_rng(seed)
@@ -108,7 +117,7 @@ def test_bones_of_almost_no_length_are_as_short_as_they_can_be(seed):
     bones = [(1, 0), (2, 0), (3, 0)]
     found_mm = float(root_depth_by_bone_length(plane, depth_mm, bones, 1.0, root=0))
     from_hip_mm = depth_mm - depth_mm[:, :1]
-    candidates_mm = torch.cat([torch.tensor([found_mm]).double(), torch.linspace(0, 5000, 5001).double()])
+    candidates_mm = torch.tensor([found_mm, *range(5001)], dtype=torch.float64)
     candidates_mm = candidates_mm[candidates_mm >= NEAREST_MM - float(from_hip_mm.min()) - 1e-6]
     z_mm = candidates_mm[:, None] + from_hip_mm
     joints_mm = torch.cat([plane * z_mm[..., None], z_mm[..., None]], -1)
