@@ -38,7 +38,7 @@ def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
     """
     source = find_checkpoint(path)
     content = load_checkpoint(source)
-    description, state = _described(content, source), _state(content, weights)
+    description, state = _described(content, source), choose_weights(content, weights)
     try:
         section = ModelConfig(**description.network)
     except (TypeError, ValidationError) as error:
@@ -61,8 +61,8 @@ def _described(content: dict[str, Any], source: Path) -> ModelDescription:
     )
 
 
-def _state(content: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
-    """The state dict to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
+def choose_weights(content: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
+    """The state dict of a checkpoint to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
     average = content.get("average")
     if weights == "raw" or not average:
         state: dict[str, Tensor] = content["model"]

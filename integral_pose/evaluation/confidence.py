@@ -9,6 +9,8 @@ from torch import Tensor
 
 from integral_pose.geometry.coordinates import axis_lengths_xyz, norm_to_voxel
 
+RADIUS_CELLS = 3.0  # of what `test` writes: about 10 cm in a volume of 64 cells over 2.2 m
+
 
 def heatmap_confidence(logits: Tensor, joints_norm: Tensor, radius_cells: float) -> tuple[Tensor, Tensor]:
     """Mass and entropy (B, J) of the softmax over each joint's volume; logits (B, J, D, H, W), joints_norm (B, J, 3).
@@ -41,4 +43,4 @@ def _of_sample(logits: Tensor, joints_norm: Tensor, radius_cells: float) -> tupl
     mass = torch.where(distance <= radius_cells**2, probability, 0.0).flatten(1).sum(-1)
     # entr(0) is 0. One cell alone cannot be flat.
     entropy = torch.special.entr(probability).flatten(1).sum(-1) / math.log(max(2, logits[0].numel()))
-    return mass, entropy
+    return mass.clamp(max=1.0), entropy.clamp(max=1.0)  # sums of rounded shares

@@ -6,6 +6,7 @@ import gzip
 import os
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,9 @@ _ROWS_A_WRITE = 4096
 PathLike = str | os.PathLike[str]
 
 
-def csv_header(skeleton: Skeleton = HUMAN36M) -> list[str]:
+def csv_header(skeleton: Skeleton = HUMAN36M, columns: Sequence[str] = "xyz") -> list[str]:
     """Id, Hip_x, Hip_y, Hip_z, RHip_x, .."""
-    return ["Id", *(f"{name}_{axis}" for name in skeleton.names for axis in "xyz")]
+    return ["Id", *(f"{name}_{column}" for name in skeleton.names for column in columns)]
 
 
 def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton: Skeleton = HUMAN36M) -> None:
@@ -50,6 +51,18 @@ def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton
     if bad.any():
         raise DataError(f"{path}: not written, the pose of row {int(np.argmax(bad))} is NaN or infinite")
     values = root_relative(joints_mm, skeleton.root).reshape(len(joints_mm), -1) + np.float32(0)  # no "-0"
+    _write(path, csv_header(skeleton), values)
+
+
+def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skeleton: Skeleton = HUMAN36M) -> None:
+    """Write (N, J, 2) as Id, Hip_mass, Hip_entropy, RHip_mass, ..; rows and bytes as in `write_predictions_csv`."""
+    if confidence.shape[1:] != (skeleton.num_joints, 2):
+        raise DataError(f"{path}: expected confidences (N, {skeleton.num_joints}, 2), found {confidence.shape}")
+    _write(path, csv_header(skeleton, ("mass", "entropy")), confidence.reshape(len(confidence), -1))
+
+
+def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
+    """Rows (N, columns) behind Ids from 1."""
     row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
     with atomic_write(path) as file:
         if _is_gzip(path):
@@ -57,7 +70,7 @@ def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton
             output = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0)
         else:
             output = file  # type: ignore[assignment]
-        output.write((",".join(csv_header(skeleton)) + "\n").encode())
+        output.write((",".join(header) + "\n").encode())
         for start in range(0, len(values), _ROWS_A_WRITE):
             rows = values[start : start + _ROWS_A_WRITE].tolist()
             lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]

@@ -11,13 +11,18 @@ from typing import Any
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.evaluator import mean_over_actions_mm
-from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.evaluation.predictions_csv import (
+    read_predictions_csv,
+    write_confidence_csv,
+    write_predictions_csv,
+)
 from integral_pose.files import write_text_atomic
 
 __all__ = [
     "comparison_table",
     "read_predictions_csv",
     "scores_table",
+    "write_confidence_csv",
     "write_predictions_csv",
     "write_scores_json",
 ]

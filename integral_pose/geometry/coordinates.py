@@ -162,6 +162,20 @@ class ImageVolume:
         )
         return crop_px, joints[..., 2] * self.depth_extent_mm
 
+    def at_bone_length(
+        self,
+        joints: torch.Tensor,
+        views: CropViews,
+        *,
+        bones: Sequence[tuple[int, int]],
+        total_bone_length_mm: float,
+    ) -> CropViews:
+        """The views with the roots of joints (B, J, 3) norm as far away as the length of the bones says."""
+        from integral_pose.geometry.lifting import at_bone_length
+
+        crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
+        return at_bone_length(crop_px, depth_mm, views, bones, total_bone_length_mm, self.root)
+
     def decode_by_labels(
         self, joints: torch.Tensor, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor
     ) -> torch.Tensor:
