@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options) or 0
+        with warnings.catch_warnings():  # a command may print warnings its own way
+            status: int = options.run(options) or 0
     except IntegralPoseError as error:
         print(f"integral-pose {options.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -158,6 +160,7 @@ def _compare(results: Sequence[TestResult]) -> None:
     from integral_pose.evaluation.report import comparison_table
     from integral_pose.evaluation.scoring import compare_csv
 
+    warnings.showwarning = _say_warning
     rows, first = [], results[0]
     for result in results:
         _print_files(result)
@@ -188,6 +191,7 @@ def _score(options: argparse.Namespace) -> None:
     from integral_pose.evaluation.scoring import compare_csv, score_csv
 
     protocol = find_protocol(options.protocol)
+    warnings.showwarning = _say_warning
     scores = score_csv(options.predictions, options.truth, protocol=protocol)
     if protocol.name != "all":
         headline = scores.metrics[protocol.headline]
@@ -204,6 +208,10 @@ def _score(options: argparse.Namespace) -> None:
               f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip
     if options.json:
         write_scores_json(options.json, scores, extra)
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"integral-pose: warning: {message}", file=sys.stderr)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -52,6 +52,7 @@ def _number_of_crops(number: int) -> int:
     return number
 
 
+Crops = Annotated[int, AfterValidator(_number_of_crops)]
 RootDepth = Annotated[Literal["labels", "bone_length"] | float, PlainValidator(_root_depth)]
 
 BACKBONE_STRIDE = 32
@@ -213,9 +214,7 @@ class EvaluationConfig(Section):
     precision: Literal["auto", "float32", "bf16"] = "float32"
     every: Positive = 1  # epochs between scores on the held-out subjects
     weights: Literal["averaged", "raw"] = "averaged"  # tested of a last.pt where trainer.ema_decay kept an average
-    crops: Annotated[int, AfterValidator(_number_of_crops)] = (
-        1  # average so many crops a picture: as it is, moved to four sides, smaller and larger
-    )
+    crops: Crops = 1  # a picture, averaged; see docs/testing.md
     confidence: bool = False  # `test` writes how sure the heat maps are
     root_depth: RootDepth = "labels"  # image volume: how far away people are; labels, bone_length or a number of mm
 
