@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options) or 0
+        with warnings.catch_warnings():  # a command may print warnings its own way
+            status: int = options.run(options) or 0
     except IntegralPoseError as error:
         print(f"integral-pose {options.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -67,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
     test.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
                       help=f"default: the newest run; several are compared. {OVERRIDE_HELP}")  # fmt: skip
+    test.add_argument("--root-depth", metavar="labels|bone_length|MM",
+                      help="image volume: how far away people are, the same as evaluation.root_depth=..")  # fmt: skip
     test.set_defaults(run=_test)
 
     score = commands.add_parser("score", help="score a CSV of predictions (needs NumPy and h5py alone)")
@@ -126,37 +130,52 @@ def _train(options: argparse.Namespace) -> None:
 def _test(options: argparse.Namespace) -> None:
     overrides = [text for text in options.targets if "=" in text and not Path(text).exists()]
     targets = [Path(text) for text in options.targets if text not in overrides]
+    if options.root_depth is not None:
+        overrides.append(f"evaluation.root_depth={options.root_depth}")
     from integral_pose.experiment import test, test_several
 
     if len(targets) > 1:
         _compare(test_several(targets, overrides))
         return
     result = test(targets[0] if targets else None, overrides)
-    print(f"checkpoint   {result.checkpoint}\npredictions  {result.predictions_csv}")
+    print(f"checkpoint   {result.checkpoint}")
+    _print_files(result)
     if result.scores is None or result.mean_pose is None:
         print("The test set has no labels (annot/valid.h5), so there is no score.")
         return
     from integral_pose.evaluation.report import comparison_table
 
-    print(f"scores       {result.checkpoint.parent / 'scores.json'}\n")
+    print(f"scores       {result.scores_json}\n")
     print(comparison_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
     print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
 
 
+def _print_files(result: TestResult) -> None:
+    print(f"predictions  {result.predictions_csv}")
+    if result.confidence_csv:
+        print(f"confidence   {result.confidence_csv}")
+    if result.weights in ("averaged", "raw"):
+        print(f"weights      {result.weights}")
+    if result.lifting:
+        print(f"lifting      {result.lifting}")
+
+
 def _compare(results: Sequence[TestResult]) -> None:
     from integral_pose.evaluation.report import comparison_table
     from integral_pose.evaluation.scoring import compare_csv
 
+    warnings.showwarning = _say_warning
     rows, first = [], results[0]
     for result in results:
-        print(f"predictions  {result.predictions_csv}")
+        _print_files(result)
         if result.scores is None:
             continue
         row = _row(str(result.checkpoint), result.scores)
         row["95 % interval"] = _bounds(result.scores.interval_mm)
-        has_intervals = result is not first and result.scores.interval_mm is not None
+        is_paired = result is not first and result.truth == first.truth  # frame by frame, on the same frames
+        has_intervals = is_paired and result.scores.interval_mm is not None
         found = compare_csv(result.predictions_csv, first.predictions_csv, result.truth) if has_intervals else None
         row["less the first (mm)"] = None if found is None else found.mean
         row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
@@ -178,6 +197,7 @@ def _score(options: argparse.Namespace) -> None:
     from integral_pose.evaluation.scoring import compare_csv, score_csv
 
     protocol = find_protocol(options.protocol)
+    warnings.showwarning = _say_warning
     scores = score_csv(options.predictions, options.truth, protocol=protocol)
     if protocol.name != "all":
         headline = scores.metrics[protocol.headline]
@@ -194,6 +214,10 @@ def _score(options: argparse.Namespace) -> None:
               f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip
     if options.json:
         write_scores_json(options.json, scores, extra)
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"integral-pose: warning: {message}", file=sys.stderr)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -5,9 +5,10 @@ A YAML file is complete in itself; `key.sub=value` on the command line overrides
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -35,6 +36,24 @@ Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, Afte
 PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
 Share = Annotated[float, Field(ge=0, le=1)]
 HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
+
+
+def _root_depth(value: Any) -> Any:
+    if value in ("labels", "bone_length"):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return float(value)
+    raise ValueError("expected labels, bone_length or a depth in mm greater than 0")
+
+
+def _number_of_crops(number: int) -> int:
+    if number not in (1, 5, 7):
+        raise ValueError("expected 1, 5 or 7")
+    return number
+
+
+Crops = Annotated[int, AfterValidator(_number_of_crops)]
+RootDepth = Annotated[Literal["labels", "bone_length"] | float, PlainValidator(_root_depth)]
 
 BACKBONE_STRIDE = 32
 
@@ -230,6 +249,10 @@ class EvaluationConfig(Section):
     flip: bool = False  # average with the prediction of the mirrored image
     precision: Literal["auto", "float32", "bf16"] = "float32"
     every: Positive = 1  # epochs between scores on the held-out subjects
+    weights: Literal["averaged", "raw"] = "averaged"  # tested of a last.pt where trainer.ema_decay kept an average
+    crops: Crops = 1  # a picture, averaged; see docs/testing.md
+    confidence: bool = False  # `test` writes how sure the heat maps are
+    root_depth: RootDepth = "labels"  # image volume: how far away people are; labels, bone_length or a number of mm
 
 
 class Config(Section):
@@ -251,6 +274,16 @@ class Config(Section):
             self._check_heatmap_weight(f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}", stage.weights)
         if self.model.head == "regression" and self.model.volume == "image":
             raise ValueError("model.volume is 'image', but model.head 'regression' predicts mm; set it to metric")
+        if self.evaluation.confidence and self.model.head != "volumetric":
+            raise ValueError(
+                f"evaluation.confidence is read off volumetric heat maps, which model.head '{self.model.head}' does "
+                "not make; set it to false"
+            )
+        if self.evaluation.root_depth != "labels" and self.model.volume != "image":
+            raise ValueError(
+                f"evaluation.root_depth is {self.evaluation.root_depth}, which is for model.volume 'image'; with "
+                "'metric' the network says mm and no depth is asked for, so leave it at labels"
+            )
         if self.data.augmentation.scale_depth and self.model.volume != "image":
             raise ValueError(
                 "data.augmentation.scale_depth is for model.volume 'image'; with the metric volume a scaled picture "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from integral_pose.data.augmentation import build_augmentation, build_device_aug
 from integral_pose.data.course import (
     PoseTable,
     evenly_spaced,
+    read_bone_length_mm,
     read_statistics,
     read_test,
     read_train,
@@ -27,17 +29,22 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
 from integral_pose.errors import CheckpointError, ConfigError, DataError
+from integral_pose.evaluation.confidence import RADIUS_CELLS
+from integral_pose.evaluation.crops import crop_changes
 from integral_pose.evaluation.evaluator import evaluate
 from integral_pose.evaluation.figures import draw_curves, write_png
-from integral_pose.evaluation.inference import predict
-from integral_pose.evaluation.report import write_predictions_csv, write_scores_json
+from integral_pose.evaluation.inference import PlaceRoot, predict
+from integral_pose.evaluation.report import write_confidence_csv, write_predictions_csv, write_scores_json
+from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
+from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.illustrations import illustrate
 from integral_pose.loading import configuration_of, load_network
 from integral_pose.losses import build_loss
+from integral_pose.model_file import BONE_LENGTH_MM
 from integral_pose.models.heads import RegressionHead
-from integral_pose.models.pose_net import PoseNet, build_model
+from integral_pose.models.pose_net import PoseNet, build_model, build_space
 from integral_pose.models.start import start_from
-from integral_pose.official import official_network
+from integral_pose.official import OfficialImageVolume, OfficialJoints, official_network
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, newest_run
 from integral_pose.training.distributed import Processes, processes
@@ -50,7 +57,8 @@ from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
 # What may differ between two starts of one run, since it does not change the weights.
 FREE_KEYS = {
     "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
-    "trainer.log_every", "trainer.compile", "trainer.pictures_every", "evaluation.batch_size",
+    "trainer.log_every", "trainer.compile", "trainer.pictures_every", "evaluation.batch_size", "evaluation.weights",
+    "evaluation.confidence",
 }  # fmt: skip
 
 
@@ -63,6 +71,10 @@ class TestResult:
     truth: Path
     scores: Scores | None
     mean_pose: Scores | None  # of always saying the mean training pose
+    weights: str = ""  # which of the checkpoint's, in words
+    lifting: str | None = None  # where the root's depth came from; None: the network says mm
+    confidence_csv: Path | None = None
+    scores_json: Path | None = None
 
 
 def train(config: Config) -> Path:
@@ -90,40 +102,78 @@ def train(config: Config) -> Path:
 def test(path: Path | None, overrides: list[str]) -> TestResult:
     """Predict the test set with a checkpoint (None: the newest run's best) and write the CSV beside it.
 
-    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too.
+    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `_beside` says
+    how the files are called.
     """
-    loaded = load_network(path or newest_run())
-    checkpoint, config = loaded.source, configuration_of(loaded, overrides)
-    loaded.network.debiased = config.model.decoder == "debiased"
-    model = official_network(loaded, config.data.image_size)
+    checkpoint = find_checkpoint(path or newest_run())
+    config, model, weights = _load_for_test(checkpoint, overrides)
     device = choose_device(config.trainer.device)
-    table = read_test(Path(config.data.root), joint_order=config.data.joint_order)
-    if loaded.network.space.needs_views:
+    root = Path(config.data.root)
+    table = read_test(root, joint_order=config.data.joint_order)
+    place_root, lifting = _build_root_placement(config, model.space)
+    if model.space.needs_views:
         _check_can_lift(config, table)
-    predictions = build_predictor(config, table, device, Processes())(
-        model.to(device).to(memory_format=torch.channels_last)
+    predictor = build_predictor(
+        config, table, device, Processes(), place_root=place_root, confidence=config.evaluation.confidence
     )
-    truth = Path(config.data.root) / "annot" / "valid.h5"
-    csv = checkpoint.parent / "predictions.csv"
+    predictions = predictor(model.to(device).to(memory_format=torch.channels_last))
+    csv = _beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
+    confidence_csv = None
+    if predictions.confidence is not None:
+        confidence_csv = _beside(checkpoint, "confidence.csv")
+        order = model.order if isinstance(model, OfficialJoints) else slice(None)
+        write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
+    result = TestResult(
+        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv
+    )
     if not table.has_labels:
-        return TestResult(checkpoint, csv, truth, None, None)
+        return result
     scores = _score(table, predictions)
-    mean_pose = mean_pose_scores(Path(config.data.root), table, config.data.joint_order)
-    extra = {"mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root}
-    write_scores_json(checkpoint.parent / "scores.json", scores, extra)
-    return TestResult(checkpoint, csv, truth, scores, mean_pose)
+    mean_pose = mean_pose_scores(root, table, config.data.joint_order)
+    extra = {
+        "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
+        "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
+    }  # fmt: skip
+    scores_json = _beside(checkpoint, "scores.json")
+    write_scores_json(scores_json, scores, extra)
+    return replace(result, scores=scores, mean_pose=mean_pose, scores_json=scores_json)
 
 
 def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
     """`test` on each. Raises ConfigError before the first where two would write the same predictions.csv."""
-    folders = [find_checkpoint(path).parent.resolve() for path in paths]
-    doubled = next((folder for folder in folders if folders.count(folder) > 1), None)
-    if doubled:
-        raise ConfigError(
-            f"{doubled}: two of the checkpoints lie here and would write one predictions.csv; copy one away"
-        )
+    written: dict[Path, Path] = {}
+    for path in paths:
+        csv = _beside(find_checkpoint(path).resolve(), "predictions.csv")
+        if csv in written:
+            raise ConfigError(
+                f"{written[csv]} and {path} would write one {csv}; leave one of them out, or copy it elsewhere"
+            )
+        written[csv] = path
     return [test(path, overrides) for path in paths]
+
+
+def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, PoseNet | OfficialJoints, str]:
+    """How to test a checkpoint, its network for the joints of Human3.6M, and which weights these are, in words."""
+    loaded = load_network(checkpoint)
+    config = configuration_of(loaded, overrides)
+    wanted = config.evaluation.weights
+    if wanted == "raw":
+        loaded = load_network(checkpoint, wanted)
+    loaded.network.debiased = config.model.decoder == "debiased"
+    model = official_network(loaded, config.data.image_size)
+    if loaded.config_yaml is None:
+        return config, model, "those of the model file"
+    return config, model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
+
+
+def _beside(checkpoint: Path, name: str) -> Path:
+    """Where a result of a checkpoint goes: NAME.csv for what its folder stands for, else NAME-last.csv by its own."""
+    is_default = not any((checkpoint.parent / other).exists() for other in ("best.pt", "last.pt")) or (
+        find_checkpoint(checkpoint.parent).name == checkpoint.name
+    )
+    stem, suffix = name.rsplit(".", 1)
+    return checkpoint.with_name(name if is_default else f"{stem}-{checkpoint.stem}.{suffix}")
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
@@ -133,7 +183,13 @@ def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") ->
 
 
 def build_predictor(
-    config: Config, table: PoseTable, device: torch.device, group: Processes
+    config: Config,
+    table: PoseTable,
+    device: torch.device,
+    group: Processes,
+    *,
+    place_root: PlaceRoot | None = None,
+    confidence: bool = False,
 ) -> Callable[[nn.Module], Predictions]:
     """model -> predictions of every row of `table`, shared among the processes."""
     precision = choose_precision(config.evaluation.precision, device)
@@ -157,6 +213,9 @@ def build_predictor(
                 batches,
                 device,
                 flip=config.evaluation.flip,
+                crops=crop_changes(config.evaluation.crops, scale_depth=config.data.augmentation.scale_depth),
+                place_root=place_root,
+                confidence_radius_cells=RADIUS_CELLS if confidence else None,
                 gather=gather,
                 disable_progress=not group.is_first,
             )
@@ -212,7 +271,8 @@ def _build_scorer(
     config: Config, table: PoseTable, device: torch.device, group: Processes
 ) -> Callable[[nn.Module], Scores]:
     _check_can_lift(config, table)
-    predictor = build_predictor(config, table, device, group)
+    place_root, _ = _build_root_placement(config, build_space(config.model, config.data.image_size, HUMAN36M.root))
+    predictor = build_predictor(config, table, device, group, place_root=place_root)
     return lambda model: _score(table, predictor(model))
 
 
@@ -292,12 +352,36 @@ def _settings(config: Config) -> TrainerSettings:
 
 
 def _check_can_lift(config: Config, table: PoseTable) -> None:
-    if config.model.volume == "image" and table.views is None:
+    if config.model.volume != "image":
+        return
+    if table.views is None:
         raise DataError(
             f"model.volume image: poses in mm need the camera, the crop's place and the root's depth, and the .h5 of "
             f"these images in {config.data.root}/annot lacks some of 'camera', 'crop_to_image', 'root_camera_mm'. "
             "Write it with integral-pose prepare; training alone does without (data.val_subjects=[])"
         )
+    if config.evaluation.root_depth == "labels" and not table.views.has_roots:
+        raise DataError(
+            f"evaluation.root_depth is labels, but {config.data.root}/annot/valid.h5 has no 'root_camera_mm'; say how "
+            "far away people are with evaluation.root_depth=bone_length or a number of mm"
+        )
+
+
+def _build_root_placement(config: Config, space: PoseSpace) -> tuple[PlaceRoot | None, str | None]:
+    """What sets the roots' depths before lifting, None where they stay; and in words, None where nothing is lifted."""
+    if not isinstance(space, ImageVolume | OfficialImageVolume):
+        return None, None
+    root_depth = config.evaluation.root_depth
+    if root_depth == "labels":
+        return None, "root depth from the labels"
+    if root_depth == "bone_length":
+        learnt_mm = read_bone_length_mm(Path(config.data.root))
+        length_mm = learnt_mm or BONE_LENGTH_MM
+        source = "the mean of annot/train.h5" if learnt_mm else "of the packaged bodies, as there is no annot/train.h5"
+        place = partial(space.at_bone_length, bones=HUMAN36M.bones, total_bone_length_mm=length_mm)
+        return place, f"root depth by bone length, {length_mm:,.0f} mm in all ({source})"
+    depth_mm = root_depth
+    return (lambda joints, views: at_root_depth(views, depth_mm)), f"root depth {depth_mm:g} mm, as given"
 
 
 def _build_illustrator(

@@ -42,7 +42,7 @@ def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
     """
     source = find_checkpoint(path)
     content = load_checkpoint(source)
-    description, state = _described(content, source), _state(content, weights)
+    description, state = _described(content, source), _state(content, weights, source)
     try:
         section = ModelConfig(**description.network)
     except (TypeError, ValidationError) as error:
@@ -100,9 +100,15 @@ def _described(content: dict[str, Any], source: Path) -> ModelDescription:
     )
 
 
-def _state(content: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
+def _state(content: dict[str, Any], weights: Weights, source: Path) -> dict[str, Tensor]:
     """The state dict to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
     average = content.get("average")
+    if weights == "raw" and "config" in content and "average" not in content:
+        config = load_config_text(content["config"], str(source), ()).config
+        if config.trainer.ema_decay > 0:
+            raise CheckpointError(
+                f"{source}: holds the averaged weights alone; take last.pt, or leave evaluation.weights at averaged"
+            )
     if weights == "raw" or not average:
         state: dict[str, Tensor] = content["model"]
         return state

@@ -138,6 +138,28 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
     return PoseStatistics(mean_mm.astype(np.float32), std_mm.astype(np.float32))
 
 
+def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | None:
+    """All bones together, the mean over the training poses, in whichever order their legs are; None without train.h5.
+
+    Raises DataError as `read_train` does of poses.
+    """
+    label_path, list_path = root / "annot" / "train.h5", root / "annot" / "train_images.txt"
+    if not label_path.exists():
+        return None
+    try:
+        with h5py.File(label_path, "r") as file:
+            dataset = find_dataset(file, "pose3d")
+            num_poses = len(dataset) if dataset is not None and dataset.ndim else 0
+            poses_mm = _read_poses(file, "pose3d", 3, label_path, list_path, num_poses, skeleton)
+    except DataError:
+        raise
+    except Exception as error:  # as below
+        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    lengths_mm = np.linalg.norm(poses_mm[:, children] - poses_mm[:, parents], axis=-1)
+    return float(lengths_mm.sum(-1, dtype=np.float64).mean())
+
+
 def _stored_order(label_path: Path, mean_mm: NDArray[np.float64], skeleton: Skeleton, joint_order: str) -> str:
     """The joint order of a label file's poses; without the file that of the mean pose."""
     if skeleton is not HUMAN36M:
@@ -173,7 +195,7 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
-    views = read_views(label_path, len(names)) if has_file else None
+    views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
     return PoseTable(root / "images", names, camera_mm, crop_px, packed, views)
 
 

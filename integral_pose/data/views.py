@@ -23,7 +23,12 @@ class ViewTable:
 
     camera: NDArray[np.float32]  # (N, 9)
     crop_to_image: NDArray[np.float32]  # (N, 3) left, top, scale: image_px = (left, top) + scale * crop_px
-    root_camera_mm: NDArray[np.float32]  # (N, 3)
+    root_camera_mm: NDArray[np.float32]  # (N, 3); NaN where the set does not say it
+
+    @property
+    def has_roots(self) -> bool:
+        """Whether it is known where the root joints are."""
+        return bool(np.isfinite(self.root_camera_mm).all())
 
     def take(self, rows: NDArray[np.int64]) -> ViewTable:
         """The table of some rows, in their order."""
@@ -44,13 +49,22 @@ class ViewTable:
         )
 
 
-def read_views(label_path: Path, num_images: int) -> ViewTable | None:
-    """The views of a label file, or None where it lacks any of their columns. Raises DataError where they are bad."""
+def read_views(label_path: Path, num_images: int, *, root_needed: bool = True) -> ViewTable | None:
+    """The views of a label file, or None where it lacks any of their columns. Raises DataError where they are bad.
+
+    Unless `root_needed`, root_camera_mm may be missing.
+    """
     try:
         with h5py.File(label_path, "r") as file:
-            if any(not isinstance(file.get(name, getlink=True), h5py.HardLink) for name in COLUMNS):
+            missing = {name for name in COLUMNS if not isinstance(file.get(name, getlink=True), h5py.HardLink)}
+            if missing - (set() if root_needed else {"root_camera_mm"}):
                 return None
-            columns = [_read_column(file[name], (num_images, width), label_path) for name, width in COLUMNS.items()]
+            columns = [
+                np.full((num_images, width), np.nan, np.float32)
+                if name in missing
+                else _read_column(file[name], (num_images, width), label_path)
+                for name, width in COLUMNS.items()
+            ]
     except DataError:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +28,15 @@ NUMBER_FORMAT = "%.9g"
 # Half a torso is some 250 mm: a file without any coordinate this far from the root is in another unit.
 LEAST_PLAUSIBLE_MM = 200.0
 UNITS = ((3.0, "metres"), (90.0, "inches"), (LEAST_PLAUSIBLE_MM, "centimetres"))  # a person's reach is below each
+MOST_PLAUSIBLE_MM = 5000.0  # people are half as tall
 _ROWS_A_WRITE = 4096
 
 PathLike = str | os.PathLike[str]
 
 
-def csv_header(skeleton: Skeleton = HUMAN36M) -> list[str]:
+def csv_header(skeleton: Skeleton = HUMAN36M, columns: Sequence[str] = "xyz") -> list[str]:
     """Id, Hip_x, Hip_y, Hip_z, RHip_x, .."""
-    return ["Id", *(f"{name}_{axis}" for name in skeleton.names for axis in "xyz")]
+    return ["Id", *(f"{name}_{column}" for name in skeleton.names for column in columns)]
 
 
 def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton: Skeleton = HUMAN36M) -> None:
@@ -50,6 +53,18 @@ def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton
     if bad.any():
         raise DataError(f"{path}: not written, the pose of row {int(np.argmax(bad))} is NaN or infinite")
     values = root_relative(joints_mm, skeleton.root).reshape(len(joints_mm), -1) + np.float32(0)  # no "-0"
+    _write(path, csv_header(skeleton), values)
+
+
+def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skeleton: Skeleton = HUMAN36M) -> None:
+    """Write (N, J, 2) as Id, Hip_mass, Hip_entropy, RHip_mass, ..; rows and bytes as in `write_predictions_csv`."""
+    if confidence.shape[1:] != (skeleton.num_joints, 2):
+        raise DataError(f"{path}: expected confidences (N, {skeleton.num_joints}, 2), found {confidence.shape}")
+    _write(path, csv_header(skeleton, ("mass", "entropy")), confidence.reshape(len(confidence), -1))
+
+
+def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
+    """Rows (N, columns) behind Ids from 1."""
     row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
     with atomic_write(path) as file:
         if _is_gzip(path):
@@ -57,7 +72,7 @@ def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton
             output = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0)
         else:
             output = file  # type: ignore[assignment]
-        output.write((",".join(csv_header(skeleton)) + "\n").encode())
+        output.write((",".join(header) + "\n").encode())
         for start in range(0, len(values), _ROWS_A_WRITE):
             rows = values[start : start + _ROWS_A_WRITE].tolist()
             lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]
@@ -72,11 +87,13 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
     Raises DataError, naming line and column, for another header, a value that is no finite number, and Ids
     that are not 1 to N each once. Warns where the numbers look like another unit.
     """
-    lines = _read_text(path).splitlines()
-    if not lines:
+    lines = [line.strip() for line in _read_text(path).splitlines()]
+    if not any(lines):
         raise DataError(f"{path}: the file is empty; expected a header line and one line an image")
-    _check_header(lines[0].split(","), path, skeleton)
-    if not any(line.strip() for line in lines[1:]):
+    if any('"' in line for line in lines):
+        lines = _unquoted(lines, path)
+    _check_header([name.strip() for name in lines[0].split(",")], path, skeleton)
+    if not any(lines[1:]):
         raise DataError(f"{path}: there is no row below the header; expected one line an image")
     try:
         table = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, comments=None, ndmin=2)
@@ -88,8 +105,9 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
     if table.shape[1] != len(csv_header(skeleton)) or not finite:
         _raise_for_bad_line(lines, path)
     joints_mm = table[_id_order(table[:, 0], path), 1:].astype(np.float32)
-    _warn_if_not_mm(joints_mm, path)
-    return joints_mm.reshape(len(joints_mm), skeleton.num_joints, 3)
+    joints_mm = joints_mm.reshape(len(joints_mm), skeleton.num_joints, 3)
+    _warn_if_not_mm(root_relative(joints_mm, skeleton.root), path)
+    return joints_mm
 
 
 def _is_gzip(path: PathLike) -> bool:
@@ -102,11 +120,13 @@ def _read_text(path: PathLike) -> str:
         content = read_regular(path)
         if content[:2] == b"\x1f\x8b":
             content = gunzip(content, str(path))
+        if b"\0" in content:
+            raise DataError(f"{path}: not a text file (it holds NUL bytes); expected CSV as UTF-8")
         return content.decode("utf-8-sig")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: the gzip file is cut off or damaged ({error}); write or copy it again") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file ({error})") from error
+        raise DataError(f"{path}: not a text file ({error}); expected CSV as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -118,12 +138,35 @@ def _check_header(found: list[str], path: PathLike, skeleton: Skeleton) -> None:
         return
     column = next((i for i, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), None)
     if column is None:
-        raise DataError(f"{path}: the header has {len(found)} columns, expected {len(expected)}")
+        missing = f"; '{expected[len(found)]}' is the first that is missing" if len(found) < len(expected) else ""
+        raise DataError(f"{path}: the header has {len(found)} columns, expected {len(expected)}{missing}")
+    separator = next((other for other in ";\t" if len(found) == 1 and found[0].count(other) > 1), None)
+    if separator:
+        raise DataError(f"{path}: the columns are separated by {separator!r}, expected ',' (and '.' for decimals)")
+    if all(_is_finite_number(name) for name in found):
+        raise DataError(f"{path}: there is no header, the first line holds numbers; expected {expected[0]},"
+                        f"{expected[1]},{expected[2]},..")  # fmt: skip
     reordered = " (the same columns in another order)" if sorted(found) == sorted(expected) else ""
     raise DataError(
-        f"{path}: column {column + 1} of the header is '{found[column]}', expected '{expected[column]}'"
+        f"{path}: column {column + 1} of the header is {_shown(found[column])}, expected '{expected[column]}'"
         f"{reordered}; the order is Id, then x, y, z of {', '.join(skeleton.names)}"
     )
+
+
+def _unquoted(lines: list[str], path: PathLike) -> list[str]:
+    """Lines of which some fields stand in quotes, as other writers do it, without them."""
+    plain: list[str] = []
+    try:
+        for fields in csv.reader(lines):
+            if comma := next((field for field in fields if "," in field), None):
+                raise DataError(
+                    f"{path}, line {len(plain) + 1}: {_shown(comma)} has a comma inside quotes; numbers take no "
+                    "thousands separators"
+                )
+            plain.append(",".join(fields))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {len(plain) + 1}: its quotes cannot be read ({error})") from None
+    return plain
 
 
 def _raise_for_bad_line(lines: list[str], path: PathLike) -> None:
@@ -135,7 +178,12 @@ def _raise_for_bad_line(lines: list[str], path: PathLike) -> None:
             raise DataError(f"{path}, line {number}: {len(fields)} columns, expected {len(header)}")
         for column, text in zip(header, fields, strict=False):
             if line.strip() and not _is_finite_number(text):
-                raise DataError(f"{path}, line {number}: {column} is '{text}', expected a finite number")
+                raise DataError(f"{path}, line {number}: {column} is {_shown(text)}, expected a finite number")
+
+
+def _shown(text: str) -> str:
+    """In quotes, cut where it is long; what terminals obey is written out."""
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}.."
 
 
 def _is_finite_number(text: str) -> bool:
@@ -166,9 +214,15 @@ def _id_order(ids: NDArray[np.float64], path: PathLike) -> NDArray[np.int64]:
 
 
 def _warn_if_not_mm(joints_mm: NDArray[np.float32], path: PathLike) -> None:
+    """Warn where poses, root-relative, are too small or too large for people."""
     largest = float(np.abs(joints_mm).max())
-    if largest < LEAST_PLAUSIBLE_MM:
+    doubt = None
+    if largest == 0:
+        doubt = "every coordinate is that of the root joint. Is the file a template?"
+    elif largest < LEAST_PLAUSIBLE_MM:
         unit = next(name for bound, name in UNITS if largest < bound)
-        warnings.warn(
-            f"{path}: the largest coordinate is {largest:g}. Is the file in {unit}? Expected mm.", stacklevel=3
-        )
+        doubt = f"the largest coordinate is {largest:g}. Is the file in {unit}? Expected mm."
+    elif largest > MOST_PLAUSIBLE_MM:
+        doubt = f"the largest coordinate is {largest:g} mm from the root joint, farther than people reach. Expected mm."
+    if doubt:
+        warnings.warn(f"{path}: {doubt}", stacklevel=3)

@@ -11,7 +11,11 @@ from typing import Any
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.evaluator import mean_over_actions_mm
-from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.evaluation.predictions_csv import (
+    read_predictions_csv,
+    write_confidence_csv,
+    write_predictions_csv,
+)
 from integral_pose.files import write_text_atomic
 from integral_pose.untrusted import read_regular
 
@@ -20,6 +24,7 @@ __all__ = [
     "read_predictions_csv",
     "read_scores_json",
     "scores_table",
+    "write_confidence_csv",
     "write_predictions_csv",
     "write_scores_json",
 ]

@@ -147,16 +147,34 @@ class ImageVolume:
 
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm by the views of the crops, predicted root subtracted."""
-        import torch
-
         from integral_pose.geometry.lifting import lift  # loads torch, which reading labels can do without
 
         if views is None:
             raise ValueError("the image volume needs the views of the crops to tell millimetres")
+        return root_relative(lift(*self.crop_px_and_depth_mm(joints), views), self.root)
+
+    def crop_px_and_depth_mm(self, joints: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, J, 3) norm -> (B, J, 2) px of the crop and (B, J) mm of depth from the root, in the labels' axes."""
+        import torch
+
         crop_px = torch.stack(
             [norm_to_crop_px(joints[..., 0], self.width_px), norm_to_crop_px(joints[..., 1], self.height_px)], -1
         )
-        return root_relative(lift(crop_px, joints[..., 2] * self.depth_extent_mm, views), self.root)
+        return crop_px, joints[..., 2] * self.depth_extent_mm
+
+    def at_bone_length(
+        self,
+        joints: torch.Tensor,
+        views: CropViews,
+        *,
+        bones: Sequence[tuple[int, int]],
+        total_bone_length_mm: float,
+    ) -> CropViews:
+        """The views with the roots of joints (B, J, 3) norm as far away as the length of the bones says."""
+        from integral_pose.geometry.lifting import at_bone_length
+
+        crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
+        return at_bone_length(crop_px, depth_mm, views, bones, total_bone_length_mm, self.root)
 
     def decode_by_labels(
         self, joints: torch.Tensor, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor
@@ -166,11 +184,9 @@ class ImageVolume:
 
         true_px = root_relative(joints_crop_px, self.root)
         mm_per_px = (joints_camera_mm[..., :2] * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
-        crop_px = torch.stack(
-            [norm_to_crop_px(joints[..., 0], self.width_px), norm_to_crop_px(joints[..., 1], self.height_px)], -1
-        )
-        depth_mm = joints[..., 2:] * self.depth_extent_mm
-        return root_relative(torch.cat([crop_px * mm_per_px[:, None, None], depth_mm], -1), self.root)
+        crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
+        joints_mm = torch.cat([crop_px * mm_per_px[:, None, None], depth_mm[..., None]], -1)
+        return root_relative(joints_mm, self.root)
 
 
 @dataclass(frozen=True)

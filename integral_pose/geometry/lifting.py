@@ -1,11 +1,19 @@
-"""Crop pixels and depths -> camera mm, and how views change when the pixels of a crop are moved. Torch, batched."""
+"""Crop pixels and depths -> camera mm, and how views change when the pixels of a crop are moved. Torch, batched.
+
+Small products are summed by hand: matrix multiplication would be rounded to bfloat16 under autocast, which is
+several px of a picture, and to 10 bits on the tensor cores of a GPU.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from integral_pose.contracts import CropViews
+from integral_pose.geometry.root_depth import root_depth_by_bone_length
 
 UNDISTORTION_ROUNDS = 20  # the lens is mild: each round leaves less than a tenth of the error
 
@@ -15,12 +23,40 @@ def lift(joints_crop_px: Tensor, depth_mm: Tensor, views: CropViews) -> Tensor:
 
     The origin is the true root joint; depths are along the labels' axes, as a network predicts them.
     """
-    image_px = joints_crop_px @ views.crop_to_image[:, :, :2].mT + views.crop_to_image[:, None, :, 2]
-    plane = _undistort((image_px - views.camera[:, None, 2:4]) / views.camera[:, None, :2], views.camera)
+    plane = crop_px_to_plane(joints_crop_px, views)
     # Augmentation turns about the optical axis, mirrors x and may stretch z, so z is a matter of z alone.
     depth_mm = depth_mm / views.label_axes[:, None, 2, 2] + views.root_camera_mm[:, None, 2]
     camera_mm = torch.cat([plane * depth_mm[..., None], depth_mm[..., None]], -1)
-    return (camera_mm - views.root_camera_mm[:, None]) @ views.label_axes.mT
+    return _transformed(camera_mm - views.root_camera_mm[:, None], views.label_axes)
+
+
+def crop_px_to_plane(joints_crop_px: Tensor, views: CropViews) -> Tensor:
+    """(B, J, 2) px of the crop -> (B, J, 2) x / z and y / z in camera axes, the lens undone."""
+    image_px = _transformed(joints_crop_px, views.crop_to_image[:, :, :2]) + views.crop_to_image[:, None, :, 2]
+    return _undistort((image_px - views.camera[:, None, 2:4]) / views.camera[:, None, :2], views.camera)
+
+
+def at_root_depth(views: CropViews, root_depth_mm: float | Tensor) -> CropViews:
+    """The views of persons that far away, a number or (B,) mm. Root-relative poses do not depend on the rest of it."""
+    root_camera_mm = torch.zeros_like(views.root_camera_mm)
+    root_camera_mm[:, 2] = root_depth_mm
+    return replace(views, root_camera_mm=root_camera_mm)
+
+
+def at_bone_length(
+    joints_crop_px: Tensor,
+    depth_mm: Tensor,
+    views: CropViews,
+    bones: Sequence[tuple[int, int]],
+    total_bone_length_mm: float,
+    root: int,
+) -> CropViews:
+    """The views with the depth at which the bones are as long as said; joints as for `lift`."""
+    depth_mm = depth_mm / views.label_axes[:, None, 2, 2]
+    plane = crop_px_to_plane(joints_crop_px, views)
+    # `lift` counts depths from where 0 is; the fit says where the predicted root is.
+    fitted_mm = root_depth_by_bone_length(plane, depth_mm, bones, total_bone_length_mm, root)
+    return at_root_depth(views, fitted_mm - depth_mm[:, root])
 
 
 def move_views(views: CropViews, moved: Tensor, label_axes: Tensor | None = None) -> CropViews:
@@ -29,9 +65,9 @@ def move_views(views: CropViews, moved: Tensor, label_axes: Tensor | None = None
     moved (B, 2, 3): px of the crop before -> px after; label_axes (B, 3, 3): axes of the labels before -> after.
     """
     moved = moved.to(views.crop_to_image)
-    linear = views.crop_to_image[:, :, :2] @ inverse_2x2(moved[:, :, :2])
-    offset = views.crop_to_image[:, :, 2:] - linear @ moved[:, :, 2:]
-    axes = views.label_axes if label_axes is None else label_axes.to(views.label_axes) @ views.label_axes
+    linear = _product(views.crop_to_image[:, :, :2], inverse_2x2(moved[:, :, :2]))
+    offset = views.crop_to_image[:, :, 2:] - _product(linear, moved[:, :, 2:])
+    axes = views.label_axes if label_axes is None else _product(label_axes.to(views.label_axes), views.label_axes)
     return CropViews(views.camera, torch.cat([linear, offset], -1), views.root_camera_mm, axes)
 
 
@@ -47,6 +83,16 @@ def inverse_2x2(matrices: Tensor) -> Tensor:
     a, b, c, d = matrices.flatten(1).unbind(-1)
     adjugate = torch.stack([d, -b, -c, a], -1).view(-1, 2, 2)
     return adjugate / (a * d - b * c)[:, None, None]
+
+
+def _transformed(points: Tensor, matrices: Tensor) -> Tensor:
+    """(B, J, n) points by (B, m, n) -> (B, J, m)."""
+    return (points[:, :, None] * matrices[:, None]).sum(-1)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """(B, l, m) by (B, m, n) -> (B, l, n)."""
+    return (left[..., None] * right[:, None]).sum(2)
 
 
 def _undistort(distorted: Tensor, camera: Tensor) -> Tensor:

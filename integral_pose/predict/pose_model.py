@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from integral_pose.errors import ConfigError, DataError
-from integral_pose.evaluation.confidence import heatmap_confidence
+from integral_pose.evaluation.confidence import RADIUS_CELLS, heatmap_confidence
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
@@ -29,7 +29,6 @@ from integral_pose.prepare.pictures import resample_rectangle
 
 Photograph = str | PathLike[str] | Image.Image | Picture
 
-CONFIDENCE_RADIUS_CELLS = 2.0
 LARGEST_BATCH = 8  # people; their heat maps of 64 cells a side take 143 MB
 
 
@@ -142,7 +141,7 @@ class PoseModel:
             joints, sure = self._decode(self.network.locate(output)), None
             if output.logits is not None:
                 expected_norm = soft_argmax(output.logits).float()
-                sure = torch.stack(heatmap_confidence(output.logits, expected_norm, CONFIDENCE_RADIUS_CELLS), 1)
+                sure = torch.stack(heatmap_confidence(output.logits, expected_norm, RADIUS_CELLS), 1)
             if flip:
                 mirrored = self._decode(self.network.locate(self.network(images.flip(-1))))
                 mirrored = mirrored[:, list(self.description.skeleton.flip_order)] * joints.new_tensor([-1.0, 1, 1])

@@ -20,6 +20,8 @@ from integral_pose.evaluation.report import (
 )
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*farther than people reach")  # numbers here try the format
+
 THREE = Skeleton(("Hip", "Neck/Nose", "LHip"), {"Neck/Nose": "Hip", "LHip": "Hip"}, ())
 POSES_MM = np.array(
     [
@@ -71,7 +73,7 @@ def test_gzip_by_name_with_the_same_bytes_at_any_time(tmp_path, monkeypatch):
     )
 )
 @settings(deadline=None, max_examples=50)
-@pytest.mark.filterwarnings("ignore:.*in metres")
+@pytest.mark.filterwarnings("ignore:.*in metres", "ignore:.*every coordinate is")
 def test_float32_comes_back_to_the_bit(tmp_path_factory, joints):
     path = tmp_path_factory.mktemp("csv") / "p.csv"
     poses = np.concatenate([np.zeros((2, 1, 3), np.float32), joints], axis=1)

@@ -10,7 +10,7 @@ from integral_pose.contracts import CropViews
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.coordinates import ImageVolume, root_relative
 from integral_pose.geometry.crop import crop_c2f, crop_metric, crop_tight
-from integral_pose.geometry.lifting import inverse_2x2, lift, mirror_views, move_views
+from integral_pose.geometry.lifting import at_bone_length, at_root_depth, inverse_2x2, lift, mirror_views, move_views
 from integral_pose.skeleton import HUMAN36M
 
 SIDE, DEPTH_MM = 256, 2000.0
@@ -109,3 +109,46 @@ def test_without_views_the_labels_tell_the_scale():
 def test_inverse_by_hand():
     matrices = torch.tensor([[[2.0, 1], [0, 4]], [[0, 1], [1, 0]]])
     torch.testing.assert_close(inverse_2x2(matrices) @ matrices, torch.eye(2).expand(2, 2, 2))
+
+
+def test_half_precision_of_the_network_leaves_the_lifting_alone():
+    camera_mm, crop_px, views = make_views("c2f")
+    norm, views = SPACE.encode(camera_mm, crop_px).float(), views.map(torch.Tensor.float)
+    mirrored = norm * norm.new_tensor([-1, 1, 1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = SPACE.decode(norm, views)
+        found_mirrored = SPACE.decode(mirrored, mirror_views(views, SIDE))
+    assert found.dtype == torch.float32
+    assert (found - camera_mm).abs().max() < 0.05  # in bfloat16 12 mm
+    assert (found_mirrored - camera_mm * camera_mm.new_tensor([-1, 1, 1])).abs().max() < 0.05
+
+
+def test_another_root_depth():
+    camera_mm, crop_px, views = make_views("c2f")
+    norm = SPACE.encode(camera_mm, crop_px)
+    depth_mm = views.root_camera_mm[:, 2]
+    assert (SPACE.decode(norm, at_root_depth(views, depth_mm)) - camera_mm).abs().max() < 0.01
+    # Twice as far and twice as deep is the same picture of a person twice as large.
+    twice = norm * norm.new_tensor([1, 1, 2])
+    assert (SPACE.decode(twice, at_root_depth(views, 2 * depth_mm)) - 2 * camera_mm).abs().max() < 0.02
+    everywhere = at_root_depth(views, 5000.0).root_camera_mm
+    assert everywhere.tolist() == [[0, 0, 5000]] * 4
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1.3])
+def test_the_root_depth_by_the_bones(stretch):
+    """The true bones give the true depth, mirrored and stretched, wherever the network counts depths from."""
+    camera_mm, crop_px, views = make_views("c2f")
+    expected_mm = views.root_camera_mm[:, 2]
+    axes = torch.diag(torch.tensor([1, 1, stretch]).double()).expand(4, 3, 3)
+    views = move_views(mirror_views(views, SIDE), torch.eye(2, 3).expand(4, 2, 3), axes)
+    mirrored_px = crop_px * crop_px.new_tensor([-1, 1]) + crop_px.new_tensor([SIDE, 0])
+    for person in range(4):
+        own = views.map(lambda tensor, at=person: tensor[at : at + 1])
+        bones_mm = sum((camera_mm[person, a] - camera_mm[person, b]).norm().item() for a, b in HUMAN36M.bones)
+        off_mm = 70.0  # of the predicted root from the true one
+        joints = mirrored_px[person : person + 1], (camera_mm[person : person + 1, :, 2] + off_mm) * stretch
+        found = at_bone_length(*joints, own, HUMAN36M.bones, bones_mm, 0)
+        torch.testing.assert_close(found.root_camera_mm[0, 2], expected_mm[person] - off_mm, atol=0.01, rtol=0)
+        found_mm = root_relative(lift(*joints, found), 0)[0]
+        assert (found_mm - camera_mm[person] * camera_mm.new_tensor([-1, 1, stretch])).abs().max() < 0.05
