@@ -10,7 +10,7 @@ from typing import Any
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import mean_over_actions_mm
+from integral_pose.evaluation.evaluator import OTHER, mean_over_actions_mm
 from integral_pose.evaluation.predictions_csv import (
     read_predictions_csv,
     write_confidence_csv,
@@ -29,11 +29,11 @@ __all__ = [
 
 
 def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the fields of `scores` and beside them those of `extra` (checkpoint, command, more metrics).
+    """Write the fields of `scores`, the mean of the action means, and those of `extra` (checkpoint, command, ..).
 
     Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
     """
-    fields = asdict(scores)
+    fields = {**asdict(scores), "mean_over_actions_mm": mean_over_actions_mm(scores)}
     doubled = fields.keys() & (extra or {}).keys()
     if doubled:
         raise ValueError(f"extra has fields that the scores have too: {', '.join(sorted(doubled))}")
@@ -69,7 +69,10 @@ def _overall(scores: Scores) -> list[str]:
         lines.append(f"95 % interval of the MPJPE {low:.2f} to {high:.2f} mm, over {scores.num_sequences} sequences")
     over_actions = mean_over_actions_mm(scores)
     if over_actions is not None:
-        lines.append(f"mean of the {len(scores.per_action_mm)} action means {over_actions:.2f} mm")
+        actions = len(scores.per_action_mm.keys() - {OTHER})
+        lines.append(
+            f"mean over frames {scores.mpjpe_mm:.2f} mm   mean of the {actions} action means {over_actions:.2f} mm"
+        )
     found = scores.metrics
     if found:
         lines.append(f"N-MPJPE {found['n_mpjpe_mm']:.2f} mm   rigid {found['rigid_mpjpe_mm']:.2f} mm   "
