@@ -203,8 +203,12 @@ def _score(options: argparse.Namespace) -> None:
         headline = scores.metrics[protocol.headline]
         shown = f"{headline:.2f} mm" if protocol.headline.endswith("_mm") else f"{headline:.1%}"
         print(f"protocol {protocol.name}: {protocol.headline} {shown}   ({protocol.meaning})")
-        if protocol.num_images not in (None, scores.num_samples):
-            print(f"The protocol has {protocol.num_images:,} images, this set {scores.num_samples:,}: not comparable.")
+        if scores.headline_interval:
+            form = ".2f" if protocol.headline.endswith("_mm") else ".1%"
+            low, high = scores.headline_interval
+            print(f"95 % interval of it {low:{form}} to {high:{form}}, over {scores.num_sequences} sequences")
+        if doubt := protocol.doubt(scores.num_samples):
+            print(doubt)
     print(scores_table(scores))
     extra: dict[str, object] = {"predictions": str(options.predictions), "truth": str(options.truth)}
     if options.against:

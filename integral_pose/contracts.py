@@ -136,5 +136,6 @@ class Scores:
     per_camera_mm: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # all of evaluation.metrics.summarise
     interval_mm: list[float] | None = None  # of the MPJPE, 95 %, over sequences; None where names do not say them
+    headline_interval: list[float] | None = None  # as above, of the protocol's headline and in its unit
     num_sequences: int = 0
     protocol: str = "all"

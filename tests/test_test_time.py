@@ -17,6 +17,7 @@ from integral_pose.evaluation.predictions_csv import csv_header, read_prediction
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
+from integral_pose.models.pose_net import build_model
 from integral_pose.prepare.synthetic import render_dataset
 from integral_pose.skeleton import HUMAN36M
 
@@ -76,10 +77,12 @@ def test_runs_on_other_sets_are_not_paired(tiny_yaml, tiny_backbone, make_course
     assert [row[6].strip() == "-" for row in rows] == [True, True, False]
 
 
-def test_a_model_file_names_no_data(tmp_path):
-    network = {"backbone": "resnet18", "deconv_channels": [8], "volume_depth": 4}
-    save_model_file(tmp_path / "m.pt", ModelDescription(network, (64, 64), HUMAN36M), {})
-    with pytest.raises(CheckpointError, match=r"m.pt: is a model file, which names no data to be tested on; expected"):
+@pytest.mark.usefixtures("tiny_backbone")
+def test_a_model_file_names_no_data(tiny_yaml, tmp_path):
+    config = load_config(str(tiny_yaml)).config
+    description = ModelDescription(config.model.model_dump(), (64, 64), HUMAN36M)
+    save_model_file(tmp_path / "m.pt", description, build_model(config).state_dict())
+    with pytest.raises(ConfigError, match=r"m.pt: a model file does not say where the images are; add data.root=FOLDER"):
         experiment.test(tmp_path / "m.pt", [])
 
 
@@ -173,14 +176,15 @@ def total_bone_length_mm(poses_mm):
 def test_depth_from_the_bones_of_the_training_poses(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=bone_length")
     table = experiment.read_test(people)
-    found = experiment.build_predictor(config, table, CPU, experiment.Processes())(Truth(table))
+    model = Truth(table)
+    place_root, words = experiment._build_root_placement(config, model.space)
+    found = experiment.build_predictor(config, table, CPU, experiment.Processes(), place_root=place_root)(model)
     with h5py.File(people / "annot/train.h5") as file:
         expected_mm = total_bone_length_mm(file["pose3d"][()]).mean()
     np.testing.assert_allclose(total_bone_length_mm(found.joints_camera_mm), expected_mm, atol=0.5)
     # People of about the right size stand about where they are.
     errors_mm = np.linalg.norm(found.joints_camera_mm - table.joints_camera_mm, axis=-1)
     assert 1 < errors_mm.mean() < 60
-    words = experiment._build_root_placement(config)[1]
     assert words == f"root depth by bone length, {expected_mm:,.0f} mm in all (the mean of annot/train.h5)"
 
 
@@ -188,11 +192,12 @@ def test_a_given_depth(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=3000")
     table = experiment.read_test(people)
     model = Truth(table)
-    found = experiment.build_predictor(config, table, CPU, experiment.Processes())(model)
+    place_root, words = experiment._build_root_placement(config, model.space)
+    found = experiment.build_predictor(config, table, CPU, experiment.Processes(), place_root=place_root)(model)
     views = table.views.batch(np.arange(4), np.array([0.25, 0.25], np.float32))
     expected = model.space.decode(model.norm, at_root_depth(views, 3000.0))
     np.testing.assert_allclose(found.joints_camera_mm, expected, atol=1e-3)
-    assert experiment._build_root_placement(config)[1] == "root depth 3000 mm, as given"
+    assert words == "root depth 3000 mm, as given"
 
 
 @pytest.mark.filterwarnings("ignore:.*the largest coordinate is")

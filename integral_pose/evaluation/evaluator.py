@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import sequence_interval
-from integral_pose.evaluation.metrics import joint_errors_mm, summarise
+from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.frames import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
@@ -48,7 +48,10 @@ def evaluate(
     errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
     sequences = sequence_names(frames)
-    interval = sequence_interval(errors_mm.mean(1), sequences) if len(set(sequences)) > 1 else None
+    interval, headline_interval = None, None
+    if len(set(sequences)) > 1:
+        headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
+        interval, headline_interval = (sequence_interval(v, sequences) for v in (errors_mm.mean(1), headline))
     return Scores(
         mpjpe_mm=metrics["mpjpe_mm"],
         pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
@@ -59,6 +62,7 @@ def evaluate(
         per_camera_mm=_group_means(errors_mm, frames, lambda frame: frame.camera),
         metrics=metrics,
         interval_mm=[interval.low, interval.high] if interval else None,
+        headline_interval=[headline_interval.low, headline_interval.high] if headline_interval else None,
         num_sequences=len(set(sequences)),
         protocol=protocol.name,
     )
@@ -70,10 +74,12 @@ def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
 
 
 def mean_over_actions_mm(scores: Scores) -> float | None:
-    """Mean of the action means, which many papers print as their average; None without actions."""
-    if not scores.per_action_mm:
-        return None
-    return float(np.mean(list(scores.per_action_mm.values())))
+    """Mean of the action means, which many papers print as their average; None without actions.
+
+    Frames whose names say no action count in none of them.
+    """
+    means_mm = [mean for action, mean in scores.per_action_mm.items() if action != OTHER]
+    return float(np.mean(means_mm)) if means_mm else None
 
 
 def _row_order(predictions: Predictions, true_camera_mm: FloatArray, names: Sequence[str]) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Distances between predicted and true joints. Each metric is named by what it forgives.
 
-Poses are arrays of NumPy or CPU tensors of torch, of any float type; all is worked in float64.
+Poses are arrays of NumPy or tensors of torch, of any float type and device; all is worked in float64, so both give
+the same numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from integral_pose.geometry.alignment import align_procrustes, align_scale
+from integral_pose.geometry.alignment import align_procrustes, align_scale, as_float64
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -91,15 +92,25 @@ def swapped_sides(
     return swapped
 
 
-def pck(errors_mm: Array, threshold_mm: float = 150.0) -> float:
-    """Share, 0 to 1, of the distances below the threshold (below, not at: the official MPI-INF-3DHP rule)."""
-    return float(np.mean(errors_mm < threshold_mm))
+def pck(errors_mm: ArrayLike, threshold_mm: float = 150.0) -> float:
+    """Share, 0 to 1, of the distances below the threshold (below, not at: the official MPI-INF-3DHP rule).
+
+    Raises ValueError where there is no distance.
+    """
+    return float(np.mean(_some(errors_mm) < threshold_mm))
 
 
-def auc(errors_mm: Array) -> float:
+def auc(errors_mm: ArrayLike) -> float:
     """Mean of `pck` over AUC_THRESHOLDS_MM, 0 to 1; at most 30/31, since no distance is below 0."""
-    thresholds_not_above = np.searchsorted(AUC_THRESHOLDS_MM, errors_mm, side="right")
+    thresholds_not_above = np.searchsorted(AUC_THRESHOLDS_MM, _some(errors_mm), side="right")
     return float(1 - thresholds_not_above.mean() / len(AUC_THRESHOLDS_MM))
+
+
+def frame_values(metric: str, predicted_mm: PoseArray, true_mm: PoseArray, joints: Sequence[int], root: int) -> Array:
+    """(N,) of a headline metric frame by frame, a key of `summarise` that is a mean over frames and `joints`."""
+    if metric == "pck_150":
+        return (joint_errors_mm(predicted_mm, true_mm, "mpjpe", root)[:, joints] < 150.0).mean(1)
+    return joint_errors_mm(predicted_mm, true_mm, metric.removesuffix("_mm"), root)[:, joints].mean(1)
 
 
 def summarise(
@@ -111,12 +122,14 @@ def summarise(
     """Every metric over all poses: one `.._mm` a key of ALIGNMENTS, then the other metrics of this file.
 
     Of `joints` where given, though poses are aligned by all. Bones and sides are always of the whole skeleton, and
-    left out where it has none.
+    left out where it has none. Raises ValueError for no pose at all, and for NaN and infinity.
     """
     if len(predicted_camera_mm) != len(true_camera_mm):
         raise ValueError(
             f"expected as many poses as labels, found {len(predicted_camera_mm)} and {len(true_camera_mm)}"
         )
+    if len(true_camera_mm) == 0:
+        raise ValueError("there is no pose to measure")
     counted = list(range(skeleton.num_joints)) if joints is None else list(joints)
     parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(true_camera_mm), _ROWS_AT_ONCE)]
     found = [_means(predicted_camera_mm[rows], true_camera_mm[rows], skeleton, counted) for rows in parts]
@@ -137,9 +150,15 @@ def _means(predicted_mm: PoseArray, true_mm: PoseArray, skeleton: Skeleton, join
     return means
 
 
+def _some(errors_mm: ArrayLike) -> Array:
+    errors_mm = as_float64(errors_mm)
+    if errors_mm.size == 0:
+        raise ValueError("there is no distance to compare with a threshold")
+    return errors_mm
+
+
 def _root_relative_pair(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, root: int) -> tuple[Array, Array]:
-    predicted_mm = np.asarray(predicted_camera_mm, dtype=np.float64)
-    true_mm = np.asarray(true_camera_mm, dtype=np.float64)
+    predicted_mm, true_mm = as_float64(predicted_camera_mm), as_float64(true_camera_mm)
     if predicted_mm.shape != true_mm.shape or predicted_mm.ndim != 3 or predicted_mm.shape[-1] != 3:
         raise ValueError(f"expected two (N, J, 3) arrays, found {predicted_mm.shape} and {true_mm.shape}")
     return root_relative(predicted_mm, root), root_relative(true_mm, root)

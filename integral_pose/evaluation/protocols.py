@@ -28,7 +28,15 @@ class Protocol:
     subjects: tuple[str, ...] | None = None
     every_frame: int = 1  # frames 1, 1 + n, .. of each video
     joints: tuple[str, ...] | None = None
-    num_images: int | None = None  # of the complete set, where the literature names it
+    num_images: tuple[int, ...] = ()  # of the sets that the literature scores, the complete one first
+
+    def doubt(self, num_samples: int) -> str | None:
+        """Why figures over so many images cannot be held against the literature's; None where they can."""
+        if not self.num_images or num_samples in self.num_images:
+            return None
+        sizes = " or ".join(f"{number:,}" for number in self.num_images)
+        without = ", the latter without the corrupt video of S11" if len(self.num_images) > 1 else ""
+        return f"The protocol has {sizes} images{without}, this set {num_samples:,}: not comparable."
 
     def rows(self, frames: Sequence[FrameName | None]) -> NDArray[np.int64]:
         """Positions of the frames that count. Raises DataError where names do not say, or none counts."""
@@ -62,13 +70,15 @@ PROTOCOLS = {
     for protocol in (
         Protocol("all", "mpjpe_mm", "every image of the set, all joints"),
         Protocol("course", "mpjpe_mm", "S9 and S11, every 10th entry of the list of every 5th frame, as `prepare h36m` "
-                 "writes it", ("S9", "S11"), num_images=10_987),
+                 "writes it", ("S9", "S11"), num_images=(10_987,)),
         Protocol("every-64th", "mpjpe_mm", "S9 and S11, every 64th frame (Sun et al., protocol 2)", ("S9", "S11"), 64,
-                 num_images=8_724),
+                 num_images=(8_724, 8_695)),
         Protocol("s11-rigid", "rigid_mpjpe_mm", "S11, every 64th frame, rotation and translation forgiven but no "
-                 "scale (Sun et al., protocol 1, as they compute it)", ("S11",), 64),
-        Protocol("3dhp", "pck_150", "MPI-INF-3DHP's test people, 14 joints, 3DPCK at 150 mm",
-                 tuple(f"TS{i}" for i in range(1, 7)), joints=LSP_JOINTS),
+                 "scale (Sun et al., protocol 1; they move the hips together again afterwards)", ("S11",), 64,
+                 num_images=(3_712, 3_683)),
+        Protocol("3dhp", "pck_150", "MPI-INF-3DHP's test people, 14 joints from the hip, 3DPCK at 150 mm; official "
+                 "figures are of bodies scaled to one height, these in true mm",
+                 tuple(f"TS{i}" for i in range(1, 7)), joints=LSP_JOINTS, num_images=(2_929,)),
     )
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import mean_over_actions_mm
+from integral_pose.evaluation.evaluator import OTHER, mean_over_actions_mm
 from integral_pose.evaluation.predictions_csv import (
     read_predictions_csv,
     write_confidence_csv,
@@ -30,14 +30,15 @@ __all__ = [
 ]
 
 LARGEST_JSON_BYTES = 10_000_000
+MEAN_OVER_ACTIONS = "mean_over_actions_mm"
 
 
 def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the fields of `scores` and beside them those of `extra` (checkpoint, command, more metrics).
+    """Write the fields of `scores`, the mean of the action means, and those of `extra` (checkpoint, command, ..).
 
     Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
     """
-    own = asdict(scores)
+    own = {**asdict(scores), MEAN_OVER_ACTIONS: mean_over_actions_mm(scores)}
     doubled = own.keys() & (extra or {}).keys()
     if doubled:
         raise ValueError(f"extra has fields that the scores have too: {', '.join(sorted(doubled))}")
@@ -60,7 +61,7 @@ def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, An
     numbers = [scores.mpjpe_mm, scores.pa_mpjpe_mm, *(value for group in groups for value in group.values())]
     if not all(isinstance(number, int | float) for number in numbers):
         raise DataError(f"{path}: a score is no number; write it anew with: test")
-    return scores, {name: value for name, value in found.items() if name not in names}
+    return scores, {name: value for name, value in found.items() if name not in names | {MEAN_OVER_ACTIONS}}
 
 
 def scores_table(scores: Scores) -> str:
@@ -88,7 +89,10 @@ def _overall(scores: Scores) -> list[str]:
         lines.append(f"95 % interval of the MPJPE {low:.2f} to {high:.2f} mm, over {scores.num_sequences} sequences")
     over_actions = mean_over_actions_mm(scores)
     if over_actions is not None:
-        lines.append(f"mean of the {len(scores.per_action_mm)} action means {over_actions:.2f} mm")
+        actions = len(scores.per_action_mm.keys() - {OTHER})
+        lines.append(
+            f"mean over frames {scores.mpjpe_mm:.2f} mm   mean of the {actions} action means {over_actions:.2f} mm"
+        )
     found = scores.metrics
     if found:
         lines.append(f"N-MPJPE {found['n_mpjpe_mm']:.2f} mm   rigid {found['rigid_mpjpe_mm']:.2f} mm   "

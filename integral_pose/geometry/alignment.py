@@ -1,9 +1,11 @@
 """Alignment of predicted poses to true ones. What is fitted is said by the arguments, never assumed.
 
-Arrays of any float type go in, float64 comes out. Values must be finite.
+NumPy arrays and torch tensors of any float type go in, float64 arrays come out.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +19,7 @@ def align_scale(predicted_mm: ArrayLike, true_mm: ArrayLike) -> Array:
     The factor is <predicted, true> / <predicted, predicted>; it is negative for a pose more wrong than its
     point reflection. A pose that is all zero stays so.
     """
-    predicted, true = _float64(predicted_mm), _float64(true_mm)
+    predicted, true = as_float64(predicted_mm), as_float64(true_mm)
     dot = np.sum(predicted * true, axis=(-2, -1), keepdims=True)
     square = np.sum(predicted * predicted, axis=(-2, -1), keepdims=True)
     return predicted * np.divide(dot, square, out=np.ones_like(dot), where=square > 0)
@@ -27,9 +29,13 @@ def align_procrustes(predicted_mm: ArrayLike, true_mm: ArrayLike, *, scale: bool
     """(.., J, 3) poses, each turned and moved (and scaled) to the least squared distance from the truth.
 
     Schoenemann 1966 with Umeyama's correction (1991): unless `reflection` is allowed, the determinant of the
-    rotation is +1, so that a mirrored pose is not forgiven. A pose without extent is moved only.
+    rotation is +1, so that a mirrored pose is not forgiven. A pose without extent is moved only; one that is flat
+    or straight is turned into the truth like any other. Raises ValueError for NaN and infinity, which the
+    decomposition of a whole batch would fail on.
     """
-    predicted, true = _float64(predicted_mm), _float64(true_mm)
+    predicted, true = as_float64(predicted_mm), as_float64(true_mm)
+    if not (np.isfinite(predicted).all() and np.isfinite(true).all()):
+        raise ValueError("poses that are aligned must be finite; found NaN or infinity")
     true_mean = true.mean(axis=-2, keepdims=True)
     predicted = predicted - predicted.mean(axis=-2, keepdims=True)
     u, singular, vt = np.linalg.svd(np.swapaxes(predicted, -1, -2) @ (true - true_mean))
@@ -45,5 +51,8 @@ def align_procrustes(predicted_mm: ArrayLike, true_mm: ArrayLike, *, scale: bool
     return moved
 
 
-def _float64(values: ArrayLike) -> Array:
+def as_float64(values: Any) -> Array:
+    """An array or a tensor, on any device and with or without a gradient, as a float64 array."""
+    if hasattr(values, "detach"):  # a tensor, told without loading torch; NumPy does not know bfloat16
+        values = values.detach().cpu().double().numpy()
     return np.asarray(values, dtype=np.float64)

@@ -4,6 +4,7 @@ import pytest
 from integral_pose.contracts import Predictions
 from integral_pose.errors import DataError
 from integral_pose.evaluation.evaluator import evaluate, mean_over_actions_mm
+from integral_pose.evaluation.report import scores_table
 from integral_pose.skeleton import Skeleton
 
 THREE = Skeleton(("Hip", "RHip", "LHip"), {"RHip": "Hip", "LHip": "Hip"}, (("LHip", "RHip"),))
@@ -54,6 +55,8 @@ def test_names_of_another_form_among_the_rest_are_a_group_of_their_own():
     scores = evaluate(predictions(), TRUE_MM, [*NAMES[:2], "stranger.jpg"], THREE)
     assert scores.per_action_mm == pytest.approx({"Walking": 3, "other": 30})
     assert list(scores.per_subject_mm) == ["S9", "S11", "other"]
+    assert mean_over_actions_mm(scores) == pytest.approx(3)  # `other` is no action
+    assert "mean of the 1 action means 3.00 mm" in scores_table(scores)
 
 
 @pytest.mark.parametrize(

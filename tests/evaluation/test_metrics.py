@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -167,14 +169,120 @@ def test_sides_are_swapped_where_the_exchange_is_nearer():
     assert swapped_sides(predicted, true, THREE)[:, 0].tolist() == [False, True, False]
 
 
-def test_tensors_give_what_arrays_give():
+EVERY_METRIC = {
+    **{name: partial(joint_errors_mm, alignment=name) for name in ALIGNMENTS},
+    "axes": axis_errors_mm,
+    "bones": bone_length_errors_mm,
+    "sides": swapped_sides,
+    "pck": lambda predicted, true: pck(joint_errors_mm(predicted, true)),
+    "auc": lambda predicted, true: auc(joint_errors_mm(predicted, true)),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_METRIC)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_give_what_arrays_give(name, dtype):
+    """Bit for bit, of any float type, with and without a gradient."""
+    generator, measure = np.random.default_rng(3), EVERY_METRIC[name]
+    true, predicted = (torch.from_numpy(random_poses(generator)).to(dtype) for _ in range(2))
+    expected = measure(predicted.double().numpy(), true.double().numpy())
+    for tensor in (predicted, predicted.clone().requires_grad_()):
+        np.testing.assert_array_equal(measure(tensor, true), expected)
+        np.testing.assert_array_equal(measure(tensor, true.double().numpy()), expected)
+
+
+def test_thresholds_take_tensors():
+    errors = torch.tensor([[0.0, 149.0], [150.0, 1000.0]], requires_grad=True)
+    assert pck(errors) == pck(errors.detach().numpy()) == 0.5
+    assert auc(errors) == auc(errors.detach().numpy()) == pytest.approx((30 + 1) / 31 / 4)
+
+
+def test_the_same_figures_by_torch_alone():
+    """Written down once more with torch's own operations, SVD included."""
     generator = np.random.default_rng(3)
-    true, predicted = random_poses(generator), random_poses(generator)
+    predicted, true = (torch.from_numpy(random_poses(generator)) for _ in range(2))
+    predicted, true = predicted - predicted[:, :1], true - true[:, :1]
+    np.testing.assert_allclose((predicted - true).norm(dim=-1), joint_errors_mm(predicted, true), rtol=1e-12)
+    factor = (predicted * true).sum((1, 2), keepdim=True) / (predicted * predicted).sum((1, 2), keepdim=True)
+    by_scale = (factor * predicted - true).norm(dim=-1)
+    np.testing.assert_allclose(by_scale, joint_errors_mm(predicted, true, "n_mpjpe"), rtol=1e-9)
+    p, t = (pose - pose.mean(1, keepdim=True) for pose in (predicted, true))
+    u, singular, vh = torch.linalg.svd(p.mT @ t)
+    signs = torch.ones_like(singular)
+    signs[:, 2] = torch.linalg.det(u @ vh).sign()
+    turned = p @ (u * signs[:, None] @ vh)
+    scaled = turned * ((singular * signs).sum(1) / p.square().sum((1, 2)))[:, None, None]
+    for name, found in (("rigid_mpjpe", turned), ("pa_mpjpe", scaled)):
+        np.testing.assert_allclose((found - t).norm(dim=-1), joint_errors_mm(predicted, true, name), atol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ALIGNMENTS)
+def test_poses_without_extent_and_straight_ones(name):
+    """A network that says one point for all joints has a finite score, and so has one that says a line."""
+    true, point = random_poses(np.random.default_rng(4)), np.full((2, 17, 3), 7.0)
+    line = np.linspace(0, 900, 17)[None, :, None] * np.array([1.0, 2, 3]) + np.zeros((2, 1, 1))
+    for pose in (point, line):
+        errors = joint_errors_mm(pose, true, name)
+        assert np.isfinite(errors).all()
+        assert errors.mean() > 50
+        assert joint_errors_mm(pose, pose, name).max() < 1e-9
+    # The point lies at the hip, or where motion is forgiven at the mean of the truth.
+    middle = true[:, :1] if name in ("mpjpe", "n_mpjpe") else true.mean(1, keepdims=True)
+    np.testing.assert_allclose(joint_errors_mm(point, true, name), np.linalg.norm(true - middle, axis=-1))
+
+
+def test_nothing_and_no_numbers():
+    pose = random_poses(np.random.default_rng(5))
+    assert joint_errors_mm(pose[:0], pose[:0], "pa_mpjpe").shape == (0, 17)
+    with pytest.raises(ValueError, match="there is no pose to measure"):
+        summarise(pose[:0], pose[:0])
+    for measure in (pck, auc):
+        with pytest.raises(ValueError, match="there is no distance to compare with a threshold"):
+            measure(np.zeros((0, 17)))
+    for value in (np.nan, np.inf):
+        bad = pose.copy()
+        bad[1, 3, 0] = value
+        errors = joint_errors_mm(bad, pose)
+        assert np.isfinite(errors[0]).all()
+        assert not np.isfinite(errors[1, 3])
+        for name in ("rigid_mpjpe", "pa_mpjpe"):
+            with pytest.raises(ValueError, match="poses that are aligned must be finite; found NaN or infinity"):
+                joint_errors_mm(bad, pose, name)
+            with pytest.raises(ValueError, match="must be finite"):
+                joint_errors_mm(pose, bad, name)
+    assert pck(np.array([np.nan, 0.0])) == 0.5  # NaN is not near
+
+
+def test_the_decomposition_is_of_whole_batches(monkeypatch):
+    """550,000 poses one by one would take minutes: two fits, a call for each some thousand poses."""
+    calls, decompose = [], np.linalg.svd
+
+    def count(matrices):
+        calls.append(len(matrices))
+        return decompose(matrices)
+
+    monkeypatch.setattr(np.linalg, "svd", count)
+    pose = np.random.default_rng(6).normal(0, 300, (5000, 17, 3)).astype(np.float32)
+    summarise(pose, pose[::-1])
+    assert sum(calls) == 2 * 5000
+    assert len(calls) <= 6
+
+
+def test_the_summary_of_parts_is_that_of_the_whole():
+    """More rows than are worked at once, and a last part that is not full."""
+    generator = np.random.default_rng(7)
+    true = generator.normal(0, 300, (4500, 17, 3))
+    predicted = true + generator.normal(0, 50, true.shape) * np.linspace(0, 3, 4500)[:, None, None]
+    summary = summarise(predicted, true)
     for name in ALIGNMENTS:
-        tensors = joint_errors_mm(torch.from_numpy(predicted), torch.from_numpy(true), name)
-        np.testing.assert_array_equal(tensors, joint_errors_mm(predicted, true, name))
-    by_torch = (torch.from_numpy(predicted - predicted[:, :1]) - torch.from_numpy(true - true[:, :1])).norm(dim=-1)
-    np.testing.assert_allclose(by_torch, joint_errors_mm(predicted, true), rtol=1e-12)
+        assert summary[f"{name}_mm"] == pytest.approx(joint_errors_mm(predicted, true, name).mean(), rel=1e-12)
+    errors = joint_errors_mm(predicted, true)
+    assert summary["pck_150"] == pytest.approx(np.mean(errors < 150), rel=1e-12)
+    assert summary["auc"] == pytest.approx(np.mean([np.mean(errors < t) for t in range(0, 151, 5)]), rel=1e-12)
+    assert [summary[f"{axis}_mm"] for axis in "xyz"] == pytest.approx(axis_errors_mm(predicted, true).mean((0, 1)))
+    assert summary["bone_length_mm"] == pytest.approx(bone_length_errors_mm(predicted, true).mean())
+    assert summary["swapped_sides"] == pytest.approx(swapped_sides(predicted, true).mean())
 
 
 @given(seed=seeds)

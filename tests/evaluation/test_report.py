@@ -182,6 +182,7 @@ def test_scores_as_json(tmp_path):
     read = json.loads(path.read_text())
     assert read.pop("checkpoint") == "best.pt"
     assert read.pop("auc") == 0.5
+    assert read.pop("mean_over_actions_mm") == 100.25
     assert Scores(**read) == scores()
     with pytest.raises(ValueError, match="the scores have too: mpjpe_mm"):
         write_scores_json(path, scores(), {"mpjpe_mm": 1})
@@ -193,7 +194,7 @@ def test_scores_as_json(tmp_path):
 def test_scores_for_the_terminal():
     assert scores_table(scores()) == (
         "MPJPE 94.38 mm   PA-MPJPE 70.10 mm   10987 images\n"
-        "mean of the 2 action means 100.25 mm\n"
+        "mean over frames 94.38 mm   mean of the 2 action means 100.25 mm\n"
         "\n"
         "action           mm    subject      mm    joint          mm\n"
         "Walking       80.00    S9        90.00    Hip          0.00\n"
