@@ -140,14 +140,14 @@ class Trainer:
         """
         self._check_finite()
         self._saved_step = self.progress.step
-        generators = self.processes.gather(random_state())
+        meters, generators = zip(*self.processes.gather((self.meter.state(), random_state())), strict=True)
         self._write(
             self.folder.last,
             {
                 **self.train_step.state(),
                 "progress": vars(self.progress),
-                "meter": self.meter.state(),
-                "random": generators,
+                "meter": list(meters),
+                "random": list(generators),
                 "config": self.config_yaml,
                 "history": self.history,
             },
@@ -168,7 +168,9 @@ class Trainer:
         self._compare_best()
         self.history = [*content.get("history", []), *({"step": self.progress.step, **change} for change in changes)]
         if not changes:  # other weights have other terms
-            self.meter.restore(content["meter"], self.train_step.device)
+            meters = content["meter"] if isinstance(content["meter"], list) else [content["meter"]]  # before format 2
+            own = Meter.share(meters, self.processes.rank, self.processes.world)
+            self.meter.restore(own, self.train_step.device)
         if self.processes.rank < len(content["random"]):
             restore_random_state(content["random"][self.processes.rank])
         for damaged in found.damaged:
