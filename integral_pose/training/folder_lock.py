@@ -54,6 +54,10 @@ class FolderLock:
                 ) from None
             tqdm.write(f"{folder}: cannot be locked ({error.strerror}), so nothing keeps a second run out of it",
                        file=sys.stderr)  # fmt: skip
+        if not self._is_at_its_place(file):  # its holder has just gone and taken it along
+            file.close()
+            self.acquire()
+            return
         try:
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
@@ -65,11 +69,22 @@ class FolderLock:
             raise _unwritable(folder, error) from None
         self._file = file
 
-    def release(self) -> None:
-        """Let the next run in. The file stays: to remove it would let two in at once."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def release(self, *, keep: bool = True) -> None:
+        """Let the next run in. Without `keep` the file goes too, and the folder if nothing else is in it."""
+        if self._file is None:
+            return
+        if not keep:
+            with suppress(OSError):
+                self.path.unlink()
+                self.path.parent.rmdir()
+        self._file.close()
+        self._file = None
+
+    def _is_at_its_place(self, file: IO[str]) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
 
 def _unwritable(folder: Path, error: OSError) -> OutputError:

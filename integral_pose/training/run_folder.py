@@ -53,7 +53,7 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool) -> None:
         self.path, self.writes = path, writes
         self._board: SummaryWriter | None = None
-        self._lock = FolderLock(path)
+        self._lock, self._started = FolderLock(path), False
         self._unwritten = ""  # rows of metrics.jsonl
         self._said: set[str] = set()
 
@@ -89,6 +89,7 @@ class RunFolder:
         """Record a start of the run at `step`; rows that an earlier start wrote beyond it are dropped."""
         if not self.writes:
             return
+        self._started = True
         try:
             write_text_atomic(self.path / "config.yaml", config_yaml)
             provenance = self.path / "provenance.json"
@@ -141,7 +142,7 @@ class RunFolder:
         """Flush what is waiting, and let another run have the folder."""
         self._on_board("close")
         self._board = None
-        self._lock.release()
+        self._lock.release(keep=self._started)  # a run that never began leaves no trace
 
     def _append_rows(self) -> None:
         end = self.metrics.stat().st_size if self.metrics.exists() else 0

@@ -11,6 +11,7 @@ import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,38 @@ def test_it_is_held_until_it_is_released(tmp_path: Path, capfd: pytest.CaptureFi
     lock.release()
     assert try_in_child(tmp_path)
     capfd.readouterr()
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    for present in (False, True):
+        if present:
+            (tmp_path / "run").mkdir()
+            (tmp_path / "run" / "notes.txt").touch()
+        lock = FolderLock(tmp_path / "run")
+        lock.acquire()
+        lock.release(keep=False)
+        assert [path.name for path in tmp_path.rglob("*")] == (["run", "notes.txt"] if present else [])
+
+
+def test_a_lock_that_was_taken_away_between_opening_and_locking_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lockf, calls = fcntl.lockf, 0
+
+    def removed_first(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            (tmp_path / "run.lock").unlink()
+        lockf(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", removed_first)
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    monkeypatch.undo()
+    assert calls == 2
+    assert not try_in_child(tmp_path)
+    lock.release()
 
 
 def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_a_folder_in_use_for_something_else_is_left_alone(tmp_path: Path) -> Non
             folder.open()
         finally:
             folder.close()
-            assert {path.name for path in run.iterdir()} == {*names, "run.lock"}
+            assert {path.name for path in run.iterdir()} == set(names)
 
     opened("slurm-12.out", "nohup.log", ".hidden")
     opened("config.yaml", "metrics.jsonl", "provenance.json", "curves.png", "status.json")  # died before a checkpoint
@@ -176,7 +176,7 @@ def test_leftovers_of_a_killed_run_are_removed_by_whoever_holds_the_folder(
     folder = RunFolder(tmp_path, writes=True)
     folder.open()
     folder.close()
-    assert {path.name for path in tmp_path.iterdir()} == {theirs, "run.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {theirs}
     assert f"removed what a killed run left half written: {ours}" in capsys.readouterr().err
 
 
