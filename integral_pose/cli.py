@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train an experiment, or continue it where it stopped")
     train.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")
     train.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+    train.add_argument("--allow-change", action="store_true", help="continue with other learning rates, epochs, "
+                       "weights or augmentation than before, where the run can")  # fmt: skip
     train.set_defaults(run=_train)
 
     test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
@@ -122,7 +124,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from integral_pose.experiment import train
 
-    folder = train(config)
+    folder = train(config, allow_change=options.allow_change)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
         print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
 

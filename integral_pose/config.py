@@ -238,6 +238,7 @@ class TrainerConfig(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights
     max_steps: Positive | None = None  # ends a run early
     checkpoint_every: Positive | None = None  # steps; null: at the end of every epoch
+    keep_checkpoints: Positive = 2  # the newest ones, each verified: last.pt, previous.pt, previous2.pt, ...
     log_every: Positive = 50  # steps
     pictures_every: Positive = 1  # epochs
 

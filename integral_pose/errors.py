@@ -34,6 +34,12 @@ class CheckpointError(IntegralPoseError):
     exit_code = 5
 
 
+class OutputError(IntegralPoseError):
+    """A run folder that cannot be written: full, read-only, gone, or in the hands of another run."""
+
+    exit_code = 5
+
+
 class Interrupted(IntegralPoseError):  # noqa: N818 - not a fault: the run was asked to stop and has been saved
     """The run was stopped by a signal after everything had been saved; the same command continues it."""
 

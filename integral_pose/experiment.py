@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from integral_pose.changes import Change, Position, find_changes, kind_of, why_forbidden
 from integral_pose.config import Config
 from integral_pose.config_file import load_config_text, to_yaml
 from integral_pose.contracts import PoseBatch, Predictions, Scores
@@ -46,20 +47,13 @@ from integral_pose.models.pose_net import PoseNet, build_model, build_space
 from integral_pose.models.start import start_from
 from integral_pose.official import OfficialImageVolume, OfficialJoints, official_network
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, newest_run
+from integral_pose.training.checkpoint import Found, find_checkpoint, load_newest, newest_run
 from integral_pose.training.distributed import Processes, processes
 from integral_pose.training.hardware import choose_device, choose_precision
 from integral_pose.training.run_folder import RunFolder, read_metrics
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
-
-# What may differ between two starts of one run, since it does not change the weights.
-FREE_KEYS = {
-    "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
-    "trainer.log_every", "trainer.compile", "trainer.pictures_every", "evaluation.batch_size", "evaluation.weights",
-    "evaluation.confidence",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,25 +71,28 @@ class TestResult:
     scores_json: Path | None = None
 
 
-def train(config: Config) -> Path:
+def train(config: Config, *, allow_change: bool = False) -> Path:
     """Train an experiment, or continue it where it stopped; returns its run folder.
 
-    Raises ConfigError and DataError before the first step where the fault can be known then, CheckpointError
-    if the run folder holds another experiment, Interrupted after a signal with everything saved.
+    Raises OutputError where the run folder cannot be written or another run has it, CheckpointError if it holds
+    another experiment, ConfigError and DataError before the first step where the fault can be known then,
+    Interrupted after a signal with everything saved. `allow_change` continues with other learning rates and the
+    like; see `changes`.
     """
     device = choose_device(config.trainer.device)
     with processes(device.type) as group:
         folder = RunFolder(Path(config.run_dir), writes=group.is_first)
-        _check_same_experiment(config, folder)
-        trainer = _build_trainer(config, device, group, folder)
-        trainer.resume()
-        folder.start(to_yaml(config), seed=config.seed, device=_describe(device), step=trainer.progress.step)
         try:
-            trainer.fit()
+            folder.open()
+            trainer = _prepare_trainer(config, device, group, folder, allow_change=allow_change)
+            folder.start(to_yaml(config), seed=config.seed, device=_describe(device), step=trainer.progress.step)
+            try:
+                trainer.fit()
+            finally:
+                if group.is_first:
+                    folder.attempt("curves.png", lambda: _draw_curves(folder))
         finally:
             folder.close()
-            if group.is_first:
-                _draw_curves(folder)
     return folder.path
 
 
@@ -223,11 +220,33 @@ def build_predictor(
     return predictor
 
 
-def _build_trainer(config: Config, device: torch.device, group: Processes, folder: RunFolder) -> Trainer:
+def _prepare_trainer(
+    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, allow_change: bool
+) -> Trainer:
+    """A trainer that stands where the newest whole checkpoint of the folder was written."""
+    found = load_newest(folder.last)
+    steps = group.gather(found and found.content["progress"]["step"])
+    if len(set(steps)) > 1:
+        raise CheckpointError(
+            f"{folder.path}: the processes would continue from different steps {steps} (None: no checkpoint); "
+            "run_dir must be on a disk that all nodes see"
+        )
+    changes = _require_same_experiment(config, folder, found, allow_change=allow_change) if found else []
+    trainer = _build_trainer(config, device, group, folder, begins=found is None)
+    if found:
+        if group.is_first:
+            _tell(found, changes)
+        trainer.resume(found, [change._asdict() for change in changes if kind_of(change.key) != "free"])
+    return trainer
+
+
+def _build_trainer(
+    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, begins: bool
+) -> Trainer:
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
-    if config.model.init and not folder.last.exists():  # a run that goes on has weights of its own
+    if config.model.init and begins:  # a run that goes on has weights of its own
         _begin_with(model, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
     batches = TrainingBatches(
@@ -345,6 +364,7 @@ def _settings(config: Config) -> TrainerSettings:
         batch_size=config.trainer.batch_size,
         max_steps=config.trainer.max_steps,
         checkpoint_every=config.trainer.checkpoint_every,
+        keep_checkpoints=config.trainer.keep_checkpoints,
         log_every=config.trainer.log_every,
         pictures_every_epochs=config.trainer.pictures_every,
         evaluate_every_epochs=config.evaluation.every,
@@ -399,32 +419,34 @@ def _score(table: PoseTable, predictions: Predictions) -> Scores:
     return evaluate(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
 
 
-def _check_same_experiment(config: Config, folder: RunFolder) -> None:
-    """A run folder belongs to one experiment: continuing it with other settings would be neither of the two."""
-    if not folder.last.exists():
-        return
-    stored = load_config_text(load_checkpoint(folder.last)["config"], str(folder.last), ()).config
-    differing = [
-        f"{key}: {old!r} there, {new!r} now"
-        for key, old, new in _differences(stored.model_dump(), config.model_dump())
-        if key not in FREE_KEYS
-    ]
-    if differing:
+def _require_same_experiment(config: Config, folder: RunFolder, found: Found, *, allow_change: bool) -> list[Change]:
+    """What differs from the configuration of a checkpoint; raises CheckpointError where that is not allowed.
+
+    A run folder belongs to one experiment: continuing it with other settings would be neither of the two.
+    """
+    old = load_config_text(found.content["config"], str(found.path), ()).config.model_dump()
+    new = config.model_dump()
+    position = Position(found.content["progress"]["epoch"], found.content["progress"]["batch"])
+    changes = find_changes(old, new)
+    forbidden = [(change, why_forbidden(change, old, new, position)) for change in changes]
+    lines = [f"  {change} - not possible: {why}" for change, why in forbidden if why]
+    if not allow_change:
+        asked_for = [change for change, why in forbidden if not why and kind_of(change.key) == "asked for"]
+        lines += [f"  {change} - possible with --allow-change" for change in asked_for]
+    if lines:
         raise CheckpointError(
-            f"{folder.path}: holds a run with other settings ({'; '.join(differing[:6])}). Choose another folder "
-            f"with run_dir=PATH, or move {folder.path} away to start anew"
-        )
+            "\n".join([f"{folder.path}: holds a run with other settings:", *lines, "Choose another folder with "
+                       f"run_dir=PATH, or move {folder.path} away to start anew"])
+        )  # fmt: skip
+    return changes
 
 
-def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = list(dict.fromkeys([*old, *new]))
-        return [
-            found
-            for name in names
-            for found in _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-        ]
-    return [] if old == new else [(key, old, new)]
+def _tell(found: Found, changes: list[Change]) -> None:
+    """What is not as it was when the run stopped."""
+    for fault in found.damaged.values():
+        print(f"{fault}. Continuing from {found.path}", file=sys.stderr)
+    for change in changes:
+        print(f"{found.path.parent}: continuing with another {change}", file=sys.stderr)
 
 
 def _draw_curves(folder: RunFolder) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(
+    path: str | os.PathLike[str], *, needs_bytes: int = 0, before_replacing: Callable[[Path], None] | None = None
+) -> Iterator[IO[bytes]]:
     """A binary file that takes its place at `path` when the block ends, on disk before it does.
 
     Whoever reads `path` sees the old content or the new one, never a part; after an exception the old content
     stays and nothing else is left. Missing folders are made. A link at `path` is replaced, not followed.
+    Room for `needs_bytes` is taken first: OSError says how much is missing. `before_replacing` gets the new
+    file's path when it is on disk under another name, and can refuse it by raising.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,9 +33,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:
+            if needs_bytes:
+                _take_room(file, needs_bytes, path)
             yield file
+            if needs_bytes:
+                file.truncate()  # what of the room was not needed
             file.flush()
             os.fsync(file.fileno())
+        if before_replacing:
+            before_replacing(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -38,6 +53,43 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """`text` as UTF-8 with its line ends as they are, by way of `atomic_write`."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
+    """Delete what a kill in the middle of an `atomic_write` to one of `names` left in `folder`; returns file names.
+
+    Only for whoever knows that nobody is writing these files just now.
+    """
+    leftover = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
+    found = [
+        entry
+        for entry in folder.iterdir()
+        if (match := leftover.fullmatch(entry.name)) and match["name"] in names and entry.is_file()
+    ]
+    for entry in found:
+        entry.unlink()
+    return sorted(entry.name for entry in found)
+
+
+def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:
+    """Reserve the bytes on disk. Raises OSError with how many there are; nothing has been written then."""
+    free_bytes = shutil.disk_usage(path.parent).free
+    if free_bytes < needs_bytes:
+        raise _no_room(errno.ENOSPC, needs_bytes, free_bytes, path)
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, needs_bytes)
+    except OSError as error:  # others than these: the file system cannot reserve, and writing will tell
+        if error.errno in NO_ROOM:
+            raise _no_room(error.errno, needs_bytes, free_bytes, path) from None
+
+
+def _no_room(number: int, needs_bytes: int, free_bytes: int, path: Path) -> OSError:
+    missing = needs_bytes - free_bytes
+    lack = f"{missing:,} bytes are missing" if missing > 0 else "a quota or limit stands in the way"
+    text = f"{os.strerror(number)}: {needs_bytes:,} bytes are needed and {free_bytes:,} free; {lack}"
+    return OSError(number, text, str(path))
 
 
 def _sync_folder(folder: Path) -> None:

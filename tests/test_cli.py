@@ -86,7 +86,7 @@ def test_an_unknown_key(tiny_yaml, capsys):
      (KeyboardInterrupt(), 130)],
 )  # fmt: skip
 def test_each_kind_of_fault_has_its_status(fault, status, tiny_yaml, monkeypatch, capsys):
-    def train(config):
+    def train(config, **options):
         raise fault
 
     monkeypatch.setattr("integral_pose.experiment.train", train)

@@ -82,7 +82,9 @@ def test_a_model_file_names_no_data(tiny_yaml, tmp_path):
     config = load_config(str(tiny_yaml)).config
     description = ModelDescription(config.model.model_dump(), (64, 64), HUMAN36M)
     save_model_file(tmp_path / "m.pt", description, build_model(config).state_dict())
-    with pytest.raises(ConfigError, match=r"m.pt: a model file does not say where the images are; add data.root=FOLDER"):
+    with pytest.raises(
+        ConfigError, match=r"m.pt: a model file does not say where the images are; add data.root=FOLDER"
+    ):
         experiment.test(tmp_path / "m.pt", [])
 
 

@@ -1,4 +1,4 @@
-"""`integral-pose bench data | loss | step`: the options, and which module measures. Nothing heavy is imported here."""
+"""`integral-pose bench data | loss | step | safety`: options, and which module measures. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def add_bench(commands: Any) -> None:
     step.add_argument("--batch", type=int, default=8, metavar="B", help="images (%(default)s)")
     step.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="our step (%(default)s)")
     step.set_defaults(run=_step)
+
+    safety = _add(measures, "safety", "what checkpoints cost the training: steps with and without", rounds=5)
+    _add_device(safety)
+    safety.add_argument("--batch", type=int, default=8, metavar="B", help="images (%(default)s)")
+    safety.add_argument("--every", type=int, default=500, metavar="N", help="steps between two of them (%(default)s)")
+    safety.add_argument("--dir", type=Path, metavar="DIR", help="the disk to write to (a temporary folder)")
+    safety.set_defaults(run=_safety)
 
 
 def _add(measures: Any, name: str, text: str, *, rounds: int) -> argparse.ArgumentParser:
@@ -66,6 +73,13 @@ def _step(options: argparse.Namespace) -> None:
     from integral_pose.bench.step import measure_apart, table
 
     result = measure_apart(options.batch, options.rounds, options.device, options.compile)
+    _report(table(result), result, options.json)
+
+
+def _safety(options: argparse.Namespace) -> None:
+    from integral_pose.bench.safety import measure, table
+
+    result = measure(options.batch, options.rounds, options.device, options.every, options.dir)
     _report(table(result), result, options.json)
 
 

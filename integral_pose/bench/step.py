@@ -29,7 +29,7 @@ from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.hardware import choose_device, choose_precision
 from integral_pose.training.schedule import build_optimizer
-from integral_pose.training.step import TrainStep
+from integral_pose.training.step import Loss, TrainStep
 
 IMAGE_PX, DEPTH = 256, 64
 FLOP_PER_IMAGE = 49.84e9  # ResNet-50, 256 px, 64^3, 17 joints: forward and backward, two a multiply-add
@@ -98,8 +98,15 @@ def random_batch(size: int, device: torch.device) -> PoseBatch:
 
 def our_step(batch: PoseBatch, device: torch.device, compiled: bool, heatmap_weight: float) -> Step:
     """The trainer's step."""
+    step, loss = our_train_step(device, compiled, heatmap_weight)
+    return lambda: step(batch, loss, 1e-4)
+
+
+def our_train_step(
+    device: torch.device, compiled: bool, heatmap_weight: float, ema_decay: float = 0.0
+) -> tuple[TrainStep, Loss]:
+    """The trainer's step with its network, and the loss."""
     model = _network().to(device).to(memory_format=torch.channels_last)
-    loss = build_loss(WeightsConfig(heatmap=heatmap_weight), LossConfig(), model.space)
     step = TrainStep(
         model,
         build_optimizer(OptimizerConfig(name="adam"), model),
@@ -107,11 +114,11 @@ def our_step(batch: PoseBatch, device: torch.device, compiled: bool, heatmap_wei
         precision=choose_precision("auto", device),
         accumulation_steps=1,
         clip_gradient=None,
-        ema_decay=0.0,
+        ema_decay=ema_decay,
         distributed=False,
         compiled=compiled,
     )
-    return lambda: step(batch, loss, 1e-4)
+    return step, build_loss(WeightsConfig(heatmap=heatmap_weight), LossConfig(), model.space)
 
 
 def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Step:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,15 @@ class Meter:
         self.sums = {name: torch.tensor(total, dtype=torch.float64, device=device) for name, total in sums.items()}
         self.count = int(state["count"])  # type: ignore[call-overload]
         self._restart_clock()
+
+    @staticmethod
+    def share(states: Sequence[dict[str, Any]], rank: int, world: int) -> dict[str, Any]:
+        """What process `rank` of `world` goes on from: its own state, or, of another number, the mean of all."""
+        if len(states) == world:
+            return states[rank]
+        names = states[0]["sums"]
+        sums = {name: sum(state["sums"][name] for state in states) / len(states) for name in names}
+        return {**states[0], "sums": sums}
 
     def _restart_clock(self) -> None:
         self._since, self._images, self._wait_s = time.monotonic(), 0, 0.0

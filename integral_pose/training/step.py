@@ -88,11 +88,17 @@ class TrainStep:
         }
 
     def restore(self, state: dict[str, Any], source: Path) -> None:
-        """Undo what came since `state`. Raises CheckpointError if it is of another model."""
+        """Undo what came since `state`. Raises CheckpointError if it is of another model.
+
+        The optimiser's own settings stay those of this run, which may have been changed since.
+        """
         load_weights(self.model, state["model"], source)
-        if self.average is not None:
+        if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own, lr=group["lr"])
 
     def _update_average(self) -> None:
         if self.average is None:

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,14 +20,22 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
-from integral_pose.errors import Interrupted, NonFiniteLossError
-from integral_pose.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from integral_pose.errors import CheckpointError, Interrupted, NonFiniteLossError, OutputError
+from integral_pose.training.checkpoint import (
+    Found,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
 from integral_pose.training.distributed import Processes
 from integral_pose.training.meter import Meter
+from integral_pose.training.plain import to_plain
 from integral_pose.training.prefetch import on_device
 from integral_pose.training.run_folder import RunFolder
 from integral_pose.training.step import Loss, TrainStep, all_finite
 from integral_pose.training.stop_signal import StopSignal, stop_signal
+from integral_pose.training.writer import BackgroundWriter
 
 STEPS_BETWEEN_QUESTIONS = 10
 
@@ -62,6 +72,7 @@ class TrainerSettings:
     batch_size: int
     max_steps: int | None
     checkpoint_every: int | None
+    keep_checkpoints: int
     log_every: int
     pictures_every_epochs: int
     evaluate_every_epochs: int
@@ -98,6 +109,8 @@ class Trainer:
         self.settings, self.folder, self.processes = settings, folder, processes
         self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
         self.progress, self.meter = Progress(), Meter()
+        self.history: list[dict[str, Any]] = []  # what was changed in the configuration, and at which step
+        self.writer = BackgroundWriter()
         self._saved_step = -1
         self._unchecked: list[tuple[int, PoseBatch, dict[str, Tensor]]] = []
 
@@ -108,10 +121,62 @@ class Trainer:
         return min(planned, self.settings.max_steps or planned)
 
     def fit(self) -> None:
-        """Train from where the run stands to its end.
+        """Train from where the run stands to its end, when all is on disk.
 
-        Raises Interrupted after a signal, everything saved; NonFiniteLossError at a loss that is no number.
+        Raises Interrupted after a signal, everything saved; NonFiniteLossError at a loss that is no number;
+        OutputError where the last state cannot be saved.
         """
+        try:
+            self._fit()
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt | OutputError):  # whoever presses twice waits for no disk
+                self._write_what_waits()
+            raise
+
+    def save(self, *, wait: bool = False) -> None:
+        """Write last.pt: all that a continuation needs. Called at the same step in every process.
+
+        Training waits for a copy in memory alone, or with `wait` until all is on disk.
+        """
+        self._check_finite()
+        self._saved_step = self.progress.step
+        meters, generators = zip(*self.processes.gather((self.meter.state(), random_state())), strict=True)
+        self._write(
+            self.folder.last,
+            {
+                **self.train_step.state(),
+                "progress": vars(self.progress),
+                "meter": list(meters),
+                "random": list(generators),
+                "config": self.config_yaml,
+                "history": self.history,
+            },
+            keep_previous=self.settings.keep_checkpoints - 1,
+        )
+        if wait:
+            self._wait_for_disk()
+
+    def resume(self, found: Found, changes: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Continue from a checkpoint. `changes` are those of the configuration since it was written.
+
+        Raises CheckpointError if it cannot be used, or if the processes were handed different ones.
+        """
+        content = found.content
+        self.train_step.restore(content, found.path)
+        self.progress = Progress(**content["progress"])
+        self._saved_step = self.progress.step
+        self._compare_best()
+        self.history = [*content.get("history", []), *({"step": self.progress.step, **change} for change in changes)]
+        if not changes:  # other weights have other terms
+            meters = content["meter"] if isinstance(content["meter"], list) else [content["meter"]]  # before format 2
+            own = Meter.share(meters, self.processes.rank, self.processes.world)
+            self.meter.restore(own, self.train_step.device)
+        if self.processes.rank < len(content["random"]):
+            restore_random_state(content["random"][self.processes.rank])
+        for damaged in found.damaged:
+            self.folder.set_aside(damaged)
+
+    def _fit(self) -> None:
         self._warn_if_finished_before()
         with stop_signal() as stop, self._progress_bar() as bar:
             first_epoch = self.progress.epoch
@@ -123,37 +188,40 @@ class Trainer:
             self._saved_step = -1  # that it was scored is part of the state
         if self._saved_step != self.progress.step:
             self.save()
+        self._wait_for_disk()
 
-    def save(self) -> None:
-        """Write last.pt: all that a continuation needs. Called at the same step in every process."""
-        self._check_finite()
-        self._saved_step = self.progress.step
-        generators = self.processes.gather(random_state())
-        if not self.processes.is_first:
+    def _write(self, path: Path, content: dict[str, Any], *, keep_previous: int = 0) -> None:
+        if self.processes.is_first:
+            copied = to_plain(content, copy=True)
+            self.writer.submit(path, partial(save_checkpoint, path, copied, keep_previous=keep_previous))
+
+    def _wait_for_disk(self) -> None:
+        """Until the first process has written everything; raises OutputError in every process if it cannot."""
+        failure: OutputError | None = None
+        try:
+            self.writer.finish()
+        except OutputError as error:
+            failure = error
+        if self.processes.any(failure is not None, self.train_step.device):
+            raise failure or OutputError(f"{self.folder.path}: the first process cannot write")
+
+    def _write_what_waits(self) -> None:
+        try:
+            self.writer.finish()
+        except OutputError as error:
+            tqdm.write(str(error), file=sys.stderr)
+
+    def _compare_best(self) -> None:
+        """best.pt may be missing, damaged or an older one than was noted: then the next good score writes it anew."""
+        if self.progress.scored_step < 0:
             return
-        save_checkpoint(
-            self.folder.last,
-            {
-                **self.train_step.state(),
-                "progress": vars(self.progress).copy(),
-                "meter": self.meter.state(),
-                "random": generators,
-                "config": self.config_yaml,
-            },
-        )
-
-    def resume(self) -> bool:
-        """Continue from last.pt where there is one. Raises CheckpointError if it cannot be used."""
-        if not self.folder.last.exists():
-            return False
-        content = load_checkpoint(self.folder.last)
-        self.train_step.restore(content, self.folder.last)
-        self.progress = Progress(**content["progress"])
-        self._saved_step = self.progress.step
-        self.meter.restore(content["meter"], self.train_step.device)
-        if self.processes.rank < len(content["random"]):
-            restore_random_state(content["random"][self.processes.rank])
-        return True
+        try:
+            kept_mm = load_checkpoint(self.folder.best)["progress"]["best_mm"]
+        except CheckpointError as error:
+            kept_mm = float("inf")
+            if self.processes.is_first:
+                tqdm.write(f"{error}. The next score writes it anew", file=sys.stderr)
+        self.progress.best_mm = max(self.progress.best_mm, kept_mm)
 
     def _epochs(self) -> Iterator[tuple[int, Stage, int]]:
         """(epoch, its stage, first epoch of that stage)."""
@@ -222,9 +290,8 @@ class Trainer:
         # Without held-out data the newest is the best that can be said.
         if self.evaluate is None or score_mm < self.progress.best_mm:
             self.progress.best_mm = score_mm
-            if self.processes.is_first:
-                content = {"model": self.train_step.averaged_model.state_dict(), "config": self.config_yaml}
-                save_checkpoint(self.folder.best, {**content, "progress": vars(self.progress).copy()})
+            content = {"model": self.train_step.averaged_model.state_dict(), "config": self.config_yaml}
+            self._write(self.folder.best, {**content, "progress": vars(self.progress)})
 
     def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
         means = self.meter.means()
@@ -259,7 +326,7 @@ class Trainer:
             return
         if not self.processes.any(bool(stop), self.train_step.device):
             return
-        self.save()
+        self.save(wait=True)
         raise Interrupted(
             f"stopped by {stop.name or 'a signal to another process'} after step {self.progress.step} of "
             f"{self.num_steps}; all is saved in {self.folder.last}. The same command continues from there"

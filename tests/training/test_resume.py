@@ -1,4 +1,4 @@
-"""A run that was stopped at any step ends with the weights of one that was not, bit for bit."""
+"""Whole processes that are killed or stopped, and run again; see test_continuation.py for what must be the same."""
 
 from __future__ import annotations
 
@@ -16,33 +16,7 @@ import torch
 from integral_pose.config_file import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
-from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
-from integral_pose.training.run_folder import read_metrics
-from integral_pose.training.step import TrainStep
-
-SPEED = {"images_per_s", "data_wait_share"}
-
-
-class Killed(BaseException):
-    """Stands for a process that ends here and now."""
-
-
-def train_and_die(yaml: Path, overrides: list[str], after_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train, and die in the middle of the step that follows `after_steps`."""
-    done, step = 0, TrainStep.__call__
-
-    def dying_step(self: TrainStep, *arguments: Any) -> Any:
-        nonlocal done
-        if done == after_steps:
-            raise Killed
-        done += 1
-        return step(self, *arguments)
-
-    config = load_config(str(yaml), overrides).config
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainStep, "__call__", dying_step)
-        with pytest.raises(Killed):
-            train(config)
+from integral_pose.training.checkpoint import load_checkpoint
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
@@ -72,56 +46,6 @@ def experiment(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> 
     tiny_values["trainer"] |= {"ema_decay": 0.5, "checkpoint_every": 1, "log_every": 3, "clip_gradient": 0.5}
     tiny_values["evaluation"]["every"] = 1
     return write_yaml(tiny_values)
-
-
-@pytest.mark.usefixtures("tiny_backbone")
-def test_stopped_at_any_step_equals_uninterrupted(
-    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config)
-    expected = load_checkpoint(whole / "last.pt")
-    expected_rows = [{k: v for k, v in row.items() if k not in SPEED} for row in read_metrics(whole / "metrics.jsonl")]
-    assert expected["progress"]["step"] == 6
-    for after_steps in range(1, 6):
-        overrides = [f"run_dir={tmp_path / str(after_steps)}"]
-        train_and_die(experiment, overrides, after_steps, monkeypatch)
-        # The pictures of a continued run are drawn by other workers, which must not matter.
-        workers = ["data.workers=1"] if after_steps == 3 else []
-        continued = train(load_config(str(experiment), overrides + workers).config)
-        found = load_checkpoint(continued / "last.pt")
-        parts = ("model", "average", "optimizer", "progress", "meter", "random")
-        assert differences({p: found[p] for p in parts}, {p: expected[p] for p in parts}) == []
-        rows = [{k: v for k, v in row.items() if k not in SPEED} for row in read_metrics(continued / "metrics.jsonl")]
-        assert rows == expected_rows
-        best, expected_best = load_checkpoint(continued / "best.pt"), load_checkpoint(whole / "best.pt")
-        assert differences(best["model"], expected_best["model"]) == []
-
-
-@pytest.mark.usefixtures("tiny_backbone")
-@pytest.mark.parametrize("part", ["model", "average", "optimizer", "batch", "meter"])
-def test_comparison_notices_what_a_checkpoint_lacks(
-    part: str, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The test above can fail: without any one part of the state the continued run is another."""
-    expected = load_checkpoint(
-        train(load_config(str(experiment), [f"run_dir={tmp_path / 'whole'}"]).config) / "last.pt"
-    )
-    overrides = [f"run_dir={tmp_path / 'cut'}"]
-    train_and_die(experiment, overrides, 3, monkeypatch)
-    last = tmp_path / "cut" / "last.pt"
-    content = load_checkpoint(last)
-    if part == "batch":
-        content["progress"]["batch"] = 0
-    elif part == "optimizer":
-        content["optimizer"]["state"] = {}
-    elif part == "meter":
-        content["meter"] = {"sums": {}, "count": 0}
-        content["progress"]["step"] -= 1
-    else:
-        content[part] = {k: v * 1.01 if v.is_floating_point() else v for k, v in content[part].items()}
-    save_checkpoint(last, content)
-    found = load_checkpoint(train(load_config(str(experiment), overrides).config) / "last.pt")
-    assert differences({**found, "config": None}, {**expected, "config": None}) != []
 
 
 def test_killed_process_equals_uninterrupted(experiment: Path, tmp_path: Path) -> None:
@@ -189,7 +113,7 @@ def test_other_settings_do_not_continue_a_run(experiment: Path, tmp_path: Path) 
     before = last.read_bytes()
     changed = load_config(str(experiment), [*overrides, "model.volume_depth=8", "trainer.log_every=7"]).config
     with pytest.raises(
-        CheckpointError, match=r"model\.volume_depth: 4 there, 8 now\)\. Choose another folder"
+        CheckpointError, match=r"model\.volume_depth: 4 there, 8 now - not possible(?s:.*)Choose another folder"
     ) as error:
         train(changed)
     assert "log_every" not in str(error.value)

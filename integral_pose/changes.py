@@ -1,0 +1,142 @@
+"""What may differ between two starts of one run: every key of the configuration has a class.
+
+FREE does not change the weights. ASKED_FOR changes what is learnt from here on, which is sometimes wanted and never by
+accident, so it takes --allow-change. FORBIDDEN would make another experiment of it, and says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, zip_longest
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["free", "asked for", "forbidden"]
+
+FREE = {
+    "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
+    "trainer.keep_checkpoints", "trainer.log_every", "trainer.compile", "trainer.pictures_every",
+    "evaluation.batch_size", "evaluation.weights", "evaluation.confidence",
+}  # fmt: skip
+
+ASKED_FOR = {
+    "data.joint_order", "data.on_bad_image",
+    "data.augmentation.backend", "data.augmentation.translate_percent", "data.augmentation.scale",
+    "data.augmentation.hue_saturation", "data.augmentation.contrast", "data.augmentation.brightness",
+    "data.augmentation.rotation", "data.augmentation.flip", "data.augmentation.erase", "data.augmentation.scale_depth",
+    "loss.joints", "loss.heatmap.target", "loss.heatmap.peak", "loss.heatmap.radius", "loss.heatmap.reduction",
+    "loss.heatmap.name", "loss.heatmap.sigma_cells",
+    # of stages that are not over; a stage as a whole may be added or taken away
+    "stages.*", "stages.*.epochs", "stages.*.weights.integral", "stages.*.weights.heatmap", "stages.*.learning_rate",
+    "stages.*.schedule", "stages.*.warmup_steps", "stages.*.drop_epochs", "stages.*.drop_factor",
+    "stages.*.final_fraction",
+    "optimizer.weight_decay", "optimizer.momentum",
+    "trainer.accumulation_steps", "trainer.precision", "trainer.channels_last", "trainer.sync_batch_norm",
+    "trainer.compress_gradients", "trainer.clip_gradient", "trainer.ema_decay",
+    "evaluation.every", "evaluation.precision",
+}  # fmt: skip
+
+_OTHER_WEIGHTS = "the weights would have other shapes"
+_OTHER_NUMBERS = "the weights would mean other places"
+_OTHER_SCORES = "best.pt is chosen by scores that must be comparable; `test` takes it as an override"
+FORBIDDEN = {
+    "seed": "it orders the samples, of which some would be seen twice in an epoch and others not at all",
+    "data.val_subjects": "people that were learnt from would be held out",
+    "data.val_limit": "best.pt is chosen by scores that must be comparable",
+    "data.image_size": _OTHER_NUMBERS,
+    "data.stored_size": "the images would be other ones",
+    "model.backbone": _OTHER_WEIGHTS,
+    "model.pretrained": "it is what the first step began from",
+    "model.init": "it is what the first step began from",
+    "model.head": _OTHER_WEIGHTS,
+    "model.decoder": _OTHER_NUMBERS,
+    "model.cells_per_feature": _OTHER_WEIGHTS,
+    "model.num_joints": _OTHER_WEIGHTS,
+    "model.deconv_channels": _OTHER_WEIGHTS,
+    "model.volume_depth": _OTHER_WEIGHTS,
+    "model.volume": _OTHER_NUMBERS,
+    "model.extent_mm": _OTHER_NUMBERS,
+    "model.depth_extent_mm": _OTHER_NUMBERS,
+    "optimizer.name": "its state is of another kind",
+    "trainer.batch_size": "steps are counted in batches of this size; it is that of all processes together, so for "
+                          "another number of them keep it, and for less memory raise trainer.accumulation_steps",
+    "evaluation.flip": _OTHER_SCORES,
+    "evaluation.crops": _OTHER_SCORES,
+    "evaluation.root_depth": _OTHER_SCORES,
+}  # fmt: skip
+
+
+class Change(NamedTuple):
+    """A key whose value is another than when the checkpoint was written; None: it was or is not there."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old!r} there, {self.new!r} now"
+
+
+class Position(NamedTuple):
+    """How far the run is: whole epochs, and batches of the one that was begun."""
+
+    epoch: int
+    batch: int
+
+
+def find_changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Differences of two configurations as plain dicts."""
+    return list(_differences(old, new, ""))
+
+
+def kind_of(key: str) -> Kind:
+    """The class of a key. Raises KeyError for one that has none."""
+    pattern = re.sub(r"^stages\.\d+", "stages.*", key)
+    if pattern in FREE:
+        return "free"
+    if pattern in ASKED_FOR:
+        return "asked for"
+    if pattern in FORBIDDEN:
+        return "forbidden"
+    raise KeyError(key)
+
+
+def why_forbidden(change: Change, old: dict[str, Any], new: dict[str, Any], position: Position) -> str | None:
+    """The reason why a run that stands at `position` cannot continue with this change; None where it can."""
+    if change.key in FORBIDDEN:
+        return FORBIDDEN[change.key]
+    if match := re.match(r"stages\.(\d+)", change.key):
+        return _why_stage_is_fixed(int(match[1]), _epochs(old), _epochs(new), position)
+    return None
+
+
+def _why_stage_is_fixed(
+    stage: int, old_epochs: Sequence[int], new_epochs: Sequence[int], position: Position
+) -> str | None:
+    begun = position.epoch + (position.batch > 0)  # epochs, the one under way included
+    if begun == 0:
+        return None
+    current = next(i for i, end in enumerate(accumulate(old_epochs)) if end >= begun)
+    if stage < current:
+        return "this stage is over"
+    if stage > current:
+        return None
+    done = begun - sum(old_epochs[:stage])
+    if stage >= len(new_epochs) or new_epochs[stage] < done:
+        return f"of this stage {done} epochs are trained or under way"
+    return None
+
+
+def _epochs(config: dict[str, Any]) -> list[int]:
+    return [stage["epochs"] for stage in config["stages"]]
+
+
+def _differences(old: Any, new: Any, key: str) -> Iterator[Change]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif key == "stages" and isinstance(old, list) and isinstance(new, list):
+        for i, (stage, other) in enumerate(zip_longest(old, new)):
+            yield from _differences(stage, other, f"{key}.{i}")
+    elif old != new:
+        yield Change(key, old, new)

@@ -1,0 +1,93 @@
+"""One run in one folder at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from integral_pose.errors import OutputError
+
+NAME = "run.lock"
+
+
+class FolderLock:
+    """Held from `acquire` to `release` or to the end of this process, however it ends.
+
+    A record lock (lockf), not flock: that one would live on in workers that outlast a killed run. The system drops
+    a record lock as soon as the process closes *any* handle of the file, so nothing else here opens it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Make the folder where it is missing, and take it.
+
+        Raises OutputError, at once, where it cannot be written or another run holds it.
+        """
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read(500).strip()
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.close()
+                raise OutputError(
+                    f"{folder}: another run is training here ({holder or 'it does not say which'}). Wait for it, stop "
+                    "it, or choose another folder with run_dir=PATH"
+                ) from None
+            tqdm.write(f"{folder}: cannot be locked ({error.strerror}), so nothing keeps a second run out of it",
+                       file=sys.stderr)  # fmt: skip
+        if not self._is_at_its_place(file):  # its holder has just gone and taken it along
+            file.close()
+            self.acquire()
+            return
+        try:
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # what could not be written cannot be flushed either
+                file.close()
+            raise _unwritable(folder, error) from None
+        self._file = file
+
+    def release(self, *, keep: bool = True) -> None:
+        """Let the next run in. Without `keep` the file goes too, and the folder if nothing else is in it."""
+        if self._file is None:
+            return
+        if not keep:
+            with suppress(OSError):
+                self.path.unlink()
+                self.path.parent.rmdir()
+        self._file.close()
+        self._file = None
+
+    def _is_at_its_place(self, file: IO[str]) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{folder}: cannot be written: {error.strerror}. Mend that, or choose another folder with run_dir=PATH"
+    )
