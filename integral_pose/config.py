@@ -75,6 +75,7 @@ class DataConfig(Section):
     root: Text
     val_subjects: list[str] = []  # held out of the training file to choose the best epoch by
     val_limit: Positive | None = None  # score at most so many of them, evenly spaced
+    epoch_images: Positive | None = None  # images that count as one epoch; null: every image once
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
@@ -104,6 +105,7 @@ class ModelConfig(Section):
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
+    head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
     depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
@@ -224,6 +226,11 @@ class Config(Section):
             raise ValueError(
                 "data.augmentation.scale_depth is for model.volume 'image'; with the metric volume a scaled picture "
                 "is the same person, so set it to false"
+            )
+        if self.data.epoch_images is not None and self.data.epoch_images < self.trainer.batch_size:
+            raise ValueError(
+                f"data.epoch_images {self.data.epoch_images} is less than trainer.batch_size "
+                f"{self.trainer.batch_size}, so an epoch would have no step; set it to that or more"
             )
         if self.trainer.batch_size % self.trainer.accumulation_steps:
             raise ValueError(

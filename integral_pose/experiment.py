@@ -71,7 +71,7 @@ def train(config: Config) -> Path:
     with processes(device.type) as group:
         folder = RunFolder(Path(config.run_dir), writes=group.is_first)
         _check_same_experiment(config, folder)
-        trainer = _build_trainer(config, device, group, folder)
+        trainer = build_trainer(config, device, group, folder)
         trainer.resume()
         folder.start(to_yaml(config), seed=config.seed, device=_describe(device), step=trainer.progress.step)
         try:
@@ -160,7 +160,8 @@ def build_predictor(
     return predictor
 
 
-def _build_trainer(config: Config, device: torch.device, group: Processes, folder: RunFolder) -> Trainer:
+def build_trainer(config: Config, device: torch.device, group: Processes, folder: RunFolder) -> Trainer:
+    """All that `train` trains with, not yet started and not resumed."""
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
@@ -180,6 +181,7 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
         rank=group.rank,
         world=group.world,
         pin_memory=device.type == "cuda",
+        epoch_images=config.data.epoch_images,
     )
     stages = [
         Stage(

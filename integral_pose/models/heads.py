@@ -18,7 +18,13 @@ class VolumetricHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, deconv_channels: Sequence[int], num_joints: int, depth: int, space: PoseSpace
+        self,
+        in_channels: int,
+        deconv_channels: Sequence[int],
+        num_joints: int,
+        depth: int,
+        space: PoseSpace,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -36,7 +42,7 @@ class VolumetricHead(nn.Module):
             if isinstance(layer, nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.001)  # Xiao et al.; batch normalisation follows
         # Published code takes 0.001 here too. From heat maps that flat, learning starts about ten times slower.
-        nn.init.normal_(self.to_volume.weight, std=0.02)
+        nn.init.normal_(self.to_volume.weight, std=init_std)
         nn.init.zeros_(self.to_volume.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> PoseOutput:

@@ -80,5 +80,12 @@ def build_network(model: ModelConfig, image_size: Sequence[int], root: int, *, p
     if model.head == "regression":
         return PoseNet(backbone, RegressionHead(backbone.num_channels, model.num_joints, root))
     space = build_space(model, image_size, root)
-    head = VolumetricHead(backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
+    head = VolumetricHead(
+        backbone.num_channels,
+        model.deconv_channels,
+        model.num_joints,
+        model.volume_depth,
+        space,
+        init_std=model.head_init_std,
+    )
     return PoseNet(backbone, head)
