@@ -27,8 +27,8 @@ from integral_pose.training.hardware import choose_device
 from integral_pose.training.run_folder import RunFolder
 from integral_pose.training.trainer import Batches, Stage
 
-IMAGES_A_TURN = 256  # of each candidate: long against the clock's grain, short against a neighbour's whims
-ROUNDS = 7
+IMAGES_A_TURN = 128  # of each candidate: long against the clock's grain, short against a neighbour's whims
+ROUNDS = 9
 
 
 class Rate(NamedTuple):
@@ -48,7 +48,7 @@ def measure_rate(candidate: Config, reference: Config, rounds: int = ROUNDS) -> 
     turns = {"reference": _turns(reference, device)[0][1]}
     stages = _turns(candidate, device)
     turns |= {f"stage {number}": turn for number, (_, turn) in enumerate(stages)}
-    times = interleaved(turns, device, rounds=rounds, warm_up=2, clock=clock)
+    times = interleaved(turns, device, rounds=rounds, warm_up=1, clock=clock)
     ratios = [median_ratio(times[f"stage {number}"], times["reference"]) for number in range(len(stages))]
     epochs = [share for share, _ in stages]
     return Rate(
