@@ -26,6 +26,11 @@ class Approach:
     differs_in: frozenset[str]  # dotted keys, or sections as a whole
     differs_from: str = REFERENCE
 
+    @property
+    def config(self) -> str:
+        """Path of its file, from the root of the repository."""
+        return str(FOLDER.parent / "best.yaml" if self.name == BEST else FOLDER / f"{self.name}.yaml")
+
 
 @dataclass(frozen=True)
 class Size:
@@ -34,6 +39,11 @@ class Size:
     preset: str
     overrides: tuple[str, ...]
     minutes: float  # of training, each approach and seed
+
+    @property
+    def flags(self) -> str:
+        """What chooses it on the command line."""
+        return " --small" if self is SIZES["small"] else ""
 
 
 APPROACHES = (
