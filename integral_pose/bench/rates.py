@@ -28,7 +28,7 @@ from integral_pose.training.run_folder import RunFolder
 from integral_pose.training.trainer import Batches, Stage
 
 IMAGES_A_TURN = 128  # of each candidate: long against the clock's grain, short against a neighbour's whims
-ROUNDS = 9
+ROUNDS = 5
 
 
 class Rate(NamedTuple):
