@@ -102,7 +102,12 @@ def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict
         _wait_for(todo, pool)
     rows = []
     for candidate in candidates:
-        row: dict[str, Any] = {**asdict(candidate), "missing": missing[candidate.name], "runs": []}
+        row: dict[str, Any] = {
+            **asdict(candidate),
+            "changes": list(candidate.changes),
+            "missing": missing[candidate.name],
+            "runs": [],
+        }
         if not row["missing"]:
             row["images_per_s"] = round(images_per_s(rates, candidate), 1)
             row["runs"] = [

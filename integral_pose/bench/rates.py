@@ -27,7 +27,7 @@ from integral_pose.training.hardware import choose_device
 from integral_pose.training.run_folder import RunFolder
 from integral_pose.training.trainer import Batches, Stage
 
-IMAGES_A_TURN = 128  # of each candidate: long against the clock's grain, short against a neighbour's whims
+IMAGES_A_TURN = 128  # of each candidate, about: long against the clock's grain, short against a neighbour's whims
 ROUNDS = 5
 
 
@@ -51,10 +51,21 @@ def measure_rate(candidate: Config, reference: Config, rounds: int = ROUNDS) -> 
     times = interleaved(turns, device, rounds=rounds, warm_up=1, clock=clock)
     ratios = [median_ratio(times[f"stage {number}"], times["reference"]) for number in range(len(stages))]
     epochs = [share for share, _ in stages]
+    ratio = sum(share * ratio for share, ratio in zip(epochs, ratios, strict=True)) / sum(epochs)
     return Rate(
-        ratio=sum(share * ratio for share, ratio in zip(epochs, ratios, strict=True)) / sum(epochs),
-        reference_images_per_s=IMAGES_A_TURN / min(times["reference"].seconds),
+        ratio=ratio * _images_a_turn(reference) / _images_a_turn(candidate),
+        reference_images_per_s=_images_a_turn(reference) / min(times["reference"].seconds),
     )
+
+
+def measure_images_per_s(config: Config, rounds: int = ROUNDS) -> float:
+    """By the wall's clock, on a machine that nobody shares: the median over the rounds, stages by their epochs."""
+    device = choose_device(config.trainer.device)
+    stages = _turns(config, device)
+    times = interleaved({str(n): turn for n, (_, turn) in enumerate(stages)}, device, rounds=rounds, warm_up=2)
+    epochs = [share for share, _ in stages]
+    seconds = sum(share * times[str(n)].median_s for n, share in enumerate(epochs)) / sum(epochs)
+    return _images_a_turn(config) / seconds
 
 
 def images_for(minutes: float, images_per_s: float, config: Config) -> int:
@@ -69,7 +80,7 @@ def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[],
     trainer = build_trainer(config, device, Processes(), RunFolder(Path(config.run_dir), writes=False))
     trainer.train_step.model.train()
     batches = _for_ever(trainer.batches)
-    num_steps = max(1, IMAGES_A_TURN // config.trainer.batch_size)
+    num_steps = _images_a_turn(config) // config.trainer.batch_size
 
     def turn(stage: Stage) -> Callable[[], None]:
         def steps() -> None:
@@ -85,6 +96,11 @@ def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[],
         else:
             found.append((stage.epochs, stage))
     return [(epochs, turn(stage)) for epochs, stage in found]
+
+
+def _images_a_turn(config: Config) -> int:
+    """IMAGES_A_TURN in whole batches, one at least."""
+    return max(1, round(IMAGES_A_TURN / config.trainer.batch_size)) * config.trainer.batch_size
 
 
 def _for_ever(batches: Batches) -> Iterator[PoseBatch]:
