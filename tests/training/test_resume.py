@@ -98,6 +98,22 @@ def test_stopped_at_any_step_equals_uninterrupted(
 
 
 @pytest.mark.usefixtures("tiny_backbone")
+def test_epochs_that_begin_within_a_pass_continue_too(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs of three batches over passes of two; the run is cut in the second of them."""
+    longer = ["data.epoch_images=13", "data.augmentation={backend: device}"]
+    whole = train(load_config(str(experiment), [*longer, f"run_dir={tmp_path / 'whole'}"]).config)
+    expected = load_checkpoint(whole / "last.pt")
+    assert expected["progress"]["step"] == 9
+    overrides = [*longer, f"run_dir={tmp_path / 'cut'}"]
+    train_and_die(experiment, overrides, 4, monkeypatch)
+    found = load_checkpoint(train(load_config(str(experiment), overrides).config) / "last.pt")
+    parts = ("model", "average", "optimizer", "progress")
+    assert differences({p: found[p] for p in parts}, {p: expected[p] for p in parts}) == []
+
+
+@pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize("part", ["model", "average", "optimizer", "batch", "meter"])
 def test_comparison_notices_what_a_checkpoint_lacks(
     part: str, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
