@@ -54,6 +54,8 @@ TRIALS = (
     Candidate("heatmap-1e-2", "heat map loss of weight 1e-2 from the start", str(FOLDER / f"{REFERENCE}.yaml"),
               _heatmap("1e-2"), costs_as="heatmap-1e-3"),
     _as_dear("heatmap-late", "heat map loss of weight 1e-2 in the last 8 %", "stages.1.weights.heatmap=1e-2"),
+    Candidate("heatmap-1e-1", "heat map loss of weight 1e-1 from the start", str(FOLDER / f"{REFERENCE}.yaml"),
+              _heatmap("1e-1"), costs_as="heatmap-1e-3"),
     _trial("ema", "moving average of the weights, 0.99", "trainer.ema_decay=0.99"),
     _as_dear("flip-test", "flip test", "evaluation.flip=true"),
     _trial("flip", "half of the pictures mirrored",
@@ -64,5 +66,5 @@ TRIALS = (
     _as_dear("euclidean", "Euclidean distance instead of L1", "loss.joints=euclidean"),
     _as_dear("no-clip", "no clipping of the gradient", "trainer.clip_gradient=null"),
     _as_dear("no-decay", "no weight decay", "optimizer.weight_decay=0.0"),
-    _trial("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
+    _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
