@@ -60,7 +60,7 @@ APPROACHES = (
 )  # fmt: skip
 
 SIZES = {
-    "small": Size("synthetic-1-small", (), 1.5),
+    "small": Size("synthetic-1-small", (), 2.0),
     "large": Size("synthetic-1", (
         "data.image_size=[256,256]", "data.workers=8", "model.backbone=resnet50",
         "model.deconv_channels=[256,256,256]", "model.volume_depth=64", "evaluation.batch_size=64",

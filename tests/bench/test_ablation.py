@@ -34,10 +34,10 @@ def test_the_small_ablation(asked, tmp_path, capsys):
     assert main(["bench", "ablation", "--small", "--out", "results"]) == 0
     benchmark, candidates = asked[0]
     assert [candidate.name for candidate in candidates] == [approach.name for approach in APPROACHES]
-    assert (benchmark.minutes, benchmark.num_seeds, benchmark.scored_on) == (1.5, 3, "test")
+    assert (benchmark.minutes, benchmark.num_seeds, benchmark.scored_on) == (2.0, 3, "test")
     assert str(benchmark.data) == "data/synthetic-1-small"
     content = json.loads((tmp_path / "results/ablation-synthetic-1-small.json").read_text())
-    assert content["command"] == "scripts/ablation.sh --small --seeds 3 --minutes 1.5"
+    assert content["command"] == "scripts/ablation.sh --small --seeds 3 --minutes 2"
     assert "the page" in capsys.readouterr().out
 
 
