@@ -56,6 +56,7 @@ Crops = Annotated[int, AfterValidator(_number_of_crops)]
 RootDepth = Annotated[Literal["labels", "bone_length"] | float, PlainValidator(_root_depth)]
 
 BACKBONE_STRIDE = 32
+HEAD_INIT_STD = 0.02
 
 
 class Section(BaseModel):
@@ -94,6 +95,7 @@ class DataConfig(Section):
     root: Text
     val_subjects: list[str] = []  # held out of the training file to choose the best epoch by
     val_limit: Positive | None = None  # score at most so many of them, evenly spaced
+    epoch_images: Positive | None = None  # images that count as one epoch; null: every image once
     image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
@@ -129,6 +131,7 @@ class ModelConfig(Section):
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
     cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
+    head_init_std: PositiveFloat = HEAD_INIT_STD  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
     depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
@@ -141,6 +144,11 @@ class ModelConfig(Section):
             raise ValueError(
                 f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "
                 "set decoder to soft_argmax or head to volumetric"
+            )
+        if self.head_init_std != HEAD_INIT_STD and self.head not in ("volumetric", "planes"):
+            raise ValueError(
+                f"head_init_std is {self.head_init_std:g}, which head '{self.head}' does not use; leave it at "
+                f"{HEAD_INIT_STD:g}"
             )
         if self.cells_per_feature != 1 and self.head != "axes":
             raise ValueError(
@@ -289,6 +297,11 @@ class Config(Section):
             raise ValueError(
                 "data.augmentation.scale_depth is for model.volume 'image'; with the metric volume a scaled picture "
                 "is the same person, so set it to false"
+            )
+        if self.data.epoch_images is not None and self.data.epoch_images < self.trainer.batch_size:
+            raise ValueError(
+                f"data.epoch_images {self.data.epoch_images} is less than trainer.batch_size "
+                f"{self.trainer.batch_size}, so an epoch would have no step; set it to that or more"
             )
         if self.trainer.batch_size % self.trainer.accumulation_steps:
             raise ValueError(

@@ -232,7 +232,7 @@ def _prepare_trainer(
             "run_dir must be on a disk that all nodes see"
         )
     changes = _require_same_experiment(config, folder, found, allow_change=allow_change) if found else []
-    trainer = _build_trainer(config, device, group, folder, begins=found is None)
+    trainer = build_trainer(config, device, group, folder, begins=found is None)
     if found:
         if group.is_first:
             _tell(found, changes)
@@ -240,9 +240,10 @@ def _prepare_trainer(
     return trainer
 
 
-def _build_trainer(
-    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, begins: bool
+def build_trainer(
+    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, begins: bool = True
 ) -> Trainer:
+    """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
@@ -264,6 +265,7 @@ def _build_trainer(
         rank=group.rank,
         world=group.world,
         pin_memory=device.type == "cuda",
+        epoch_images=config.data.epoch_images,
     )
     stages = [
         Stage(

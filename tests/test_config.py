@@ -129,6 +129,9 @@ def test_a_fault_in_the_file(change, message):
          "[0.8, 1.2], found [1.2, 0.8]"),
         ("data.augmentation.scale=[-1, 1]",
          "command line: data.augmentation.scale.0: expected greater than 0, found -1"),
+        ("data.epoch_images=7",
+         "command line: data.epoch_images 7 is less than trainer.batch_size 32, so an epoch would have no step; set it "
+         "to that or more"),
         ("data.augmentation.hue_saturation=[-300, 0]",
          "command line: data.augmentation.hue_saturation.0: expected greater "
          "than or equal to -255, found -300"),

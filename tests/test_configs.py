@@ -12,8 +12,9 @@ import torchvision
 from integral_pose.config_file import load_config
 from integral_pose.experiment import train
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
-IDS = [path.stem for path in CONFIGS]
+FOLDER = Path(__file__).parent.parent / "configs"
+CONFIGS = sorted(FOLDER.rglob("*.yaml"))
+IDS = [path.relative_to(FOLDER).with_suffix("").as_posix() for path in CONFIGS]
 # Small enough for a test; the rest is as it is shipped.
 SMALL = [
     "data.image_size=[64, 64]", "data.stored_size=64", "data.workers=0", "data.val_subjects=[S8]", "data.val_limit=2",
@@ -32,13 +33,14 @@ def test_the_shipped_ones_are_found():
     assert {"debiased", "planes", "axes"} <= set(IDS)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
-def test_complete_with_a_header(path):
+@pytest.mark.parametrize("name", IDS)
+def test_complete_with_a_header(name):
+    path = FOLDER / f"{name}.yaml"
     config = load_config(str(path)).config
-    assert config.run_dir == f"runs/{path.stem}"
+    assert config.run_dir == f"runs/{name}"
     header = path.read_text().split("run_dir:")[0]
     assert all(f"# {word}" in header for word in ("command", "hardware", "expected"))
-    assert f"configs/{path.name}" in header or "./run_train.sh\n" in header
+    assert f"configs/{name}.yaml" in header or "./run_train.sh\n" in header
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)

@@ -1,4 +1,4 @@
-"""`integral-pose bench data | loss | step | safety`: options, and which module measures. Nothing heavy is imported."""
+"""`integral-pose bench ...`: the options, and which module measures. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -38,6 +38,27 @@ def add_bench(commands: Any) -> None:
     safety.add_argument("--every", type=int, default=500, metavar="N", help="steps between two of them (%(default)s)")
     safety.add_argument("--dir", type=Path, metavar="DIR", help="the disk to write to (a temporary folder)")
     safety.set_defaults(run=_safety)
+
+    for name, text, run in (
+        ("ablation", "the approaches on one benchmark: the same time, several seeds, one table", _ablation),
+        ("trials", "changes of the recipe, one at a time, scored on a training subject held out", _trials),
+    ):
+        parser = measures.add_parser(name, help=text)
+        parser.add_argument("--small", action="store_true", help="synthetic-1-small at 64 px, for CPUs")
+        parser.add_argument("--seeds", type=int, default=3, metavar="N", help="%(default)s")
+        parser.add_argument("--minutes", type=float, metavar="N", help="of one core or GPU, a run (2 small, 30 large)")
+        parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")
+        parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, and what they are compared with")
+        parser.add_argument("--data", type=Path, metavar="DIR", help="another data set than the rendered one")
+        parser.add_argument("--name", metavar="NAME", help="what that is called in the results")
+        parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs go (runs/benchmark/NAME)")
+        parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
+        parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="changes to every configuration")
+        parser.set_defaults(run=run)
+
+    results = measures.add_parser("results", help="the page of results from their JSON files")
+    results.add_argument("--write", type=Path, required=True, metavar="FILE", help="for example docs/results.md")
+    results.set_defaults(run=_results)
 
 
 def _add(measures: Any, name: str, text: str, *, rounds: int) -> argparse.ArgumentParser:
@@ -81,6 +102,24 @@ def _safety(options: argparse.Namespace) -> None:
 
     result = measure(options.batch, options.rounds, options.device, options.every, options.dir)
     _report(table(result), result, options.json)
+
+
+def _ablation(options: argparse.Namespace) -> None:
+    from integral_pose.bench.ablation import ablation
+
+    ablation(options)
+
+
+def _trials(options: argparse.Namespace) -> None:
+    from integral_pose.bench.ablation import trials
+
+    trials(options)
+
+
+def _results(options: argparse.Namespace) -> None:
+    from integral_pose.bench.results_page import write
+
+    write(options.write)
 
 
 def _report(table: str, result: dict[str, Any], path: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import itertools
 import signal
 import sys
 import weakref
@@ -107,9 +108,19 @@ class PoseImages(Dataset[PoseSample]):
             images=images.permute(0, 3, 1, 2),  # channels last in memory, as it came from the decoder
             joints_camera_mm=torch.from_numpy(joints_camera_mm),
             joints_crop_px=torch.from_numpy(joints_crop_px),
-            changes=self.draw(keys[0].epoch, rows) if self.draw else None,
+            changes=self._changes(rows, keys) if self.draw else None,
             views=views,
         )
+
+    def _changes(self, rows: NDArray[np.int64], keys: list[SampleKey]) -> torch.Tensor:
+        """What is drawn for a batch, which may hold the end of one pass over the data and the start of the next."""
+        assert self.draw is not None, "the caller has asked"
+        parts, start = [], 0
+        for number, same in itertools.groupby(key.epoch for key in keys):
+            end = start + len(list(same))
+            parts.append(self.draw(number, rows[start:end]))
+            start = end
+        return torch.cat(parts)
 
 
 @dataclass
@@ -129,36 +140,68 @@ class BatchOrder(Sampler[list[SampleKey]]):
 
     Process r of R takes entries r, r + R, ... of each global batch, so that the samples of a step are the same
     for every R. With `shuffle` the last, partial batch is dropped: a step always sees as many samples.
+
+    An epoch is one pass over the samples. With `epoch_images` it is the next so many of all passes laid end to end,
+    so that every sample is seen as often as any other, whatever the length; keys then name the pass.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, *, seed: int, shuffle: bool, rank: int, world: int) -> None:
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        rank: int,
+        world: int,
+        epoch_images: int | None = None,
+    ) -> None:
         self.num_samples, self.batch_size, self.seed, self.shuffle = num_samples, batch_size, seed, shuffle
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.epoch_images = rank, world, epoch_images
         self.epoch = self.first_batch = 0
 
     def __len__(self) -> int:
-        full = self.num_samples // self.batch_size
+        full = (self.epoch_images or self.num_samples) // self.batch_size
         return full if self.shuffle else -(-self.num_samples // self.batch_size)
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """The rows of an epoch in the order in which they are seen."""
+    def order(self, number: int) -> NDArray[np.int64]:
+        """The rows of pass `number` over the samples, in the order in which they are seen."""
         if not self.shuffle:
             return np.arange(self.num_samples)
-        return np.random.Generator(np.random.Philox(key=[self.seed, epoch])).permutation(self.num_samples)
+        return np.random.Generator(np.random.Philox(key=[self.seed, number])).permutation(self.num_samples)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        order = self.order(self.epoch)
-        for batch in range(self.first_batch, len(self)):
-            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world]
-            if len(rows):
-                yield [SampleKey(self.epoch, int(row)) for row in rows]
+        # Without `epoch_images` the rest of a pass that fills no batch is passed over.
+        length = self.num_samples if self.epoch_images is None else len(self) * self.batch_size
+        end = (self.epoch + 1) * length
+        keys = self._walk(self.epoch * length + self.first_batch * self.batch_size, end)
+        for _ in range(self.first_batch, len(self)):
+            share = list(itertools.islice(keys, self.batch_size))[self.rank :: self.world]
+            if share:
+                yield share
+
+    def _walk(self, start: int, end: int) -> Iterator[SampleKey]:
+        """Entries `start` to `end` of all passes laid end to end."""
+        for number in range(start // self.num_samples, -(-end // self.num_samples)):
+            before = number * self.num_samples
+            for row in self.order(number)[max(start - before, 0) : end - before].tolist():
+                yield SampleKey(number, row)
 
 
 class TrainingBatches:
-    """Shuffled batches for the trainer, epoch by epoch, from any batch on."""
+    """Shuffled batches for the trainer, epoch by epoch, from any batch on. An epoch is what `BatchOrder` says."""
 
     def __init__(
-        self, images: PoseImages, batch_size: int, *, seed: int, workers: int, rank: int, world: int, pin_memory: bool
+        self,
+        images: PoseImages,
+        batch_size: int,
+        *,
+        seed: int,
+        workers: int,
+        rank: int,
+        world: int,
+        pin_memory: bool,
+        epoch_images: int | None = None,
     ) -> None:
         if len(images) < batch_size:
             raise DataError(
@@ -166,7 +209,9 @@ class TrainingBatches:
                 "step at all; take a smaller batch"
             )
         self._images = images
-        self._order = BatchOrder(len(images), batch_size, seed=seed, shuffle=True, rank=rank, world=world)
+        self._order = BatchOrder(
+            len(images), batch_size, seed=seed, shuffle=True, rank=rank, world=world, epoch_images=epoch_images
+        )
         self._loader = _data_loader(images, self._order, workers, pin_memory)
 
     def __len__(self) -> int:

@@ -81,8 +81,10 @@ def build_network(model: ModelConfig, image_size: Sequence[int], root: int, *, p
     space = build_space(model, image_size, root)
     made_of = (backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
     if model.head == "planes":
-        return PoseNet(backbone, PlanesHead(*made_of))
+        return PoseNet(backbone, PlanesHead(*made_of, init_std=model.head_init_std))
     if model.head == "axes":
         height, width = (side // BACKBONE_STRIDE for side in image_size)
         return PoseNet(backbone, AxesHead(*made_of, (height, width), model.cells_per_feature))
-    return PoseNet(backbone, VolumetricHead(*made_of), debiased=model.decoder == "debiased")
+    return PoseNet(
+        backbone, VolumetricHead(*made_of, init_std=model.head_init_std), debiased=model.decoder == "debiased"
+    )

@@ -18,8 +18,12 @@ from integral_pose.data.loader import BatchOrder, EvaluationBatches, PoseImages,
 from integral_pose.errors import DataError
 
 
-def make_order(num_samples=20, batch_size=4, *, seed=0, shuffle=True, rank=0, world=1, epoch=0, first_batch=0):
-    order = BatchOrder(num_samples, batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world)
+def make_order(
+    num_samples=20, batch_size=4, *, seed=0, shuffle=True, rank=0, world=1, epoch=0, first_batch=0, epoch_images=None
+):
+    order = BatchOrder(
+        num_samples, batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world, epoch_images=epoch_images
+    )
     order.epoch, order.first_batch = epoch, first_batch
     return order
 
@@ -54,6 +58,39 @@ def test_order_is_a_function_of_seed_and_epoch():
 def test_an_epoch_from_any_batch_on(first_batch):
     whole = list(make_order(epoch=1))
     assert list(make_order(epoch=1, first_batch=first_batch)) == whole[first_batch:]
+
+
+def walk(epochs, **options):
+    """The keys of some epochs, one after the other."""
+    return [key for epoch in range(epochs) for batch in make_order(epoch=epoch, **options) for key in batch]
+
+
+@pytest.mark.parametrize("epoch_images", [4, 6, 11, 20, 37, 64])
+@pytest.mark.parametrize("num_samples", [7, 20])
+def test_epochs_of_any_length_walk_through_whole_passes(num_samples, epoch_images):
+    keys = walk(12, num_samples=num_samples, epoch_images=epoch_images)
+    assert len(keys) == 12 * (epoch_images // 4 * 4)
+    for number in range(len(keys) // num_samples):
+        one_pass = keys[number * num_samples : (number + 1) * num_samples]
+        assert [key.row for key in one_pass] == make_order(num_samples).order(number).tolist()
+        assert {key.epoch for key in one_pass} == {number}  # so that augmentation draws anew in each pass
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_epoch_of_all_images_is_the_usual_one():
+    for epoch in range(3):
+        assert list(make_order(epoch=epoch, epoch_images=20)) == list(make_order(epoch=epoch))
+
+
+@pytest.mark.parametrize("first_batch", range(10))
+@pytest.mark.parametrize("world", [1, 2])
+def test_an_epoch_of_any_length_from_any_batch_on(first_batch, world):
+    options = {"num_samples": 7, "epoch": 2, "epoch_images": 38}
+    whole = list(make_order(**options))
+    assert len(whole) == len(make_order(**options)) == 9
+    for rank in range(world):
+        share = list(make_order(**options, first_batch=first_batch, rank=rank, world=world))
+        assert share == [batch[rank::world] for batch in whole[first_batch:]]
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -126,6 +163,23 @@ def test_workers_make_no_difference(course_root):
         assert len(one) == len(other) == 2 - first_batch
         for pair in zip(one, other, strict=True):
             assert_same(*pair)
+
+
+def test_a_batch_of_two_passes_draws_for_each_of_them(course_root):
+    drawn = []
+
+    def draw(number, rows):
+        drawn.append((number, rows.tolist()))
+        return torch.from_numpy(rows + 100.0 * number)[:, None]
+
+    images = PoseImages(read_train(course_root), 64, (64, 64), None, draw=draw)
+    batches = training(images, batch_size=8, epoch_images=16)
+    first, second = batches.epoch(0)
+    assert [number for number, _ in drawn] == [0, 0, 1]
+    assert len(drawn[1][1]) == 2  # ten images: the second batch has the last two of them and six again
+    assert second.changes[:, 0].tolist() == [*drawn[1][1], *(100.0 + row for row in drawn[2][1])]
+    assert second.indices.tolist() == drawn[1][1] + drawn[2][1]
+    assert first.changes[:, 0].tolist() == first.indices.tolist()
 
 
 def test_an_epoch_draws_nothing_from_the_global_stream(course_root):

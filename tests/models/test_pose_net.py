@@ -148,6 +148,13 @@ def test_the_size_of_the_published_network():
     assert round(parameters / 1e6, 2) == 34.27
 
 
+@pytest.mark.parametrize("std", [0.02, 0.001])
+def test_the_last_convolution_starts_as_wide_as_asked(std):
+    more = {} if std == 0.02 else {"head_init_std": std}
+    weight = build_model(make_config(deconv_channels=[64], volume_depth=64, **more)).head.to_volume.weight
+    assert weight.std().item() == pytest.approx(std, rel=0.05)
+
+
 def test_build_model_reads_the_configuration():
     with torch.device("meta"):
         model = build_model(make_config(num_joints=5, volume_depth=7, extent_mm=1500.0, deconv_channels=[8, 6]))

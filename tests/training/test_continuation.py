@@ -182,6 +182,24 @@ def test_ended_anywhere_equals_uninterrupted(
         assert seen_samples(run, "first")[:start] + seen_samples(run, "second") == samples
 
 
+def test_epochs_that_begin_within_a_pass_continue_too(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs of five batches over passes of four; the run is cut in the second of them."""
+    longer = ["data.epoch_images=10", "data.augmentation={backend: device}"]
+    whole, run = tmp_path / "long", tmp_path / "cut"
+    with watched(monkeypatch, tmp_path / "long.first.0", None, None, be_killed):
+        train(config_of(experiment, whole, *longer))
+    expected = load_checkpoint(whole / "last.pt")
+    assert expected["progress"]["step"] == 15
+    with watched(monkeypatch, tmp_path / "cut.first.0", 7, None, be_killed), pytest.raises(Killed):
+        train(config_of(experiment, run, *longer))
+    with watched(monkeypatch, tmp_path / "cut.second.0", None, None, be_killed):
+        train(config_of(experiment, run, *longer))
+    assert differences({**load_checkpoint(run / "last.pt"), "config": None}, {**expected, "config": None}) == []
+    assert seen_samples(run, "first")[:7] + seen_samples(run, "second") == seen_samples(whole, "first")
+
+
 def cut(content: dict[str, Any], part: str) -> None:
     """Take one part of the state out of a checkpoint's content."""
     if part in ("batch", "epoch"):

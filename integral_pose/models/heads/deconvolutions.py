@@ -23,12 +23,12 @@ def make_deconvolutions(in_channels: int, deconv_channels: Sequence[int]) -> tup
     return nn.Sequential(*layers), in_channels
 
 
-def initialise(deconvolutions: nn.Sequential, *to_heatmaps: nn.Conv1d | nn.Conv2d) -> None:
-    """Draw the weights of the deconvolutions, then those of the layers that say the logits."""
+def initialise(deconvolutions: nn.Sequential, *to_heatmaps: nn.Conv1d | nn.Conv2d, std: float = HEATMAP_STD) -> None:
+    """Draw the weights of the deconvolutions, then those of the layers that say the logits, with deviation `std`."""
     for layer in deconvolutions:
         if isinstance(layer, nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, std=0.001)  # Xiao et al.; batch normalisation follows
     for to_heatmap in to_heatmaps:
-        nn.init.normal_(to_heatmap.weight, std=HEATMAP_STD)
+        nn.init.normal_(to_heatmap.weight, std=std)
         assert to_heatmap.bias is not None
         nn.init.zeros_(to_heatmap.bias)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from integral_pose.contracts import PoseOutput
 from integral_pose.geometry.coordinates import PoseSpace
-from integral_pose.models.heads.deconvolutions import initialise, make_deconvolutions
+from integral_pose.models.heads.deconvolutions import HEATMAP_STD, initialise, make_deconvolutions
 
 
 class PlanesHead(nn.Module):
@@ -19,7 +19,14 @@ class PlanesHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, deconv_channels: Sequence[int], num_joints: int, depth: int, space: PoseSpace
+        self,
+        in_channels: int,
+        deconv_channels: Sequence[int],
+        num_joints: int,
+        depth: int,
+        space: PoseSpace,
+        *,
+        init_std: float = HEATMAP_STD,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
@@ -27,7 +34,7 @@ class PlanesHead(nn.Module):
         self.to_zy = nn.Conv1d(channels, num_joints * depth, kernel_size=1)
         self.to_zx = nn.Conv1d(channels, num_joints * depth, kernel_size=1)
         self.num_joints, self.depth, self.space = num_joints, depth, space
-        initialise(self.deconvolutions, self.to_yx, self.to_zy, self.to_zx)
+        initialise(self.deconvolutions, self.to_yx, self.to_zy, self.to_zx, std=init_std)
 
     def forward(self, features: Tensor) -> PoseOutput:
         """(B, C, h, w) -> marginals (B, J, H, W), (B, J, D, H) and (B, J, D, W)."""

@@ -1,0 +1,101 @@
+"""From the JSON of a benchmark to the lines of its table: means over seeds, their spread, paired intervals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.evaluation.intervals import Interval, paired_interval
+
+GROUPS = {
+    "trunk": ("RHip", "LHip", "Spine", "Thorax"),
+    "head": ("Neck/Nose", "Head"),
+    "arms": ("LShoulder", "LElbow", "LWrist", "RShoulder", "RElbow", "RWrist"),
+    "legs": ("RKnee", "RFoot", "LKnee", "LFoot"),
+}
+
+
+class Difference(NamedTuple):
+    """The MPJPE of one candidate less that of another; negative is better."""
+
+    mm: Interval  # over the sequences, errors averaged over the seeds
+    seeds_better: int
+    num_seeds: int
+    relative: tuple[float, float, float]  # mean, low, high as shares of the other's MPJPE
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether neither other sequences nor other seeds are likely to turn the sign."""
+        return self.mm.excludes_zero and self.seeds_better in (0, self.num_seeds)
+
+
+class Line(NamedTuple):
+    """A candidate over its seeds; mm."""
+
+    name: str
+    title: str
+    mpjpe_mm: float
+    spread_mm: float | None  # standard deviation over the seeds; None for one seed
+    pa_mpjpe_mm: float
+    groups_mm: dict[str, float]
+    images: int  # that a run trained on
+    images_per_s: float
+    process_s: float | None  # of the runs that were not stopped and continued
+    difference: Difference | None  # from `against`; None for the candidate itself
+
+
+def lines(content: Mapping[str, Any]) -> list[Line]:
+    """Of the candidates that were run, in the order of the JSON."""
+    rows = {row["name"]: row for row in content["rows"] if row["runs"]}
+    return [_line(row, rows.get(row["against"])) for row in rows.values()]
+
+
+def difference(row: Mapping[str, Any], other: Mapping[str, Any]) -> Difference:
+    """Of two candidates with the same seeds on the same frames."""
+    frames, own = _by_sequence(row["runs"])
+    other_frames, others = _by_sequence(other["runs"])
+    if frames != other_frames:
+        raise ValueError(f"{row['name']} and {other['name']} were scored on other frames")
+    counts = [count for _, count in frames]
+    names = np.repeat([name for name, _ in frames], counts).tolist()
+    # Every frame stands for the mean of its sequence, which leaves the sums that intervals are made of as they are.
+    first, second = (np.repeat(errors.mean(0), counts) for errors in (others, own))
+    interval = paired_interval(first, second, names)
+    pairs = zip(_mpjpe(row["runs"]), _mpjpe(other["runs"]), strict=True)
+    mean_mm = statistics.fmean(_mpjpe(other["runs"]))
+    relative = (interval.mean / mean_mm, interval.low / mean_mm, interval.high / mean_mm)
+    return Difference(interval, sum(one < two for one, two in pairs), len(row["runs"]), relative)
+
+
+def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> Line:
+    runs = row["runs"]
+    whole = [run["process_s"] for run in runs if run["starts"] == 1]
+    return Line(
+        name=row["name"],
+        title=row["title"],
+        mpjpe_mm=statistics.fmean(_mpjpe(runs)),
+        spread_mm=statistics.stdev(_mpjpe(runs)) if len(runs) > 1 else None,
+        pa_mpjpe_mm=statistics.fmean(run["pa_mpjpe_mm"] for run in runs),
+        groups_mm={
+            group: statistics.fmean(run["per_joint_mm"][joint] for run in runs for joint in joints)
+            for group, joints in GROUPS.items()
+        },
+        images=runs[0]["images"],
+        images_per_s=row["images_per_s"],
+        process_s=statistics.fmean(whole) if whole else None,
+        difference=None if other is None or other is row else difference(row, other),
+    )
+
+
+def _mpjpe(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [run["mpjpe_mm"] for run in runs]
+
+
+def _by_sequence(runs: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, int]], NDArray[np.float64]]:
+    """([(sequence, frames)], MPJPE (seeds, sequences))."""
+    frames = [(name, count) for name, (count, _, _) in runs[0]["sequences"].items()]
+    return frames, np.array([[run["sequences"][name][1] for name, _ in frames] for run in runs])
