@@ -6,15 +6,17 @@ knows its pixels and no distance, so it is moved until its bones have the length
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Array, Camera
+from integral_pose.geometry.root_depth import NEAREST_MM, scale_by_bone_length
 
-NEAREST_MM = 1.0  # no joint is behind the camera
-ROUNDS = 100  # of fixed points and bisections: each gains a bit or more
+ROUNDS = 100  # of fixed points: each gains a bit or more
 
 
 def pinhole(intrinsics: Sequence[float], width_px: int, height_px: int) -> Camera:
@@ -73,36 +75,17 @@ def root_depth_by_bones(
 def scale_by_bones(
     variable: Array, fixed_mm: Array, bones: Sequence[tuple[int, int]], bone_length_mm: float, least: float = 0.0
 ) -> float:
-    """The largest s for which the joints s * variable + fixed_mm (J, 3) have that total bone length; at least `least`.
-
-    Where even the shortest is longer, the s of the shortest. Raises DataError where no s changes anything.
-    """
-    children, parents = (list(ends) for ends in zip(*bones, strict=True))
-    slopes, offsets = variable[children] - variable[parents], fixed_mm[children] - fixed_mm[parents]
-    steepest = float(np.linalg.norm(slopes, axis=-1).sum())
-    if not steepest > 1e-12:
+    """`scale_by_bone_length` of one person (J, 3). Raises DataError where no s changes anything."""
+    found = scale_by_bone_length(
+        torch.from_numpy(variable)[None],
+        torch.from_numpy(fixed_mm)[None],
+        bones,
+        bone_length_mm,
+        torch.tensor([least], dtype=torch.float64),
+    ).item()
+    if math.isnan(found):
         raise DataError("all joints of a person were found at one point, so no length can be told; was it trained?")
-
-    def excess(s: float) -> float:
-        return float(np.linalg.norm(s * slopes + offsets, axis=-1).sum()) - bone_length_mm
-
-    def slope(s: float) -> float:
-        found = s * slopes + offsets
-        lengths = np.linalg.norm(found, axis=-1)
-        return float(((slopes * found).sum(-1) / np.maximum(lengths, 1e-12)).sum())
-
-    # The length is convex in s, and beyond `most` it is surely too large: left of the shortest lies no answer.
-    most = max(least, (bone_length_mm + float(np.linalg.norm(offsets, axis=-1).sum())) / steepest)
-    shortest = least if slope(least) >= 0 else _bisect(slope, least, most)
-    return shortest if excess(shortest) >= 0 else _bisect(excess, shortest, most)
-
-
-def _bisect(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function that is negative at `low` and then positive changes its sign."""
-    for _ in range(ROUNDS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return high
+    return found
 
 
 def _middle(box_image_px: Array) -> Array:

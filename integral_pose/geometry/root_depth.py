@@ -1,4 +1,4 @@
-"""How far away a person is, told by how long the bones would be there: for picture coordinates without a known root."""
+"""How far away or how large a person is, told by how long the bones would be: for poses in pixels of a picture."""
 
 from __future__ import annotations
 
@@ -21,37 +21,49 @@ def root_depth_by_bone_length(
     """The depth (B,) mm of the root joint at which the bones together are `total_bone_length_mm` long.
 
     joints_plane (B, J, 2) are x / z and y / z, the lens undone; relative_depth_mm (B, J) count along z, from the
-    root's own or from any other depth, since the root's is subtracted; bones are pairs of joint indices.
+    root's own or from any other depth, since the root's is subtracted; bones are pairs of joint indices. Which of
+    several answers is meant, as `scale_by_bone_length`; no joint comes nearer than NEAREST_MM. NaN for a pose with
+    all bones along rays, which looks the same from everywhere.
+    """
+    depth_mm = (relative_depth_mm - relative_depth_mm[:, root : root + 1])[..., None]
+    rays = torch.cat([joints_plane, torch.zeros_like(depth_mm)], -1)  # how a joint moves when the root steps back
+    offsets_mm = torch.cat([joints_plane * depth_mm, depth_mm], -1)
+    return scale_by_bone_length(rays, offsets_mm, bones, total_bone_length_mm, NEAREST_MM - depth_mm.amin((-2, -1)))
 
-    With u, v, w of a bone, its length at root depth Z is |(Z u + v, w)|: the sum is convex in Z. Where it has the
-    asked length twice, the farther depth is meant: nearer, a person who steps back would shrink. Where it is longer
-    everywhere, as relative depths alone can make it, the depth at which it is least. NaN for a pose with all bones
-    along rays, which looks the same from everywhere, and for NaN.
+
+def scale_by_bone_length(
+    variable: Tensor,
+    fixed_mm: Tensor,
+    bones: Sequence[tuple[int, int]],
+    total_bone_length_mm: float,
+    least: Tensor,
+) -> Tensor:
+    """The s (B,), at least `least` (B,), at which joints s * variable + fixed_mm (B, J, 3) have bones that long.
+
+    The sum of the lengths is convex in s. Where it is as asked twice, the larger s is meant: at the smaller, a person
+    who steps back would shrink. Where it is longer everywhere, the s at which it is least. NaN where s changes nothing,
+    and for NaN.
     """
     if not bones or total_bone_length_mm <= 0:
         raise ValueError(f"expected bones and their length, found {len(bones)} and {total_bone_length_mm:g} mm")
-    depth_mm = relative_depth_mm - relative_depth_mm[:, root : root + 1]
     starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
-    u = joints_plane[:, ends] - joints_plane[:, starts]
-    lifted_mm = joints_plane * depth_mm[..., None]
-    v_mm = lifted_mm[:, ends] - lifted_mm[:, starts]
-    w_mm = depth_mm[:, ends] - depth_mm[:, starts]
+    u, v_mm = (points[:, ends] - points[:, starts] for points in (variable, fixed_mm))
 
-    def is_too_near(root_depth_mm: Tensor) -> Tensor:
-        """Whether the sum falls, or is too short, at (B,) root depths: true up to the answer, then false."""
-        across_mm = root_depth_mm[:, None, None] * u + v_mm
-        length_mm = (across_mm.square().sum(-1) + w_mm.square()).sqrt()
-        slope = ((across_mm * u).sum(-1) / length_mm.clamp_min(torch.finfo(u.dtype).tiny)).sum(-1)
+    def is_too_small(s: Tensor) -> Tensor:
+        """Whether the sum falls, or is too short, at (B,) values: true up to the answer, then false."""
+        bone_mm = s[:, None, None] * u + v_mm
+        length_mm = bone_mm.square().sum(-1).sqrt()
+        slope = ((bone_mm * u).sum(-1) / length_mm.clamp_min(torch.finfo(u.dtype).tiny)).sum(-1)
         return (slope < 0) | (length_mm.sum(-1) < total_bone_length_mm)
 
-    near = NEAREST_MM - depth_mm.amin(-1)
-    # Beyond `far` each bone grows, and by the triangle inequality the sum is not shorter than asked.
-    far = (total_bone_length_mm + v_mm.norm(dim=-1).sum(-1)) / u.norm(dim=-1).sum(-1)
-    shortest_at_mm = torch.where((square := u.square().sum(-1)) > 0, -(u * v_mm).sum(-1) / square, 0.0)
-    far = torch.maximum(torch.maximum(far, shortest_at_mm.amax(-1)), near)
-    found = torch.where(far.isfinite(), far, torch.nan)
+    small = least
+    # Beyond `large` each bone grows, and by the triangle inequality the sum is not shorter than asked.
+    large = (total_bone_length_mm + v_mm.norm(dim=-1).sum(-1)) / u.norm(dim=-1).sum(-1)
+    shortest_at = torch.where((square := u.square().sum(-1)) > 0, -(u * v_mm).sum(-1) / square, 0.0)
+    large = torch.maximum(torch.maximum(large, shortest_at.amax(-1)), small)
+    found = torch.where(large.isfinite(), large, torch.nan)
     for _ in range(BISECTION_ROUNDS):
-        middle = (near + found) / 2
-        too_near = is_too_near(middle)
-        near, found = torch.where(too_near, middle, near), torch.where(too_near, found, middle)
+        middle = (small + found) / 2
+        too_small = is_too_small(middle)
+        small, found = torch.where(too_small, middle, small), torch.where(too_small, found, middle)
     return found

@@ -7,16 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from integral_pose.geometry.camera import Array, Camera
-from integral_pose.geometry.coordinates import root_relative
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume, root_relative
 from integral_pose.geometry.crop import Rectangle
-from integral_pose.geometry.placement import (
-    NEAREST_MM,
-    fit_root_to_box,
-    fit_to_box,
-    root_depth_by_bones,
-    scale_by_bones,
-)
+from integral_pose.geometry.placement import fit_root_to_box, fit_to_box, root_depth_by_bones, scale_by_bones
+from integral_pose.geometry.root_depth import NEAREST_MM
 from integral_pose.model_file import ModelDescription
+
+CropSpace = ImageVolume | CropVolume  # those whose x and y are pixels of the crop
 
 
 class Placed(NamedTuple):
@@ -43,7 +40,7 @@ def place_in_box(
 def place_in_crop(
     joints_norm: Array,
     rectangle: Rectangle,
-    depth_extent_mm: float,
+    space: CropSpace,
     description: ModelDescription,
     camera: Camera | None,
     root_depth_mm: float | None,
@@ -51,10 +48,10 @@ def place_in_crop(
     """Joints (J, 3) norm of a crop's volume, which know their pixels: mm by bone lengths or the root's depth."""
     skeleton, bone_length_mm = description.skeleton, description.bone_length_mm
     joints_px = rectangle.norm_to_image_px(joints_norm[:, :2])
-    if description.depth_extent_crop_px is None:
-        depth_mm = joints_norm[:, 2] * depth_extent_mm
+    if isinstance(space, ImageVolume):
+        depth_mm = joints_norm[:, 2] * space.depth_extent_mm
     else:
-        depth_px = joints_norm[:, 2] * description.depth_extent_crop_px
+        depth_px = joints_norm[:, 2] * space.depth_extent_px
         depth_px *= rectangle.height_px / description.image_size[0]  # of the crop -> of the picture
         if camera is not None and root_depth_mm is not None:
             mm_a_px = root_depth_mm / float(camera.focal_px.mean())

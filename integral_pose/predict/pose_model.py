@@ -17,14 +17,13 @@ from torch import Tensor
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.confidence import RADIUS_CELLS, heatmap_confidence
 from integral_pose.geometry.camera import Camera
-from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
 from integral_pose.kernels.volume import soft_argmax
 from integral_pose.loading import LoadedNetwork, Weights, load_network
 from integral_pose.predict.boxes import check_boxes, whole_picture
 from integral_pose.predict.photographs import Picture, read_photograph, require_sensible_size, upright_rgb
-from integral_pose.predict.placing import place_in_box, place_in_crop
+from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
 from integral_pose.prepare.pictures import resample_rectangle
 
 Photograph = str | PathLike[str] | Image.Image | Picture
@@ -149,7 +148,7 @@ class PoseModel:
         return joints.double().cpu().numpy(), None if sure is None else sure.double().cpu().numpy()
 
     def _decode(self, joints: Tensor) -> Tensor:
-        return joints if self.network.space.needs_views else self.network.space.decode(joints)
+        return joints if isinstance(self.network.space, CropSpace) else self.network.space.decode(joints)
 
     def _place(
         self,
@@ -164,8 +163,8 @@ class PoseModel:
             raise DataError(f"{self.source}: gives NaN or infinite joints for the box {box.tolist()}")
         space = self.network.space
         placed = (
-            place_in_crop(joints, rectangle, space.depth_extent_mm, self.description, camera, root_depth_mm)
-            if isinstance(space, ImageVolume)
+            place_in_crop(joints, rectangle, space, self.description, camera, root_depth_mm)
+            if isinstance(space, CropSpace)
             else place_in_box(joints, box, camera, root_depth_mm)
         )
         confidence, entropy = (None, None) if sure is None else sure

@@ -13,7 +13,7 @@ import integral_pose
 from integral_pose.contracts import CropViews, PoseOutput
 from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.geometry.camera import Camera
-from integral_pose.geometry.coordinates import ImageVolume, MetricVolume
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume, MetricVolume
 from integral_pose.geometry.crop import rectangle_round_box
 from integral_pose.kernels.reference import soft_argmax
 from integral_pose.loading import LoadedNetwork
@@ -33,7 +33,7 @@ INTRINSICS = (500.0, 500.0, 80.0, 60.0)
 class Dots(torch.nn.Module):
     """Each colour's brightness is the heat map of one joint, the same in each of D = 5 layers but for their weights."""
 
-    edge_cells = False
+    edge_cells = debiased = False
     locate = PoseNet.locate
 
     def __init__(self, space, layers=(0, 0, 1, 0, 0)):
@@ -162,7 +162,7 @@ def test_placing_is_the_inverse_of_projecting_and_what_training_lifts():
     bones_mm = float(np.linalg.norm(joints_mm[1:] - joints_mm[0], axis=-1).sum())
     said = ModelDescription({}, (64, 96), THREE, bone_length_mm=bones_mm)
     for root_depth_mm in (joints_mm[0, 2], None):
-        placed = place_in_crop(joints_norm, rectangle, 2000.0, said, camera, root_depth_mm)
+        placed = place_in_crop(joints_norm, rectangle, space, said, camera, root_depth_mm)
         np.testing.assert_allclose(placed.root_camera_mm, joints_mm[0], rtol=1e-6)
         np.testing.assert_allclose(placed.joints_camera_mm, joints_mm - joints_mm[0], rtol=1e-6, atol=1e-4)
         np.testing.assert_allclose(placed.joints_image_px, px)
@@ -181,7 +181,8 @@ def test_depth_in_pixels_of_the_crop_by_hand():
     said = ModelDescription({}, (64, 96), THREE, bone_length_mm=1800.0, depth_extent_crop_px=96.0)
     rectangle = rectangle_round_box((0.0, 0.0, 192.0, 128.0), 1.0, 1.5)
     joints_norm = np.array([[0.0, 0, 0], [30 / 192, 0, 40 / 192], [0, 120 / 128, 50 / 192]])
-    placed = place_in_crop(joints_norm, rectangle, 1.0, said, None, None)
+    space = CropVolume(96.0, 64, 96, 1800.0, THREE.bones, 0)
+    placed = place_in_crop(joints_norm, rectangle, space, said, None, None)
     np.testing.assert_allclose(placed.joints_camera_mm, [[0, 0, 0], [300, 0, 400], [0, 1200, 500]])
     assert placed.placement == "bone lengths"
 
