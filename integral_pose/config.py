@@ -5,6 +5,7 @@ A YAML file is complete in itself; `key.sub=value` on the command line overrides
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +36,17 @@ Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, Afte
 PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
 Share = Annotated[float, Field(ge=0, le=1)]
 HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
+
+SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def _duration(text: str) -> str:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?[hms]", text, re.ASCII) or float(text[:-1]) == 0:
+        raise ValueError(f"expected a number and h, m or s, for example 23h, found {text[:200]!r}")
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
 
 BACKBONE_STRIDE = 32
 
@@ -79,6 +91,7 @@ class DataConfig(Section):
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
     workers: NonNegative = 4
+    worker_timeout_s: Positive = 300  # a worker that gives no batch for so long counts as hung
     on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -185,6 +198,13 @@ class TrainerConfig(Section):
     checkpoint_every: Positive | None = None  # steps; null: at the end of every epoch
     log_every: Positive = 50  # steps
     pictures_every: Positive = 1  # epochs
+    max_time: Duration | None = None  # then save and leave with status 75; 23h or 90m
+    process_timeout_s: PositiveFloat = 600.0  # a process that is silent for so long counts as hung
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        return None if self.max_time is None else float(self.max_time[:-1]) * SECONDS_OF[self.max_time[-1]]
 
 
 class EvaluationConfig(Section):

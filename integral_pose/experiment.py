@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +38,19 @@ from integral_pose.models.pose_net import PoseNet, build_model
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint, load_weights, newest_run
 from integral_pose.training.distributed import Processes, processes
-from integral_pose.training.hardware import choose_device, choose_precision
+from integral_pose.training.hardware import choose_device, choose_precision, explained_shortage
 from integral_pose.training.run_folder import RunFolder, read_metrics
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
+from integral_pose.training.status import RunStatus, run_status
 from integral_pose.training.step import TrainStep
+from integral_pose.training.stop_signal import ScoringStopped, StopSignal, stop_signal
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
 
 # What may differ between two starts of one run, since it does not change the weights.
 FREE_KEYS = {
     "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
     "trainer.log_every", "trainer.compile", "trainer.pictures_every", "evaluation.batch_size",
+    "data.worker_timeout_s", "trainer.process_timeout_s", "trainer.max_time",
 }  # fmt: skip
 
 
@@ -68,14 +72,22 @@ def train(config: Config) -> Path:
     if the run folder holds another experiment, Interrupted after a signal with everything saved.
     """
     device = choose_device(config.trainer.device)
-    with processes(device.type) as group:
-        folder = RunFolder(Path(config.run_dir), writes=group.is_first)
+    run_dir = Path(config.run_dir)
+    with (
+        stop_signal(config.trainer.max_seconds) as stop,
+        run_status(run_dir, int(os.environ.get("RANK", "0"))) as status,
+        processes(device.type, config.trainer.process_timeout_s) as group,
+    ):
+        stop.at_once = lambda: status.ended(KeyboardInterrupt("ended at once by a second Ctrl-C; nothing was saved"))
+        folder = RunFolder(run_dir, writes=group.is_first)
         _check_same_experiment(config, folder)
-        trainer = _build_trainer(config, device, group, folder)
+        trainer = _build_trainer(config, device, group, folder, stop, status)
         trainer.resume()
         folder.start(to_yaml(config), seed=config.seed, device=_describe(device), step=trainer.progress.step)
+        status.running(trainer.progress.step, trainer.num_steps)
         try:
-            trainer.fit()
+            with explained_shortage(device, "trainer.batch_size, or raise trainer.accumulation_steps"):
+                trainer.fit()
         finally:
             folder.close()
             if group.is_first:
@@ -128,9 +140,12 @@ def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") ->
 
 
 def build_predictor(
-    config: Config, table: PoseTable, device: torch.device, group: Processes
+    config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal | None = None
 ) -> Callable[[nn.Module], Predictions]:
-    """model -> predictions of every row of `table`, shared among the processes."""
+    """model -> predictions of every row of `table`, shared among the processes.
+
+    Raises ScoringStopped, in every process, where `stop` came up in any before its share was done.
+    """
     _check_can_lift(config, table)
     precision = choose_precision(config.evaluation.precision, device)
     batches = EvaluationBatches(
@@ -140,14 +155,21 @@ def build_predictor(
         rank=group.rank,
         world=group.world,
         pin_memory=device.type == "cuda",
+        worker_timeout_s=config.data.worker_timeout_s,
+        leave=lambda: bool(stop),
     )
 
     def gather(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        if any(group.gather(bool(stop))):
+            raise ScoringStopped
         parts = group.gather(arrays)
         return [np.concatenate([part[i] for part in parts]) for i in range(len(arrays))]
 
     def predictor(model: nn.Module) -> Predictions:
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        with (
+            torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32),
+            explained_shortage(device, "evaluation.batch_size"),
+        ):
             return predict(
                 cast(PoseNet, model),
                 batches,
@@ -160,7 +182,9 @@ def build_predictor(
     return predictor
 
 
-def _build_trainer(config: Config, device: torch.device, group: Processes, folder: RunFolder) -> Trainer:
+def _build_trainer(
+    config: Config, device: torch.device, group: Processes, folder: RunFolder, stop: StopSignal, status: RunStatus
+) -> Trainer:
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
@@ -180,6 +204,7 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
         rank=group.rank,
         world=group.world,
         pin_memory=device.type == "cuda",
+        worker_timeout_s=config.data.worker_timeout_s,
     )
     stages = [
         Stage(
@@ -196,16 +221,18 @@ def _build_trainer(config: Config, device: torch.device, group: Processes, folde
         settings=_settings(config),
         folder=folder,
         processes=group,
-        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group),
+        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
         illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
         config_yaml=to_yaml(config),
+        stop=stop,
+        status=status,
     )
 
 
 def _build_scorer(
-    config: Config, table: PoseTable, device: torch.device, group: Processes
+    config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal
 ) -> Callable[[nn.Module], Scores]:
-    predictor = build_predictor(config, table, device, group)
+    predictor = build_predictor(config, table, device, group, stop)
     return lambda model: _score(table, predictor(model))
 
 

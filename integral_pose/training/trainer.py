@@ -5,29 +5,32 @@ A run is a function of its configuration: it can be stopped after any step and c
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
-from integral_pose.errors import Interrupted, NonFiniteLossError
+from integral_pose.errors import Interrupted
 from integral_pose.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from integral_pose.training.distributed import Processes
 from integral_pose.training.meter import Meter
+from integral_pose.training.non_finite import Made, NonFiniteWatch, SkippedSteps
 from integral_pose.training.prefetch import on_device
 from integral_pose.training.run_folder import RunFolder
-from integral_pose.training.step import Loss, TrainStep, all_finite
-from integral_pose.training.stop_signal import StopSignal, stop_signal
+from integral_pose.training.status import RunStatus
+from integral_pose.training.step import Loss, TrainStep
+from integral_pose.training.stop_signal import ScoringStopped, StopSignal
 
-STEPS_BETWEEN_QUESTIONS = 10
+SECONDS_BETWEEN_QUESTIONS = 1.0  # processes ask each other together whether to stop
 
 
 class Batches(Protocol):
@@ -79,7 +82,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model in place. `evaluate` scores it on held-out data (None: nothing is held out)."""
+    """Trains a model in place. `evaluate` scores it on held-out data (None: nothing is held out).
+
+    A signal of `stop` is granted after the step; `evaluate` raises ScoringStopped where it saw one.
+    """
 
     def __init__(
         self,
@@ -93,13 +99,18 @@ class Trainer:
         evaluate: Callable[[nn.Module], Scores] | None,
         illustrate: Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]],
         config_yaml: str,
+        stop: StopSignal,
+        status: RunStatus,
     ) -> None:
         self.train_step, self.batches, self.stages = train_step, batches, stages
         self.settings, self.folder, self.processes = settings, folder, processes
         self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
         self.progress, self.meter = Progress(), Meter()
+        self.stop, self.status = stop, status
+        self.watch = NonFiniteWatch(train_step, processes, folder.path, batches.name)
         self._saved_step = -1
-        self._unchecked: list[tuple[int, PoseBatch, dict[str, Tensor]]] = []
+        self._next_question = self._last_question = 0  # steps
+        self._asked_at = time.monotonic()
 
     @property
     def num_steps(self) -> int:
@@ -110,14 +121,17 @@ class Trainer:
     def fit(self) -> None:
         """Train from where the run stands to its end.
 
-        Raises Interrupted after a signal, everything saved; NonFiniteLossError at a loss that is no number.
+        Raises Interrupted after a signal, everything saved; NonFiniteLossError after too many losses or gradients
+        that are no numbers.
         """
         self._warn_if_finished_before()
-        with stop_signal() as stop, self._progress_bar() as bar:
+        with self._progress_bar() as bar:
+            if self._owes_a_score():  # a signal came while it was being found
+                self._finish_epoch()
             first_epoch = self.progress.epoch
             for epoch, stage, stage_first_epoch in self._epochs():
                 if epoch >= first_epoch and self.progress.step < self.num_steps:
-                    self._train_epoch(stage, stage_first_epoch, stop, bar)
+                    self._train_epoch(stage, stage_first_epoch, bar)
         if self.progress.scored_step != self.progress.step:
             self._score()
             self._saved_step = -1  # that it was scored is part of the state
@@ -126,7 +140,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write last.pt: all that a continuation needs. Called at the same step in every process."""
-        self._check_finite()
+        self.watch.read()
         self._saved_step = self.progress.step
         generators = self.processes.gather(random_state())
         if not self.processes.is_first:
@@ -137,10 +151,12 @@ class Trainer:
                 **self.train_step.state(),
                 "progress": vars(self.progress).copy(),
                 "meter": self.meter.state(),
+                "skipped": self.watch.skipped.state(),
                 "random": generators,
                 "config": self.config_yaml,
             },
         )
+        self.status.running(self.progress.step, self.num_steps)
 
     def resume(self) -> bool:
         """Continue from last.pt where there is one. Raises CheckpointError if it cannot be used."""
@@ -151,6 +167,7 @@ class Trainer:
         self.progress = Progress(**content["progress"])
         self._saved_step = self.progress.step
         self.meter.restore(content["meter"], self.train_step.device)
+        self.watch.skipped = SkippedSteps(**content.get("skipped", {}))
         if self.processes.rank < len(content["random"]):
             restore_random_state(content["random"][self.processes.rank])
         return True
@@ -164,7 +181,7 @@ class Trainer:
                 yield epoch, stage, first
             epoch = first + stage.epochs
 
-    def _train_epoch(self, stage: Stage, stage_first_epoch: int, stop: StopSignal, bar: tqdm[Any]) -> None:
+    def _train_epoch(self, stage: Stage, stage_first_epoch: int, bar: tqdm[Any]) -> None:
         progress, every = self.progress, self.settings.checkpoint_every
         bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
         self.train_step.model.train()
@@ -178,16 +195,14 @@ class Trainer:
             values = self.train_step(batch, stage.loss, learning_rate)
             progress.step += 1
             progress.batch += 1
-            self.meter.add(values)
+            skipped = values.pop("skipped")
+            self.meter.add(values, counts=~skipped)
             self.meter.add_work(self.settings.batch_size, waited_s)
-            self._unchecked.append((progress.step, batch, values))
+            self.watch.add(Made(progress.step, batch, values, skipped))
             bar.update(self.settings.batch_size)
-            logs = progress.step % self.settings.log_every == 0
-            if logs or self.train_step.device.type == "cpu":  # elsewhere reading would wait for the device
-                self._check_finite()
-            if logs:
+            if progress.step % self.settings.log_every == 0:
                 self._log(learning_rate, bar)
-            self._leave_if_asked(stop)
+            self._leave_if_asked()
             if progress.step >= self.num_steps and progress.batch < len(self.batches):
                 self.save()
                 return
@@ -199,26 +214,40 @@ class Trainer:
     def _end_epoch(self) -> None:
         self.progress.epoch += 1
         self.progress.batch = 0
-        if self.progress.epoch % self.settings.evaluate_every_epochs == 0:
+        self._finish_epoch()
+
+    def _owes_a_score(self) -> bool:
+        """Whether the last epoch's steps are made but its score is missing."""
+        at_end = self.progress.batch == 0 and self.progress.epoch > 0
+        is_due = self.progress.epoch % self.settings.evaluate_every_epochs == 0
+        return at_end and is_due and self.progress.scored_step != self.progress.step
+
+    def _finish_epoch(self) -> None:
+        """Score, pictures and checkpoint, each where it is due; what a stopped run does first when it goes on."""
+        if self._owes_a_score():
             self._score()
         if self.progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
             for name, picture in self.illustrate(self.train_step.averaged_model).items():
                 self.folder.show(self.progress.step, name, picture)
+        self._leave_if_asked(now=True)
         every = self.settings.checkpoint_every
         if every is None or self.progress.step % every == 0:
             self.save()
 
     def _score(self) -> None:
         """Score the model on the held-out data; keep it as best.pt if no earlier one was better."""
-        self.progress.scored_step = self.progress.step
         score_mm = float("inf")
         if self.evaluate is not None:
-            scores = self.evaluate(self.train_step.averaged_model)
+            try:
+                scores = self.evaluate(self.train_step.averaged_model)
+            except ScoringStopped:
+                self._leave()
             score_mm = scores.mpjpe_mm
             values = {"mpjpe_mm": scores.mpjpe_mm, "pa_mpjpe_mm": scores.pa_mpjpe_mm, "epoch": self.progress.epoch}
             self.folder.log(self.progress.step, "val", values)
             if self.processes.is_first:
                 tqdm.write(f"epoch {self.progress.epoch}: held-out MPJPE {score_mm:.1f} mm", file=sys.stderr)
+        self.progress.scored_step = self.progress.step
         # Without held-out data the newest is the best that can be said.
         if self.evaluate is None or score_mm < self.progress.best_mm:
             self.progress.best_mm = score_mm
@@ -230,38 +259,35 @@ class Trainer:
         means = self.meter.means()
         names = sorted(means)
         over_ranks = self.processes.mean(torch.stack([means[name] for name in names])).tolist()
-        values = dict(zip(names, over_ranks, strict=True))
-        epoch = {"epoch": self.progress.epoch, "learning_rate": learning_rate}
+        self.watch.read()
+        # Where every step of the window was skipped there is nothing that could be said of a loss.
+        values = {name: mean for name, mean in zip(names, over_ranks, strict=True) if not math.isnan(mean)}
+        epoch = {
+            "skipped_steps": self.watch.skipped.total,
+            "epoch": self.progress.epoch,
+            "learning_rate": learning_rate,
+        }
         self.folder.log(self.progress.step, "train", {**values, **self.meter.speed(), **epoch})
-        bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
+        if values:
+            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
         self.meter.reset()
 
-    def _check_finite(self) -> None:
-        """Stop at the first step since the last check whose loss or gradient is no number."""
-        steps, self._unchecked = self._unchecked, []
-        if not steps:
-            return
-        finite = torch.stack([all_finite(values) for _, _, values in steps]).tolist()
-        if all(finite):
-            return
-        step, batch, values = steps[finite.index(False)]
-        terms = ", ".join(f"{name} {value.item():g}" for name, value in values.items())
-        samples = ", ".join(self.batches.name(row) for row in batch.indices.tolist())
-        raise NonFiniteLossError(
-            f"step {step}: the loss or its gradient is not finite ({terms}). The step changed no weights and "
-            f"{self.folder.last} is from an earlier one. Take a lower learning rate or a lower "
-            f"trainer.clip_gradient, or look at the samples: {samples}"
-        )
-
-    def _leave_if_asked(self, stop: StopSignal) -> None:
+    def _leave_if_asked(self, *, now: bool = False) -> None:
         # With many processes the question is asked together, and not so often that it slows the steps.
-        if self.processes.world > 1 and self.progress.step % STEPS_BETWEEN_QUESTIONS:
+        step = self.progress.step
+        if self.processes.world > 1 and step < self._next_question and not now:
             return
-        if not self.processes.any(bool(stop), self.train_step.device):
-            return
+        steps_a_second = (step - self._last_question) / max(time.monotonic() - self._asked_at, 1e-6)
+        wait = max(1, int(steps_a_second * SECONDS_BETWEEN_QUESTIONS))
+        asked, wait = self.processes.agree(bool(self.stop), wait, self.train_step.device)
+        self._last_question, self._next_question, self._asked_at = step, step + wait, time.monotonic()
+        if asked:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
         self.save()
         raise Interrupted(
-            f"stopped by {stop.name or 'a signal to another process'} after step {self.progress.step} of "
+            f"stopped by {self.stop.name or 'a signal to another process'} after step {self.progress.step} of "
             f"{self.num_steps}; all is saved in {self.folder.last}. The same command continues from there"
         )
 
