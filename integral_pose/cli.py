@@ -17,6 +17,8 @@ from integral_pose.bench.commands import add_bench
 from integral_pose.contracts import Scores
 from integral_pose.errors import IntegralPoseError
 from integral_pose.prepare.commands import add_check, add_sources
+from integral_pose.training.status import read_status
+from integral_pose.training.stop_signal import signals_as_errors
 
 if TYPE_CHECKING:
     from integral_pose.experiment import TestResult
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options) or 0
+        with signals_as_errors():
+            status: int = options.run(options) or 0
     except IntegralPoseError as error:
         print(f"integral-pose {options.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -60,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")
     train.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
     train.set_defaults(run=_train)
+
+    status = commands.add_parser("status", help="print how a run stands, and end with the exit status it ended with")
+    status.add_argument("run_dir", type=Path, metavar="RUN_FOLDER")
+    status.set_defaults(run=_status)
 
     test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
     test.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
@@ -115,6 +122,14 @@ def _train(options: argparse.Namespace) -> None:
     folder = train(config)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
         print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = read_status(options.run_dir)
+    print(found["state"])
+    if found["message"]:
+        print(found["message"], file=sys.stderr)
+    return 1 if found["exit_code"] is None else int(found["exit_code"])  # a run that is under way has not succeeded
 
 
 def _test(options: argparse.Namespace) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from integral_pose.errors import Interrupted
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # torchrun sends the Ctrl-C that it gets on to its processes, which had it from the terminal already.
 ECHO_S = 1.0
@@ -61,6 +63,25 @@ def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
         watcher.join()
         os.close(writing)
         os.close(reading)
+
+
+@contextmanager
+def signals_as_errors() -> Iterator[None]:
+    """Inside, SIGTERM and SIGUSR1 raise Interrupted as Ctrl-C raises KeyboardInterrupt, so that files are tidied up."""
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = {number: signal.signal(number, _raise) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the tidying up
+    raise Interrupted(f"stopped by {signal.Signals(number).name}; no file was left half written. Start the same again")
 
 
 def _end_at_second_interrupt(pipe: int, stop: StopSignal) -> None:
