@@ -179,6 +179,9 @@ class _Batches:
             except Silence:
                 raise WorkerError(self._silence(next_batch)) from None
 
+    def worker_processes(self) -> list[int]:
+        return [worker.pid for worker in getattr(self.loader._iterator, "_workers", [])]
+
     def _rebuild(self, loss: WorkerLost) -> None:
         if self._was_rebuilt:
             raise WorkerError(f"{loss}, and it is not the first. {memory_hint()}") from None
@@ -240,7 +243,7 @@ class TrainingBatches:
 
     def worker_processes(self) -> list[int]:
         """Process numbers of the workers, once an epoch has begun."""
-        return [worker.pid for worker in getattr(self._batches.loader._iterator, "_workers", [])]
+        return self._batches.worker_processes()
 
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
@@ -273,6 +276,10 @@ class EvaluationBatches:
             if self._leave():
                 return
             yield batch
+
+    def worker_processes(self) -> list[int]:
+        """Process numbers of the workers, once they have begun."""
+        return self._batches.worker_processes()
 
 
 def _data_loader(
