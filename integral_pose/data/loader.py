@@ -158,7 +158,7 @@ class _Batches:
 
     def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
         self.order, self._images, self._timeout_s = order, images, timeout_s
-        self._make = lambda: _data_loader(images, order, workers, pin_memory, timeout_s)
+        self._make = lambda: _data_loader(images, order, workers, pin_memory)
         self.loader, self._was_rebuilt = self._make(), False
 
     def epoch(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
@@ -170,7 +170,7 @@ class _Batches:
         while True:
             self.order.epoch, self.order.first_batch = epoch, next_batch
             try:
-                for batch in watched(self.loader):
+                for batch in watched(self.loader, self._timeout_s):
                     next_batch += 1
                     yield _unwrapped(batch, faults)
                 return
@@ -282,9 +282,7 @@ class EvaluationBatches:
         return self._batches.worker_processes()
 
 
-def _data_loader(
-    images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int
-) -> DataLoader[Any]:
+def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool) -> DataLoader[Any]:
     return DataLoader(
         images,
         batch_sampler=order,
@@ -295,7 +293,6 @@ def _data_loader(
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
         worker_init_fn=start_worker,
-        timeout=timeout_s if workers else 0,
         generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
     )
 

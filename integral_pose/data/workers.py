@@ -8,8 +8,10 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,11 @@ class Silence(Exception):  # noqa: N818 - becomes a WorkerError that says where
     """No batch came for as long as the loader's timeout."""
 
 
-def watched(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What the loader gives. Raises WorkerLost and Silence, and only where a batch is waited for.
+def watched(loader: DataLoader[Any], timeout_s: float) -> Iterator[Any]:
+    """What the loader gives. Raises WorkerLost, and Silence after `timeout_s`, and only where a batch is waited for.
 
-    torch raises the loss of a worker wherever the main thread happens to be, which may be within an update.
+    torch raises the loss of a worker wherever the main thread happens to be, which may be within an update. And its
+    own timeout does not see a worker that hangs after it has announced a batch and before that was fetched.
     """
     batches = iter(loader)
     if not loader.num_workers:
@@ -43,24 +46,69 @@ def watched(loader: DataLoader[Any]) -> Iterator[Any]:
     _shut_down_at_exit(batches)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, _on_end_of_child)
-    while True:
+    with _Patience(batches, timeout_s) as patience:
+        while True:
+            try:
+                batch = _next(batches, patience)
+            except StopIteration:
+                return
+            except MemoryError as error:
+                raise WorkerError(f"a worker process had too little memory. {memory_hint()}") from error
+            except (WorkerLost, RuntimeError, OSError, EOFError) as error:
+                loss = error if isinstance(error, WorkerLost) else _loss(batches)
+                if patience.is_over:
+                    raise Silence from None
+                if loss is None:
+                    raise
+                kill(batches)
+                raise loss from None
+            yield batch
+
+
+class _Patience:
+    """Kills the workers if a batch is waited for too long, which ends the wait wherever it is."""
+
+    def __init__(self, batches: Any, timeout_s: float) -> None:
+        self.is_over = False
+        self._batches, self._timeout_s = batches, timeout_s
+        self._since: float | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Patience:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        self._since = time.monotonic()
         try:
-            batch = _next(batches)
-        except StopIteration:
-            return
-        except WorkerLost:
-            kill(batches)
-            raise
-        except MemoryError as error:
-            raise WorkerError(f"a worker process had too little memory. {memory_hint()}") from error
-        except RuntimeError as error:
-            kill(batches)
-            if "timed out" in str(error):
-                raise Silence from None
-            if "exited unexpectedly" in str(error):
-                raise WorkerLost(str(error)) from None
-            raise
-        yield batch
+            yield
+        finally:
+            self._since = None
+
+    def _look(self) -> None:
+        while not self._done.wait(min(1.0, self._timeout_s / 4)):
+            since = self._since
+            if since is not None and time.monotonic() - since > self._timeout_s:
+                self.is_over = True
+                kill(self._batches)
+
+
+def _loss(batches: Any) -> WorkerLost | None:
+    """The loss that an error of the connection to a worker tells of; None if all of them live."""
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        try:
+            _raise_if_lost(batches)
+        except WorkerLost as loss:
+            return loss
+        time.sleep(0.01)
+    return None
 
 
 def kill(batches: Any) -> None:
@@ -92,14 +140,15 @@ def start_worker(_: int) -> None:
         sys.modules["cv2"].setNumThreads(1)
 
 
-def _next(batches: Any) -> Any:
+def _next(batches: Any, patience: _Patience) -> Any:
     global _waited_for
-    _waited_for = batches
-    try:
-        _raise_if_lost(batches)  # one may have ended since the last batch
-        return next(batches)
-    finally:
-        _waited_for = None
+    with patience.wait():
+        _waited_for = batches
+        try:
+            _raise_if_lost(batches)  # one may have ended since the last batch
+            return next(batches)
+        finally:
+            _waited_for = None
 
 
 def _on_end_of_child(*_: object) -> None:
