@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ class ForkServer:
         process = Forked(self, int(self.ask(request)), said)
         self._started.append(process)
         return process
+
+    def start_two(self, arguments: Sequence[str], folder: Path, call: str | None = None) -> list[Forked]:
+        """Two processes that find each other as those of torchrun do."""
+        port = free_port()
+        return [
+            self.start(arguments, said=folder / f"{port}.{rank}", call=call, environment=environment_of(rank, port))
+            for rank in range(2)
+        ]
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         """One line to the server, and its answer."""
@@ -114,6 +123,19 @@ class Forked:
         except ProcessLookupError:
             return
         self.wait()
+
+
+def environment_of(rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells one of two processes."""
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port)}  # fmt: skip
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def processes() -> list[int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,13 @@ from integral_pose.errors import NonFiniteLossError
 from integral_pose.experiment import train
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.training.checkpoint import load_checkpoint
+from integral_pose.training.distributed import processes
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import SkippedSteps
 from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import TrainStep
+from tests.fork_server import ForkServer
 from tests.training.test_resume import differences
 
 NAN, INF = float("nan"), float("inf")
@@ -49,7 +49,7 @@ def loss(output: PoseOutput, batch: PoseBatch) -> LossResult:
     return LossResult(value, {"integral": value.detach()}, value.detach())
 
 
-def make_step(optimizer: str = "adamw", accumulation_steps: int = 1) -> TrainStep:
+def make_step(optimizer: str = "adamw", accumulation_steps: int = 1, *, distributed: bool = False) -> TrainStep:
     torch.manual_seed(0)
     model = Net()
     return TrainStep(
@@ -60,7 +60,7 @@ def make_step(optimizer: str = "adamw", accumulation_steps: int = 1) -> TrainSte
         accumulation_steps=accumulation_steps,
         clip_gradient=1.0,
         ema_decay=0.75,
-        distributed=False,
+        distributed=distributed,
     )
 
 
@@ -222,42 +222,22 @@ def test_twenty_in_a_row_end_a_run_even_if_it_is_stopped_between(
     assert (status["state"], status["exit_code"], status["step"]) == ("failed", 4, 21)
 
 
-TWO_PROCESSES = """
-import sys
-import torch
-from tests.training.test_non_finite import Net, changed_by, make_batches, spoil_pixel
-from integral_pose.config import OptimizerConfig
-from integral_pose.training.distributed import processes
-from integral_pose.training.schedule import build_optimizer
-from integral_pose.training.step import TrainStep
-from tests.training.test_resume import differences
-
-def make_step():
-    torch.manual_seed(0)
-    model = Net()
-    return TrainStep(model, build_optimizer(OptimizerConfig(name="adamw"), model), device=torch.device("cpu"),
-                     precision=torch.float32, accumulation_steps=2, clip_gradient=None, ema_decay=0.5, distributed=True)
-
-with processes("cpu") as group:
-    good = make_batches(6)[group.rank::2]
-    expected = changed_by(make_step(), good)
-    step = make_step()
-    changed_by(step, good[:1])
-    bad = make_batches(1)[0]
-    if group.rank == 1:  # the other process sees nothing wrong in its own share
-        spoil_pixel(bad, float("nan"))
-    from tests.training.test_non_finite import loss
-    values = step(bad, loss, 0.01)
-    assert values["skipped"], group.rank
-    assert torch.isfinite(values["loss"]) == (group.rank == 0)
-    found = differences(changed_by(step, good[1:]), expected)
-    assert found == [], (group.rank, found)
-"""
+def one_bad_share(_: list[str]) -> None:
+    """In each of two processes: the second one's share is bad, and neither changes."""
+    with processes("cpu") as group:
+        good = make_batches(6)[group.rank :: 2]
+        expected = changed_by(make_step(accumulation_steps=2, distributed=True), good)
+        step = make_step(accumulation_steps=2, distributed=True)
+        changed_by(step, good[:1])
+        bad = make_batches(1)[0]
+        if group.rank == 1:
+            spoil_pixel(bad, NAN)
+        values = step(bad, loss, 0.01)
+        assert values["skipped"]
+        assert torch.isfinite(values["loss"]) == (group.rank == 0), "the first sees nothing wrong in its own share"
+        assert differences(changed_by(step, good[1:]), expected) == []
 
 
-def test_one_bad_process_makes_all_skip(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(TWO_PROCESSES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_one_bad_process_makes_all_skip(tmp_path: Path, fork_server: ForkServer) -> None:
+    for process in fork_server.start_two([], tmp_path, "tests.training.test_non_finite:one_bad_share"):
+        assert process.wait() == 0, process.said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from integral_pose.training.checkpoint import load_checkpoint
 from integral_pose.training.status import read_status
 from integral_pose.training.step import TrainStep
 from tests.conftest import write_course
-from tests.fork_server import REPOSITORY, Forked, ForkServer
+from tests.fork_server import REPOSITORY, ForkServer, environment_of, free_port
 from tests.training.test_resume import differences
 from tests.training.test_signals import SOON_S, no_partial_files
 
@@ -38,35 +37,15 @@ def experiment(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> 
     return write_yaml(tiny_values)
 
 
-def environment_of(rank: int, port: int) -> dict[str, str]:
-    """What torchrun tells a process."""
-    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port)}  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def start_two(server: ForkServer, arguments: list[str], folder: Path, call: str | None = None) -> list[Forked]:
-    port = free_port()
-    return [
-        server.start(arguments, said=folder / f"said{rank}.{port}", call=call, environment=environment_of(rank, port))
-        for rank in range(2)
-    ]
-
-
 def test_one_dies_or_hangs_and_the_run_goes_on(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
     whole = tmp_path / "whole"
-    for process in start_two(fork_server, ["train", str(experiment), f"run_dir={whole}"], tmp_path):
+    for process in fork_server.start_two(["train", str(experiment), f"run_dir={whole}"], tmp_path):
         assert process.wait() == 0, process.said
     run = tmp_path / "run"
     arguments = ["train", str(experiment), f"run_dir={run}"]
     for number in (signal.SIGKILL, signal.SIGSTOP):
         reached = step_of(run) + 2
-        first, second = start_two(fork_server, arguments, tmp_path, f"{SIGNALS}:slow_steps")
+        first, second = fork_server.start_two(arguments, tmp_path, f"{SIGNALS}:slow_steps")
         first.wait_alive_until(lambda: step_of(run) >= reached)  # noqa: B023 - called in this round only
         sent = time.monotonic()
         second.send(number)
@@ -78,7 +57,7 @@ def test_one_dies_or_hangs_and_the_run_goes_on(experiment: Path, tmp_path: Path,
         assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("failed", 1)
         assert no_partial_files(run)
         second.end()
-    for process in start_two(fork_server, arguments, tmp_path):
+    for process in fork_server.start_two(arguments, tmp_path):
         assert process.wait() == 0, process.said
     found, expected = load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt")
     for part in ("model", "optimizer", "progress"):
@@ -96,7 +75,7 @@ def test_the_fault_of_another_process_is_in_the_status(
     for path in sorted((root / "images").iterdir())[::2]:
         path.write_bytes(b"no image")
     arguments = ["train", str(experiment), f"run_dir={tmp_path / 'run'}", f"data.root={root}"]
-    first, second = start_two(fork_server, arguments, tmp_path, f"{HERE}:only_the_second_reads_bad_images")
+    first, second = fork_server.start_two(arguments, tmp_path, f"{HERE}:only_the_second_reads_bad_images")
     assert (second.wait(), first.wait()) == (3, 1)
     status = read_status(tmp_path / "run")
     assert (status["exit_code"], status["rank"]) == (3, 1)
@@ -114,7 +93,7 @@ def only_the_second_reads_bad_images(arguments: list[str]) -> int:
 def test_both_are_stopped_by_a_signal(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
     run = tmp_path / "run"
     arguments = ["train", str(experiment), f"run_dir={run}", "stages.0.epochs=2000"]
-    both = start_two(fork_server, arguments, tmp_path, f"{SIGNALS}:slow_steps")
+    both = fork_server.start_two(arguments, tmp_path, f"{SIGNALS}:slow_steps")
     both[0].wait_alive_until((run / "last.pt").exists)
     sent = time.monotonic()
     both[1].send(signal.SIGTERM)  # one is enough: they agree

@@ -95,8 +95,7 @@ def no_partial_files(folder: Path) -> bool:
     return not [path for path in folder.rglob("*") if path.name.endswith((".tmp", ".unfinished"))]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGUSR1, 2), (signal.SIGINT, 2)])
 def test_in_a_step(number: int, workers: int, experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
     """With workers the signal goes to the whole group, as a scheduler or a terminal sends it."""
     run = tmp_path / "run"
