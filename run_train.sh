@@ -4,7 +4,7 @@
 #   ./run_train.sh                                          the demo: renders its own data, six to ten minutes on two cores
 #   ./run_train.sh configs/integral_heatmap.yaml data.root=/data/h36m
 #
-# On several GPUs one process each is started.
+# On several GPUs one process each is started. Exit status 75: stopped by a signal, all saved; start it again.
 set -euo pipefail
 cd "$(dirname "$0")"
 scripts/setup.sh
@@ -21,9 +21,29 @@ gpus="$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)"
 if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
     gpus="$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l)"
 fi
+
+# A signal to this script alone is passed on, since bash would end and leave the training behind. Ctrl-C reaches both.
+passing_signals_on() {
+    (trap - INT; exec "$@") &
+    local job=$! status
+    trap 'kill -TERM "$job" 2>/dev/null || true' TERM USR1
+    trap : INT
+    while true; do
+        status=0
+        wait "$job" || status=$?
+        kill -0 "$job" 2>/dev/null || break
+    done
+    trap - TERM USR1 INT
+    return "$status"
+}
+
 if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$gpus" -gt 1 ]; then
-    torchrun --standalone --nproc-per-node "$gpus" -m integral_pose train "$@"
+    export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 # seconds to finish the step and save
+    # torchrun makes every exit status 1; the run's own is in its folder.
+    passing_signals_on torchrun --standalone --nproc-per-node "$gpus" \
+        --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train "$@" ||
+        { integral-pose status "$run" && exit 1 || exit $?; }
 else
-    integral-pose train "$@"
+    passing_signals_on integral-pose train "$@"
 fi
 integral-pose test "$run"

@@ -14,9 +14,10 @@ from typing import Any, Literal, NamedTuple
 Kind = Literal["free", "asked for", "forbidden"]
 
 FREE = {
-    "run_dir", "data.root", "data.workers", "trainer.device", "trainer.max_steps", "trainer.checkpoint_every",
-    "trainer.keep_checkpoints", "trainer.log_every", "trainer.compile", "trainer.pictures_every",
-    "evaluation.batch_size", "evaluation.weights", "evaluation.confidence",
+    "run_dir", "data.root", "data.workers", "data.worker_timeout_s", "trainer.device", "trainer.max_steps",
+    "trainer.max_time", "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.log_every", "trainer.compile",
+    "trainer.pictures_every", "trainer.process_timeout_s", "evaluation.batch_size", "evaluation.weights",
+    "evaluation.confidence",
 }  # fmt: skip
 
 ASKED_FOR = {

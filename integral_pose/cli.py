@@ -21,6 +21,8 @@ from integral_pose.model_commands import add_model_commands
 from integral_pose.predict.commands import add_predict
 from integral_pose.prepare.commands import add_check, add_sources
 from integral_pose.report_commands import add_report
+from integral_pose.training.status import read_status
+from integral_pose.training.stop_signal import signals_as_errors
 
 if TYPE_CHECKING:
     from integral_pose.experiment import TestResult
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():  # a command may print warnings its own way
+        with signals_as_errors(), warnings.catch_warnings():  # a command may print warnings its own way
             status: int = options.run(options) or 0
     except IntegralPoseError as error:
         print(f"integral-pose {options.command}: {error}", file=sys.stderr)
@@ -67,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--allow-change", action="store_true", help="continue with other learning rates, epochs, "
                        "weights or augmentation than before, where the run can")  # fmt: skip
     train.set_defaults(run=_train)
+
+    status = commands.add_parser("status", help="print how a run stands, and end with the exit status it ended with")
+    status.add_argument("run_dir", type=Path, metavar="RUN_FOLDER")
+    status.set_defaults(run=_status)
 
     test = commands.add_parser("test", help="predict the test set, write predictions.csv, score it if it has labels")
     test.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
@@ -127,6 +133,14 @@ def _train(options: argparse.Namespace) -> None:
     folder = train(config, allow_change=options.allow_change)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
         print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = read_status(options.run_dir)
+    print(found["state"])
+    if found["message"]:
+        print(found["message"], file=sys.stderr)
+    return 1 if found["exit_code"] is None else int(found["exit_code"])  # a run that is under way has not succeeded
 
 
 def _test(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ A YAML file is complete in itself; `key.sub=value` on the command line overrides
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
@@ -54,6 +55,16 @@ def _number_of_crops(number: int) -> int:
 
 Crops = Annotated[int, AfterValidator(_number_of_crops)]
 RootDepth = Annotated[Literal["labels", "bone_length"] | float, PlainValidator(_root_depth)]
+SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def _duration(text: str) -> str:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?[hms]", text, re.ASCII) or float(text[:-1]) == 0:
+        raise ValueError(f"expected a number and h, m or s, for example 23h, found {text[:200]!r}")
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
 
 BACKBONE_STRIDE = 32
 HEAD_INIT_STD = 0.02
@@ -100,6 +111,7 @@ class DataConfig(Section):
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
     workers: NonNegative = 4
+    worker_timeout_s: Positive = 300  # a worker that gives no batch for so long counts as hung
     on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -249,6 +261,13 @@ class TrainerConfig(Section):
     keep_checkpoints: Positive = 2  # the newest ones, each verified: last.pt, previous.pt, previous2.pt, ...
     log_every: Positive = 50  # steps
     pictures_every: Positive = 1  # epochs
+    max_time: Duration | None = None  # then save and leave with status 75; 23h or 90m
+    process_timeout_s: PositiveFloat = 600.0  # a process that is silent for so long counts as hung
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        return None if self.max_time is None else float(self.max_time[:-1]) * SECONDS_OF[self.max_time[-1]]
 
 
 class EvaluationConfig(Section):

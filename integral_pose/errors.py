@@ -44,3 +44,15 @@ class Interrupted(IntegralPoseError):  # noqa: N818 - not a fault: the run was a
     """The run was stopped by a signal after everything had been saved; the same command continues it."""
 
     exit_code = 75  # EX_TEMPFAIL: try again
+
+
+class WorkerError(IntegralPoseError):
+    """A process that reads images ended or hangs."""
+
+
+class ProcessLostError(IntegralPoseError):
+    """Another process of a distributed run ended or hangs."""
+
+
+class OutOfMemoryError(IntegralPoseError):
+    """The device's memory is too small for the batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -49,10 +50,12 @@ from integral_pose.official import OfficialImageVolume, OfficialJoints, official
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.checkpoint import Found, find_checkpoint, load_newest, newest_run
 from integral_pose.training.distributed import Processes, processes
-from integral_pose.training.hardware import choose_device, choose_precision
+from integral_pose.training.hardware import choose_device, choose_precision, explained_shortage
 from integral_pose.training.run_folder import RunFolder, read_metrics
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
+from integral_pose.training.status import RunStatus, run_status
 from integral_pose.training.step import TrainStep
+from integral_pose.training.stop_signal import ScoringStopped, StopSignal, stop_signal
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
 
 
@@ -80,14 +83,26 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
     like; see `changes`.
     """
     device = choose_device(config.trainer.device)
-    with processes(device.type) as group:
-        folder = RunFolder(Path(config.run_dir), writes=group.is_first)
+    run_dir = Path(config.run_dir)
+    with (
+        stop_signal(config.trainer.max_seconds) as stop,
+        run_status(run_dir, int(os.environ.get("RANK", "0"))) as status,
+        processes(device.type, config.trainer.process_timeout_s) as group,
+    ):
+        stop.at_once = lambda: status.ended(KeyboardInterrupt("ended at once by a second Ctrl-C; nothing was saved"))
+        folder = RunFolder(run_dir, writes=group.is_first)
         try:
             folder.open()
-            trainer = _prepare_trainer(config, device, group, folder, allow_change=allow_change)
+            status.is_ours = True
+            found, changes = _find_start(config, folder, group, allow_change=allow_change)
+            trainer = build_trainer(config, device, group, folder, stop, status, begins=found is None)
+            if found:
+                trainer.resume(found, changes)
             folder.start(to_yaml(config), seed=config.seed, device=_describe(device), step=trainer.progress.step)
+            status.running(trainer.progress.step, trainer.num_steps)
             try:
-                trainer.fit()
+                with explained_shortage(device, "trainer.batch_size, or raise trainer.accumulation_steps"):
+                    trainer.fit()
             finally:
                 if group.is_first:
                     folder.attempt("curves.png", lambda: _draw_curves(folder))
@@ -187,8 +202,12 @@ def build_predictor(
     *,
     place_root: PlaceRoot | None = None,
     confidence: bool = False,
+    stop: StopSignal | None = None,
 ) -> Callable[[nn.Module], Predictions]:
-    """model -> predictions of every row of `table`, shared among the processes."""
+    """model -> predictions of every row of `table`, shared among the processes.
+
+    Raises ScoringStopped, in every process, where `stop` came up in any before its share was done.
+    """
     precision = choose_precision(config.evaluation.precision, device)
     batches = EvaluationBatches(
         PoseImages(table, config.data.stored_size, config.data.image_size, augmentation=None),
@@ -197,14 +216,21 @@ def build_predictor(
         rank=group.rank,
         world=group.world,
         pin_memory=device.type == "cuda",
+        worker_timeout_s=config.data.worker_timeout_s,
+        leave=lambda: bool(stop),
     )
 
     def gather(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        if any(group.gather(bool(stop))):
+            raise ScoringStopped
         parts = group.gather(arrays)
         return [np.concatenate([part[i] for part in parts]) for i in range(len(arrays))]
 
     def predictor(model: nn.Module) -> Predictions:
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        with (
+            torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32),
+            explained_shortage(device, "evaluation.batch_size"),
+        ):
             return predict(
                 cast(PoseNet, model),
                 batches,
@@ -220,10 +246,10 @@ def build_predictor(
     return predictor
 
 
-def _prepare_trainer(
-    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, allow_change: bool
-) -> Trainer:
-    """A trainer that stands where the newest whole checkpoint of the folder was written."""
+def _find_start(
+    config: Config, folder: RunFolder, group: Processes, *, allow_change: bool
+) -> tuple[Found | None, list[dict[str, Any]]]:
+    """The newest whole checkpoint of the folder, and what was changed in the configuration since it was written."""
     found = load_newest(folder.last)
     steps = group.gather(found and found.content["progress"]["step"])
     if len(set(steps)) > 1:
@@ -231,17 +257,23 @@ def _prepare_trainer(
             f"{folder.path}: the processes would continue from different steps {steps} (None: no checkpoint); "
             "run_dir must be on a disk that all nodes see"
         )
-    changes = _require_same_experiment(config, folder, found, allow_change=allow_change) if found else []
-    trainer = build_trainer(config, device, group, folder, begins=found is None)
-    if found:
-        if group.is_first:
-            _tell(found, changes)
-        trainer.resume(found, [change._asdict() for change in changes if kind_of(change.key) != "free"])
-    return trainer
+    if found is None:
+        return None, []
+    changes = _require_same_experiment(config, folder, found, allow_change=allow_change)
+    if group.is_first:
+        _tell(found, changes)
+    return found, [change._asdict() for change in changes if kind_of(change.key) != "free"]
 
 
 def build_trainer(
-    config: Config, device: torch.device, group: Processes, folder: RunFolder, *, begins: bool = True
+    config: Config,
+    device: torch.device,
+    group: Processes,
+    folder: RunFolder,
+    stop: StopSignal,
+    status: RunStatus,
+    *,
+    begins: bool,
 ) -> Trainer:
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
     table, held_out = _read_training_data(config)
@@ -266,6 +298,7 @@ def build_trainer(
         world=group.world,
         pin_memory=device.type == "cuda",
         epoch_images=config.data.epoch_images,
+        worker_timeout_s=config.data.worker_timeout_s,
     )
     stages = [
         Stage(
@@ -282,18 +315,20 @@ def build_trainer(
         settings=_settings(config),
         folder=folder,
         processes=group,
-        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group),
+        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
         illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
         config_yaml=to_yaml(config),
+        stop=stop,
+        status=status,
     )
 
 
 def _build_scorer(
-    config: Config, table: PoseTable, device: torch.device, group: Processes
+    config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal
 ) -> Callable[[nn.Module], Scores]:
     _check_can_lift(config, table)
     place_root, _ = _build_root_placement(config, build_space(config.model, config.data.image_size, HUMAN36M.root))
-    predictor = build_predictor(config, table, device, group, place_root=place_root)
+    predictor = build_predictor(config, table, device, group, place_root=place_root, stop=stop)
     return lambda model: _score(table, predictor(model))
 
 

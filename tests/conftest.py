@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import torch
 import yaml
 from hypothesis import settings
 from numpy.typing import NDArray
+
+from tests.fork_server import ForkServer
 
 torch.set_num_threads(1)
 # The machine may be busy, so no example is too slow; and a test that passes today passes tomorrow.
@@ -155,3 +157,10 @@ class TinyFeatures(torch.nn.Module):
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every network built in this test has `TinyFeatures` as its backbone."""
     monkeypatch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Starts processes of ours quickly, for tests that kill them. See tests/fork_server.py."""
+    with ForkServer() as server:
+        yield server

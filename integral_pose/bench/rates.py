@@ -25,6 +25,8 @@ from integral_pose.experiment import build_trainer
 from integral_pose.training.distributed import Processes
 from integral_pose.training.hardware import choose_device
 from integral_pose.training.run_folder import RunFolder
+from integral_pose.training.status import RunStatus
+from integral_pose.training.stop_signal import StopSignal
 from integral_pose.training.trainer import Batches, Stage
 
 IMAGES_A_TURN = 128  # of each candidate, about: long against the clock's grain, short against a neighbour's whims
@@ -77,7 +79,9 @@ def images_for(minutes: float, images_per_s: float, config: Config) -> int:
 
 def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[], None]]]:
     """(epochs, a turn of steps) for each stage whose loss differs from the one before it; one network for all."""
-    trainer = build_trainer(config, device, Processes(), RunFolder(Path(config.run_dir), writes=False))
+    folder = RunFolder(Path(config.run_dir), writes=False)
+    unheard, unwritten = StopSignal(), RunStatus(folder.path, rank=0)
+    trainer = build_trainer(config, device, Processes(), folder, unheard, unwritten, begins=True)
     trainer.train_step.model.train()
     batches = _for_ever(trainer.batches)
     num_steps = _images_a_turn(config) // config.trainer.batch_size

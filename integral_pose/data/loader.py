@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import itertools
-import signal
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +18,13 @@ from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.course import PoseTable
 from integral_pose.data.images import decode_image
-from integral_pose.errors import DataError, IntegralPoseError
+from integral_pose.data.workers import Silence, WorkerLost, memory_hint, start_worker, watched
+from integral_pose.errors import DataError, IntegralPoseError, WorkerError
 from integral_pose.geometry.lifting import move_views
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20
-_WITH_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of this process that own worker processes
-_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # their processes, which may outlive them
+WORKER_TIMEOUT_S = 300
 
 
 class PoseImages(Dataset[PoseSample]):
@@ -188,6 +184,54 @@ class BatchOrder(Sampler[list[SampleKey]]):
                 yield SampleKey(number, row)
 
 
+class _Batches:
+    """The batches of an order, made by worker processes; outlives the loss of one of them once.
+
+    What a batch holds follows from its place alone, so new workers go on where the old ones stopped, bit for bit.
+    """
+
+    def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
+        self.order, self._images, self._timeout_s = order, images, timeout_s
+        self._make = lambda: _data_loader(images, order, workers, pin_memory)
+        self.loader, self._was_rebuilt = self._make(), False
+
+    def epoch(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
+        """From a batch on; what was wrong with replaced images is added to `faults`.
+
+        Raises DataError for an image that cannot be read, WorkerError where a worker hangs or a second one is lost.
+        """
+        next_batch = first_batch
+        while True:
+            self.order.epoch, self.order.first_batch = epoch, next_batch
+            try:
+                for batch in watched(self.loader, self._timeout_s):
+                    next_batch += 1
+                    yield _unwrapped(batch, faults)
+                return
+            except WorkerLost as loss:
+                self._rebuild(loss)
+            except Silence:
+                raise WorkerError(self._silence(next_batch)) from None
+
+    def worker_processes(self) -> list[int]:
+        return [worker.pid for worker in getattr(self.loader._iterator, "_workers", [])]
+
+    def _rebuild(self, loss: WorkerLost) -> None:
+        if self._was_rebuilt:
+            raise WorkerError(f"{loss}, and it is not the first. {memory_hint()}") from None
+        tqdm.write(f"{loss}. Others take over where it stopped, once. {memory_hint()}", file=sys.stderr)
+        self.loader, self._was_rebuilt = self._make(), True
+
+    def _silence(self, batch: int) -> str:
+        self.order.first_batch = batch
+        keys = next(iter(self.order), [])
+        names = ", ".join(self._images.table.name(key.row) for key in keys)
+        return (
+            f"no batch came for {self._timeout_s} s: a worker process hangs at one of the images {names}. Look whether "
+            f"{self._images.table.images_folder} answers; for slow storage raise data.worker_timeout_s"
+        )
+
+
 class TrainingBatches:
     """Shuffled batches for the trainer, epoch by epoch, from any batch on. An epoch is what `BatchOrder` says."""
 
@@ -202,6 +246,7 @@ class TrainingBatches:
         world: int,
         pin_memory: bool,
         epoch_images: int | None = None,
+        worker_timeout_s: int = WORKER_TIMEOUT_S,
     ) -> None:
         if len(images) < batch_size:
             raise DataError(
@@ -209,22 +254,21 @@ class TrainingBatches:
                 "step at all; take a smaller batch"
             )
         self._images = images
-        self._order = BatchOrder(
+        order = BatchOrder(
             len(images), batch_size, seed=seed, shuffle=True, rank=rank, world=world, epoch_images=epoch_images
         )
-        self._loader = _data_loader(images, self._order, workers, pin_memory)
+        self._batches = _Batches(images, order, workers, pin_memory, worker_timeout_s)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._batches.order)
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
         """The batches of an epoch from `first_batch` on; its end says which images could not be read.
 
-        Raises DataError if an image cannot be read and is not to be skipped.
+        Raises DataError if an image cannot be read and is not to be skipped, WorkerError as `data.workers` can.
         """
-        self._order.epoch, self._order.first_batch = epoch, first_batch
         faults: list[str] = []
-        yield from _unwrapped(self._loader, faults)
+        yield from self._batches.epoch(epoch, first_batch, faults)
         if faults:
             shown = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS_SHOWN])
             more = f"\n  and {len(faults) - MOST_FAULTS_SHOWN} more" if len(faults) > MOST_FAULTS_SHOWN else ""
@@ -236,7 +280,7 @@ class TrainingBatches:
 
     def worker_processes(self) -> list[int]:
         """Process numbers of the workers, once an epoch has begun."""
-        return [worker.pid for worker in getattr(self._loader._iterator, "_workers", [])]
+        return self._batches.worker_processes()
 
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
@@ -244,19 +288,35 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """Every sample of a table once, in order, over all processes together."""
+    """Every sample of a table once, in order, over all processes together; fewer where `leave` says so meanwhile."""
 
     def __init__(
-        self, images: PoseImages, batch_size: int, *, workers: int, rank: int, world: int, pin_memory: bool
+        self,
+        images: PoseImages,
+        batch_size: int,
+        *,
+        workers: int,
+        rank: int,
+        world: int,
+        pin_memory: bool,
+        worker_timeout_s: int = WORKER_TIMEOUT_S,
+        leave: Callable[[], bool] = lambda: False,
     ) -> None:
         order = BatchOrder(len(images), batch_size * world, seed=0, shuffle=False, rank=rank, world=world)
-        self._order, self._loader = order, _data_loader(images, order, workers, pin_memory)
+        self._batches, self._leave = _Batches(images, order, workers, pin_memory, worker_timeout_s), leave
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._batches.order)
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        return _unwrapped(self._loader, [])
+        for batch in self._batches.epoch(0, 0, []):
+            if self._leave():
+                return
+            yield batch
+
+    def worker_processes(self) -> list[int]:
+        """Process numbers of the workers, once they have begun."""
+        return self._batches.worker_processes()
 
 
 def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool) -> DataLoader[Any]:
@@ -269,57 +329,21 @@ def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
     )
 
 
-def _unwrapped(loader: DataLoader[Any], faults: list[str]) -> Iterator[PoseBatch]:
-    """The batches of a loader; errors are raised, what was wrong with replaced images is added to `faults`."""
-    batches = iter(loader)
-    if loader.num_workers:
-        _shut_down_at_exit(batches)
-    for batch in batches:
-        if isinstance(batch, IntegralPoseError):
-            raise batch
-        if isinstance(batch, ReplacedBatch):
-            faults += batch.faults
-            yield batch.batch
-        else:
-            yield batch
-
-
-def _shut_down_at_exit(batches: Any) -> None:
-    """Workers that are left at the end are told to go before Python's own clean-up.
-
-    That would end child processes by the very signal that ours ignore, and wait for them for ever. It is kept by the
-    iterator, not the loader: where an exception's traceback holds on to it, it outlives the loader.
-    """
-    if not _WITH_WORKERS:
-        atexit.register(_end_workers)
-    _WITH_WORKERS.add(batches)
-    _WORKERS.update(getattr(batches, "_workers"))  # noqa: B009 - as below
-
-
-def _end_workers() -> None:
-    for batches in list(_WITH_WORKERS):
-        shut_down = getattr(batches, "_shutdown_workers")  # noqa: B009 - torch has no public call for it
-        shut_down()
-    # Where the garbage collector took the queues before the iterator, its workers were never told.
-    for worker in list(_WORKERS):
-        if worker.is_alive():
-            worker.kill()
+def _unwrapped(batch: Any, faults: list[str]) -> PoseBatch:
+    """What a worker sent: errors are raised, what was wrong with replaced images is added to `faults`."""
+    if isinstance(batch, IntegralPoseError):
+        raise batch
+    if isinstance(batch, ReplacedBatch):
+        faults += batch.faults
+        return batch.batch
+    found: PoseBatch = batch
+    return found
 
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(_: int) -> None:
-    """Signals go to the whole process group; the main process decides, so workers must outlive them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    # The collector would write to every object that came with the fork, and so copy the pages they lie on.
-    gc.freeze()
-    if "cv2" in sys.modules:  # one process a core: threads of its own would only be in the way
-        sys.modules["cv2"].setNumThreads(1)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from unittest import mock
 
 from integral_pose.errors import IntegralPoseError
+from integral_pose.orphans import end_with_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -65,6 +66,7 @@ def _start_worker(stop: Event) -> None:
     _stop = stop
     # Ctrl-C goes to the whole process group; the main process decides, so workers must finish what they hold.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)  # else it would wait for tasks for ever where the main process was killed
 
 
 def _unless_stopped(function: Callable[[Task], Result], task: Task) -> Result:

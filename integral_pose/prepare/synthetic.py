@@ -11,9 +11,11 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +26,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from integral_pose.errors import ConfigError, DataError
+from integral_pose.errors import ConfigError, DataError, IntegralPoseError
+from integral_pose.orphans import end_with_parent
 from integral_pose.prepare.actions import ACTIONS
 from integral_pose.prepare.body import BODIES
 from integral_pose.prepare.difficulty import EASY, PRESETS, Difficulty
@@ -185,10 +188,19 @@ def _in_order(tasks: list[_Task], workers: int) -> Iterator[Iterator[_Rows]]:
     # their threads from the environment when they import NumPy, so it has to be set before they start.
     with (
         mock.patch.dict(os.environ, ONE_THREAD),
-        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=end_with_parent,  # else it would wait for tasks for ever where this process was killed
+            initargs=(signal.SIGKILL,),
+        ) as pool,
     ):
         try:
             yield pool.map(_render_task, tasks)
+        except BrokenProcessPool:
+            raise IntegralPoseError(
+                "a worker process died, perhaps for want of memory. Start the same again with fewer --workers"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from integral_pose.errors import ConfigError
+from integral_pose.errors import ConfigError, OutOfMemoryError
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,3 +37,25 @@ def _multiplies_bf16(device: torch.device) -> bool:
     # torch.cpu has no public question for this in all the releases we support.
     flags = Path("/proc/cpuinfo").read_text("utf-8")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def explained_shortage(device: torch.device, keys: str) -> Iterator[None]:
+    """Inside, a device out of memory raises OutOfMemoryError that says how much was taken and to lower `keys`.
+
+    Nothing is changed without being asked: another batch would be another experiment.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        peak = ""
+        if device.type == "cuda":
+            total_bytes = torch.cuda.get_device_properties(device).total_memory
+            peak = (
+                f"; at most {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of the device's "
+                f"{total_bytes / 2**30:.2f} GiB were taken by tensors"
+            )
+        raise OutOfMemoryError(
+            f"{device}: out of memory{peak} ({str(error).splitlines()[0]}). Lower {keys}; or see with nvidia-smi "
+            "whether other programs hold memory"
+        ) from None

@@ -15,15 +15,17 @@ class Meter:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.count: Tensor | int = 0
         self._restart_clock()
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """One step's scalars. Every step of a window has the same names."""
+    def add(self, values: Mapping[str, Tensor], counts: Tensor | bool = True) -> None:
+        """One step's scalars, left out where `counts` is false. Every step of a window has the same names."""
         for name, value in values.items():
             value = value.detach().double()
+            if isinstance(counts, Tensor):
+                value = torch.where(counts, value, 0.0)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
+        self.count = self.count + counts
 
     def add_work(self, images: int, wait_s: float) -> None:
         """Images that were trained on, and the seconds spent waiting for them."""
@@ -31,8 +33,8 @@ class Meter:
         self._wait_s += wait_s
 
     def means(self) -> dict[str, Tensor]:
-        """Mean of each scalar since the last reset."""
-        return {name: total / max(self.count, 1) for name, total in self.sums.items()}
+        """Mean of each scalar since the last reset; NaN where no step counted."""
+        return {name: total / self.count for name, total in self.sums.items()}
 
     def speed(self) -> dict[str, float]:
         """Images a second, and the share of the time that was spent waiting for data."""
@@ -46,7 +48,7 @@ class Meter:
 
     def state(self) -> dict[str, object]:
         """Plain content; the clock is not part of it."""
-        return {"sums": {name: total.item() for name, total in self.sums.items()}, "count": self.count}
+        return {"sums": {name: total.item() for name, total in self.sums.items()}, "count": int(self.count)}
 
     def restore(self, state: dict[str, object], device: torch.device) -> None:
         """Undo what came since `state`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,6 +57,15 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
     optimizers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "adamw": lambda: torch.optim.AdamW(groups, fused=True),
         "adam": lambda: torch.optim.Adam(groups, fused=True),
-        "sgd": lambda: torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True),
+        "sgd": lambda: _sgd(groups, config.momentum),
     }
     return optimizers[config.name]()
+
+
+def _sgd(groups: list[dict[str, Any]], momentum: float) -> torch.optim.SGD:
+    optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=True)
+    if momentum:
+        # torch would take the memory uncleared at the first step, and fill it only if that step is not skipped.
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.checkpoint import load_weights
+from integral_pose.training.distributed import true_everywhere
+from integral_pose.training.moving_average import MovingAverage
 
 Loss = Callable[[PoseOutput, PoseBatch], LossResult]
 
@@ -39,7 +41,8 @@ class TrainStep:
     ) -> None:
         self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay > 0 else None
+        self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
+        self._buffers = BufferCopy(model)
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
         if self._exchange and compress_gradients:
             self._exchange.register_comm_hook(None, bf16_compress_hook)
@@ -55,14 +58,16 @@ class TrainStep:
     def __call__(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
         """Step on this process's share of a global batch; returns scalars to log, on the device.
 
-        If any of them is not finite, the weights and the optimiser are unchanged. Nothing here waits for the
-        device: whoever wants to know reads the scalars.
+        Where 'skipped', a bool, is true, some scalar of some process is not finite, and the step has changed nothing
+        in any process: weights, buffers, optimiser and moving average are those before it. Nothing here waits for
+        the device: whoever wants to know reads the scalars.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
         results = []
+        self._buffers.take()
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
                 with self._autocast():
@@ -73,11 +78,27 @@ class TrainStep:
         values = _mean_terms(results)
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        finite = all_finite(values)
+        if self._exchange:  # gradients are shared, but losses and buffers are each process's own
+            finite = true_everywhere(finite)
         # A fused optimiser skips its update where this is set, which spares the wait for an answer.
-        self.optimizer.found_inf = (~all_finite(values)).float()  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimizer.step()
-        self._update_average()
-        return values
+        self._buffers.put_back(where=~finite)
+        if self.average is not None:
+            self.average.update(self.model, counts=finite)
+        return {**values, "skipped": ~finite}
+
+    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, PoseOutput]]:
+        """The parts of a batch as the network sees them and what it says of them now; changes nothing."""
+        self._buffers.take()
+        try:
+            for part in (self.augment(batch) if self.augment else batch).split(self.accumulation_steps):
+                with torch.no_grad(), self._autocast():
+                    output = self.model(part.images)
+                yield part, output
+        finally:
+            self._buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
 
     def state(self) -> dict[str, Any]:
         """All that a continuation needs of the step, as plain state dicts."""
@@ -99,14 +120,6 @@ class TrainStep:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own, lr=group["lr"])
-
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        self.average.update_parameters(self.model)
-        # Batch-norm statistics are averages already; the newest are taken.
-        for own, newest in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
-            own.copy_(newest)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)

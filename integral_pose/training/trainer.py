@@ -5,39 +5,33 @@ A run is a function of its configuration: it can be stopped after any step and c
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
-from integral_pose.errors import CheckpointError, Interrupted, NonFiniteLossError, OutputError
-from integral_pose.training.checkpoint import (
-    Found,
-    load_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from integral_pose.errors import CheckpointError, Interrupted, OutputError
+from integral_pose.training.checkpoint import Found, load_checkpoint, random_state, restore_random_state
 from integral_pose.training.distributed import Processes
+from integral_pose.training.keeper import CheckpointKeeper
 from integral_pose.training.meter import Meter
-from integral_pose.training.plain import to_plain
+from integral_pose.training.non_finite import Made, NonFiniteWatch, SkippedSteps
 from integral_pose.training.prefetch import on_device
 from integral_pose.training.run_folder import RunFolder
-from integral_pose.training.step import Loss, TrainStep, all_finite
-from integral_pose.training.stop_signal import StopSignal, stop_signal
-from integral_pose.training.writer import BackgroundWriter
+from integral_pose.training.status import RunStatus
+from integral_pose.training.step import Loss, TrainStep
+from integral_pose.training.stop_signal import ScoringStopped, StopSignal
 
-STEPS_BETWEEN_QUESTIONS = 10
+SECONDS_BETWEEN_QUESTIONS = 1.0  # processes ask each other together whether to stop
 
 
 class Batches(Protocol):
@@ -90,7 +84,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model in place. `evaluate` scores it on held-out data (None: nothing is held out)."""
+    """Trains a model in place. `evaluate` scores it on held-out data (None: nothing is held out).
+
+    A signal of `stop` is granted after the step; `evaluate` raises ScoringStopped where it saw one.
+    """
 
     def __init__(
         self,
@@ -104,15 +101,20 @@ class Trainer:
         evaluate: Callable[[nn.Module], Scores] | None,
         illustrate: Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]],
         config_yaml: str,
+        stop: StopSignal,
+        status: RunStatus,
     ) -> None:
         self.train_step, self.batches, self.stages = train_step, batches, stages
         self.settings, self.folder, self.processes = settings, folder, processes
         self.evaluate, self.illustrate, self.config_yaml = evaluate, illustrate, config_yaml
         self.progress, self.meter = Progress(), Meter()
         self.history: list[dict[str, Any]] = []  # what was changed in the configuration, and at which step
-        self.writer = BackgroundWriter()
+        self.keeper = CheckpointKeeper(folder, processes)
+        self.stop, self.status = stop, status
+        self.watch = NonFiniteWatch(train_step, processes, folder.path, batches.name)
         self._saved_step = -1
-        self._unchecked: list[tuple[int, PoseBatch, dict[str, Tensor]]] = []
+        self._next_question = self._last_question = 0  # steps
+        self._asked_at = time.monotonic()
 
     @property
     def num_steps(self) -> int:
@@ -123,14 +125,14 @@ class Trainer:
     def fit(self) -> None:
         """Train from where the run stands to its end, when all is on disk.
 
-        Raises Interrupted after a signal, everything saved; NonFiniteLossError at a loss that is no number;
-        OutputError where the last state cannot be saved.
+        Raises Interrupted after a signal, everything saved; NonFiniteLossError after too many losses or gradients
+        that are no numbers; OutputError where the last state cannot be saved.
         """
         try:
             self._fit()
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt | OutputError):  # whoever presses twice waits for no disk
-                self._write_what_waits()
+                self.keeper.write_what_waits()
             raise
 
     def save(self, *, wait: bool = False) -> None:
@@ -138,23 +140,25 @@ class Trainer:
 
         Training waits for a copy in memory alone, or with `wait` until all is on disk.
         """
-        self._check_finite()
+        self.watch.read()
         self._saved_step = self.progress.step
         meters, generators = zip(*self.processes.gather((self.meter.state(), random_state())), strict=True)
-        self._write(
+        self.keeper.write(
             self.folder.last,
             {
                 **self.train_step.state(),
                 "progress": vars(self.progress),
                 "meter": list(meters),
+                "skipped": self.watch.skipped.state(),
                 "random": list(generators),
                 "config": self.config_yaml,
                 "history": self.history,
             },
             keep_previous=self.settings.keep_checkpoints - 1,
         )
+        self.status.running(self.progress.step, self.num_steps)
         if wait:
-            self._wait_for_disk()
+            self.keeper.wait()
 
     def resume(self, found: Found, changes: Sequence[Mapping[str, Any]] = ()) -> None:
         """Continue from a checkpoint. `changes` are those of the configuration since it was written.
@@ -171,6 +175,7 @@ class Trainer:
             meters = content["meter"] if isinstance(content["meter"], list) else [content["meter"]]  # before format 2
             own = Meter.share(meters, self.processes.rank, self.processes.world)
             self.meter.restore(own, self.train_step.device)
+        self.watch.skipped = SkippedSteps(**content.get("skipped", {}))
         if self.processes.rank < len(content["random"]):
             restore_random_state(content["random"][self.processes.rank])
         for damaged in found.damaged:
@@ -178,38 +183,19 @@ class Trainer:
 
     def _fit(self) -> None:
         self._warn_if_finished_before()
-        with stop_signal() as stop, self._progress_bar() as bar:
+        with self._progress_bar() as bar:
+            if self._owes_a_score():  # a signal came while it was being found
+                self._finish_epoch()
             first_epoch = self.progress.epoch
             for epoch, stage, stage_first_epoch in self._epochs():
                 if epoch >= first_epoch and self.progress.step < self.num_steps:
-                    self._train_epoch(stage, stage_first_epoch, stop, bar)
+                    self._train_epoch(stage, stage_first_epoch, bar)
         if self.progress.scored_step != self.progress.step:
             self._score()
             self._saved_step = -1  # that it was scored is part of the state
         if self._saved_step != self.progress.step:
             self.save()
-        self._wait_for_disk()
-
-    def _write(self, path: Path, content: dict[str, Any], *, keep_previous: int = 0) -> None:
-        if self.processes.is_first:
-            copied = to_plain(content, copy=True)
-            self.writer.submit(path, partial(save_checkpoint, path, copied, keep_previous=keep_previous))
-
-    def _wait_for_disk(self) -> None:
-        """Until the first process has written everything; raises OutputError in every process if it cannot."""
-        failure: OutputError | None = None
-        try:
-            self.writer.finish()
-        except OutputError as error:
-            failure = error
-        if self.processes.any(failure is not None, self.train_step.device):
-            raise failure or OutputError(f"{self.folder.path}: the first process cannot write")
-
-    def _write_what_waits(self) -> None:
-        try:
-            self.writer.finish()
-        except OutputError as error:
-            tqdm.write(str(error), file=sys.stderr)
+        self.keeper.wait()
 
     def _compare_best(self) -> None:
         """best.pt may be missing, damaged or an older one than was noted: then the next good score writes it anew."""
@@ -232,7 +218,7 @@ class Trainer:
                 yield epoch, stage, first
             epoch = first + stage.epochs
 
-    def _train_epoch(self, stage: Stage, stage_first_epoch: int, stop: StopSignal, bar: tqdm[Any]) -> None:
+    def _train_epoch(self, stage: Stage, stage_first_epoch: int, bar: tqdm[Any]) -> None:
         progress, every = self.progress, self.settings.checkpoint_every
         bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
         self.train_step.model.train()
@@ -246,16 +232,14 @@ class Trainer:
             values = self.train_step(batch, stage.loss, learning_rate)
             progress.step += 1
             progress.batch += 1
-            self.meter.add(values)
+            skipped = values.pop("skipped")
+            self.meter.add(values, counts=~skipped)
             self.meter.add_work(self.settings.batch_size, waited_s)
-            self._unchecked.append((progress.step, batch, values))
+            self.watch.add(Made(progress.step, batch, values, skipped))
             bar.update(self.settings.batch_size)
-            logs = progress.step % self.settings.log_every == 0
-            if logs or self.train_step.device.type == "cpu":  # elsewhere reading would wait for the device
-                self._check_finite()
-            if logs:
+            if progress.step % self.settings.log_every == 0:
                 self._log(learning_rate, bar)
-            self._leave_if_asked(stop)
+            self._leave_if_asked()
             if progress.step >= self.num_steps and progress.batch < len(self.batches):
                 self.save()
                 return
@@ -267,68 +251,80 @@ class Trainer:
     def _end_epoch(self) -> None:
         self.progress.epoch += 1
         self.progress.batch = 0
-        if self.progress.epoch % self.settings.evaluate_every_epochs == 0:
+        self._finish_epoch()
+
+    def _owes_a_score(self) -> bool:
+        """Whether the last epoch's steps are made but its score is missing."""
+        at_end = self.progress.batch == 0 and self.progress.epoch > 0
+        is_due = self.progress.epoch % self.settings.evaluate_every_epochs == 0
+        return at_end and is_due and self.progress.scored_step != self.progress.step
+
+    def _finish_epoch(self) -> None:
+        """Score, pictures and checkpoint, each where it is due; what a stopped run does first when it goes on."""
+        if self._owes_a_score():
             self._score()
         if self.progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
             for name, picture in self.illustrate(self.train_step.averaged_model).items():
                 self.folder.show(self.progress.step, name, picture)
+        self._leave_if_asked(now=True)
         every = self.settings.checkpoint_every
         if every is None or self.progress.step % every == 0:
             self.save()
 
     def _score(self) -> None:
         """Score the model on the held-out data; keep it as best.pt if no earlier one was better."""
-        self.progress.scored_step = self.progress.step
         score_mm = float("inf")
         if self.evaluate is not None:
-            scores = self.evaluate(self.train_step.averaged_model)
+            self.processes.equalise_buffers(self.train_step.averaged_model)  # that is what best.pt will hold
+            try:
+                scores = self.evaluate(self.train_step.averaged_model)
+            except ScoringStopped:
+                self._leave()
             score_mm = scores.mpjpe_mm
             values = {"mpjpe_mm": scores.mpjpe_mm, "pa_mpjpe_mm": scores.pa_mpjpe_mm, "epoch": self.progress.epoch}
             self.folder.log(self.progress.step, "val", values)
             if self.processes.is_first:
                 tqdm.write(f"epoch {self.progress.epoch}: held-out MPJPE {score_mm:.1f} mm", file=sys.stderr)
+        self.progress.scored_step = self.progress.step
         # Without held-out data the newest is the best that can be said.
         if self.evaluate is None or score_mm < self.progress.best_mm:
             self.progress.best_mm = score_mm
             content = {"model": self.train_step.averaged_model.state_dict(), "config": self.config_yaml}
-            self._write(self.folder.best, {**content, "progress": vars(self.progress)})
+            self.keeper.write(self.folder.best, {**content, "progress": vars(self.progress)})
 
     def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
         means = self.meter.means()
         names = sorted(means)
         over_ranks = self.processes.mean(torch.stack([means[name] for name in names])).tolist()
-        values = dict(zip(names, over_ranks, strict=True))
-        epoch = {"epoch": self.progress.epoch, "learning_rate": learning_rate}
+        self.watch.read()
+        # Where every step of the window was skipped there is nothing that could be said of a loss.
+        values = {name: mean for name, mean in zip(names, over_ranks, strict=True) if not math.isnan(mean)}
+        epoch = {
+            "skipped_steps": self.watch.skipped.total,
+            "epoch": self.progress.epoch,
+            "learning_rate": learning_rate,
+        }
         self.folder.log(self.progress.step, "train", {**values, **self.meter.speed(), **epoch})
-        bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
+        if values:
+            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
         self.meter.reset()
 
-    def _check_finite(self) -> None:
-        """Stop at the first step since the last check whose loss or gradient is no number."""
-        steps, self._unchecked = self._unchecked, []
-        if not steps:
-            return
-        finite = torch.stack([all_finite(values) for _, _, values in steps]).tolist()
-        if all(finite):
-            return
-        step, batch, values = steps[finite.index(False)]
-        terms = ", ".join(f"{name} {value.item():g}" for name, value in values.items())
-        samples = ", ".join(self.batches.name(row) for row in batch.indices.tolist())
-        raise NonFiniteLossError(
-            f"step {step}: the loss or its gradient is not finite ({terms}). The step changed no weights and "
-            f"{self.folder.last} is from an earlier one. Take a lower learning rate or a lower "
-            f"trainer.clip_gradient, or look at the samples: {samples}"
-        )
-
-    def _leave_if_asked(self, stop: StopSignal) -> None:
+    def _leave_if_asked(self, *, now: bool = False) -> None:
         # With many processes the question is asked together, and not so often that it slows the steps.
-        if self.processes.world > 1 and self.progress.step % STEPS_BETWEEN_QUESTIONS:
+        step = self.progress.step
+        if self.processes.world > 1 and step < self._next_question and not now:
             return
-        if not self.processes.any(bool(stop), self.train_step.device):
-            return
+        steps_a_second = (step - self._last_question) / max(time.monotonic() - self._asked_at, 1e-6)
+        wait = max(1, int(steps_a_second * SECONDS_BETWEEN_QUESTIONS))
+        asked, wait = self.processes.agree(bool(self.stop), wait, self.train_step.device)
+        self._last_question, self._next_question, self._asked_at = step, step + wait, time.monotonic()
+        if asked:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
         self.save(wait=True)
         raise Interrupted(
-            f"stopped by {stop.name or 'a signal to another process'} after step {self.progress.step} of "
+            f"stopped by {self.stop.name or 'a signal to another process'} after step {self.progress.step} of "
             f"{self.num_steps}; all is saved in {self.folder.last}. The same command continues from there"
         )
 

@@ -65,30 +65,6 @@ def test_killed_process_equals_uninterrupted(experiment: Path, tmp_path: Path) -
         assert differences(found[part], expected[part]) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_saves_and_says_how_to_go_on(number: int, experiment: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "integral_pose",
-        "train",
-        str(experiment),
-        f"run_dir={run}",
-        "stages.0.epochs=2000",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (run / "last.pt").exists(), process)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert f"stopped by {signal.Signals(number).name} after step" in said
-    assert f"all is saved in {run / 'last.pt'}. The same command continues from there" in said
-    step = load_checkpoint(run / "last.pt")["progress"]["step"]
-    assert f"after step {step} of 4002" in said
-    assert [file.name for file in run.iterdir() if file.name.endswith(".tmp")] == []
-
-
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not condition():

@@ -62,7 +62,7 @@ def test_one_step_by_hand() -> None:
     model = Sum()
     values = make_step(model)(make_batch([1, 3], [1, 2]), squared, 0.1)
     assert {name: value.item() for name, value in values.items()} == {
-        "loss": 8.5, "integral": 8.5, "mpjpe_mm": 8.5, "gradient_norm": 13.0,
+        "loss": 8.5, "integral": 8.5, "mpjpe_mm": 8.5, "gradient_norm": 13.0, "skipped": False,
     }  # fmt: skip
     assert model.weight.item() == pytest.approx(2 - 0.1 * 13)
 
@@ -167,7 +167,8 @@ with processes("cpu") as group:
     mean = group.mean(values["loss"])
     gathered = group.gather(group.rank)
     assert gathered == list(range(group.world)), gathered
-    assert group.any(group.rank == group.world - 1, torch.device("cpu"))
+    agreed = group.agree(group.rank == group.world - 1, 7 + group.rank, torch.device("cpu"))
+    assert agreed == (True, 7), agreed
     if group.is_first:
         content = {"model": model.state_dict(), "average": step.averaged_model.state_dict(), "loss": mean}
         torch.save(content, sys.argv[1])

@@ -1,0 +1,207 @@
+"""Processes for tests that kill them: a server imports torch once and forks one a request, in tens of milliseconds.
+
+A process is a command line of ours, or a function 'module:name' that is given its arguments. It gets a process group
+of its own, its output goes to a file, and its backbone is the tests' tiny one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class ForkServer:
+    """The client's side; a context manager that leaves no process behind."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        self._server = subprocess.Popen([sys.executable, "-m", "tests.fork_server"], cwd=REPOSITORY, env=environment,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+        self._started: list[Forked] = []
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self._started:
+            process.end()
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(30)
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        said: Path,
+        call: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Forked:
+        """Begin a process; `said` gets what it writes."""
+        request = {"arguments": list(arguments), "said": str(said), "call": call, "environment": environment or {}}
+        process = Forked(self, int(self.ask(request)), said)
+        self._started.append(process)
+        return process
+
+    def start_two(self, arguments: Sequence[str], folder: Path, call: str | None = None) -> list[Forked]:
+        """Two processes that find each other as those of torchrun do."""
+        port = free_port()
+        return [
+            self.start(arguments, said=folder / f"{port}.{rank}", call=call, environment=environment_of(rank, port))
+            for rank in range(2)
+        ]
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """One line to the server, and its answer."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+
+class Forked:
+    """A process of the server's."""
+
+    def __init__(self, server: ForkServer, pid: int, said: Path) -> None:
+        self._server, self.pid, self._said = server, pid, said
+        self.exit_code: int | None = None
+
+    @property
+    def said(self) -> str:
+        """What it wrote so far."""
+        return self._said.read_text("utf-8", "replace") if self._said.exists() else ""
+
+    def poll(self) -> int | None:
+        """Its exit code, minus the signal's number where one ended it; None while it lives."""
+        if self.exit_code is None:
+            self.exit_code = self._server.ask({"poll": self.pid})
+        return self.exit_code
+
+    def wait(self, timeout_s: float = 60) -> int:
+        """Its exit code once it has ended."""
+        self.wait_until(lambda: self.poll() is not None, timeout_s)
+        assert self.exit_code is not None
+        return self.exit_code
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Return once the condition holds."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end, f"not within {timeout_s} s; it said: {self.said[-2000:]}"
+            time.sleep(0.005)
+
+    def wait_alive_until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
+        """As `wait_until`, of a process that must not end meanwhile."""
+        self.wait_until(lambda: condition() or self.poll() is not None, timeout_s)
+        assert self.exit_code is None, f"it ended by itself with {self.exit_code}: {self.said[-2000:]}"
+
+    def send(self, number: int, *, group: bool = False) -> None:
+        """A signal to it, or to all of its group."""
+        (os.killpg if group else os.kill)(self.pid, number)
+
+    def group(self) -> list[int]:
+        """Processes of its group that are alive."""
+        return [pid for pid in processes() if pid != self.pid and _group_of(pid) == self.pid]
+
+    def end(self) -> None:
+        """Kill what is left of it and its group."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.wait()
+
+
+def environment_of(rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells one of two processes."""
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port)}  # fmt: skip
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def processes() -> list[int]:
+    """Numbers of the processes that run here, without those that ended and wait to be asked for."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _state(path) not in "ZX"]
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started and that are alive."""
+    return [other for other in processes() if _field(other, 1) == str(pid)]
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _state(path: Path) -> str:
+    return _field(int(path.name), 0) or "X"
+
+
+def _field(pid: int, number: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _serve() -> dict[str, Any] | None:
+    """Answers until the input ends; in each new process it returns with what that shall do."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "poll" in request:
+            pid, status = os.waitpid(request["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                return dict(request)
+            os.setpgid(answer, answer)  # here too, so that it is done when the client hears of it
+        print(json.dumps(answer), flush=True)
+    return None
+
+
+def _run(request: dict[str, Any]) -> int:
+    os.setpgid(0, 0)
+    with Path(request["said"]).open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(request["environment"])
+    if request["call"]:
+        module, name = request["call"].split(":")
+        result: int | None = getattr(importlib.import_module(module), name)(request["arguments"])
+        return result or 0
+    return cli.main(request["arguments"])
+
+
+if __name__ == "__main__":
+    import integral_pose.models.pose_net
+    from integral_pose import cli, experiment  # noqa: F401 - torch and all of ours, once
+    from tests.conftest import TinyFeatures
+
+    integral_pose.models.pose_net.ResNetFeatures = TinyFeatures  # type: ignore[misc,assignment]
+    work = _serve()
+    if work is not None:
+        sys.exit(_run(work))
