@@ -228,11 +228,15 @@ def _expect_none(value: Any) -> None:
     raise DataError("harmless")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _everything_is_imported() -> None:
+def import_everything() -> None:
     """What is loaded at first use is not the cost of a file."""
     optional("scipy.io")
     Image.init()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _everything_is_imported() -> None:
+    import_everything()
 
 
 @pytest.mark.filterwarnings("ignore:Image size .* exceeds limit")

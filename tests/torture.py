@@ -146,8 +146,9 @@ class Torture:
 
     def hostile(self) -> None:
         """Every file of tests/test_hostile.py once."""
-        from tests.test_hostile import CASES, test_hostile_files_are_refused
+        from tests.test_hostile import CASES, import_everything, test_hostile_files_are_refused
 
+        import_everything()
         for name in CASES:
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 fault = ""

@@ -18,7 +18,7 @@ from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.course import PoseTable
 from integral_pose.data.images import decode_image
-from integral_pose.data.workers import Silence, WorkerLost, memory_hint, start_worker, watched
+from integral_pose.data.workers import Silence, WorkerLost, kill, memory_hint, start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError, WorkerError
 from integral_pose.geometry.lifting import move_views
 
@@ -212,9 +212,18 @@ class _Batches:
                 self._rebuild(loss)
             except Silence:
                 raise WorkerError(self._silence(next_batch)) from None
+            except IntegralPoseError:
+                self._end()
+                raise
 
     def worker_processes(self) -> list[int]:
         return [worker.pid for worker in getattr(self.loader._iterator, "_workers", [])]
+
+    def _end(self) -> None:
+        """End the workers now: an error's traceback would keep them, and Python's clean-up would wait for them."""
+        if self.loader.num_workers and self.loader._iterator is not None:
+            kill(self.loader._iterator)
+        self.loader = self._make()
 
     def _rebuild(self, loss: WorkerLost) -> None:
         if self._was_rebuilt:

@@ -54,14 +54,15 @@ def watched(loader: DataLoader[Any], timeout_s: float) -> Iterator[Any]:
                 return
             except MemoryError as error:
                 raise WorkerError(f"a worker process had too little memory. {memory_hint()}") from error
-            except (WorkerLost, RuntimeError, OSError, EOFError) as error:
-                loss = error if isinstance(error, WorkerLost) else _loss(batches)
+            except (WorkerLost, RuntimeError, OSError, EOFError):
+                found = _loss(batches)
                 if patience.is_over:
                     raise Silence from None
-                if loss is None:
+                if found is None:
                     raise
                 kill(batches)
-                raise loss from None
+                # Not the error itself in a variable: it would hold on to this frame, and so to the workers.
+                raise WorkerLost(found) from None
             yield batch
 
 
@@ -99,22 +100,25 @@ class _Patience:
                 kill(self._batches)
 
 
-def _loss(batches: Any) -> WorkerLost | None:
-    """The loss that an error of the connection to a worker tells of; None if all of them live."""
+def _loss(batches: Any) -> str | None:
+    """Which worker has ended, if an error of the connection to it tells of that; None if all of them live."""
     end = time.monotonic() + 1
     while time.monotonic() < end:
-        try:
-            _raise_if_lost(batches)
-        except WorkerLost as loss:
-            return loss
+        for worker in _workers_of(batches):
+            if worker.exitcode is not None:
+                return _ending(worker.pid, worker.exitcode)
         time.sleep(0.01)
     return None
 
 
 def kill(batches: Any) -> None:
     """End an iterator's workers. They may hold locks and ignore signals, so they are not asked."""
-    for worker in getattr(batches, "_workers"):  # noqa: B009 - torch has no public name for them
+    for worker in _workers_of(batches):
         worker.kill()
+
+
+def _workers_of(batches: Any) -> list[Any]:
+    return list(getattr(batches, "_workers"))  # noqa: B009 - torch has no public name for them
 
 
 def memory_hint() -> str:
@@ -157,7 +161,7 @@ def _on_end_of_child(*_: object) -> None:
 
 
 def _raise_if_lost(batches: Any) -> None:
-    for worker in getattr(batches, "_workers"):  # noqa: B009 - as above
+    for worker in _workers_of(batches):
         if worker.exitcode is not None:
             raise WorkerLost(_ending(worker.pid, worker.exitcode))
 
@@ -180,12 +184,12 @@ def _shut_down_at_exit(batches: Any) -> None:
     if not _WITH_WORKERS:
         atexit.register(_end_workers)
     _WITH_WORKERS.add(batches)
-    _WORKERS.update(getattr(batches, "_workers"))  # noqa: B009 - as above
+    _WORKERS.update(_workers_of(batches))
 
 
 def _end_workers() -> None:
     for batches in list(_WITH_WORKERS):
-        shut_down = getattr(batches, "_shutdown_workers")  # noqa: B009 - as above
+        shut_down = getattr(batches, "_shutdown_workers")  # noqa: B009 - nor for this
         shut_down()
     # Where the garbage collector took the queues before the iterator, its workers were never told.
     for worker in list(_WORKERS):

@@ -235,6 +235,14 @@ def one_bad_share(_: list[str]) -> None:
         values = step(bad, loss, 0.01)
         assert values["skipped"]
         assert torch.isfinite(values["loss"]) == (group.rank == 0), "the first sees nothing wrong in its own share"
+
+        def no_number(output: PoseOutput, batch: PoseBatch) -> LossResult:
+            result = loss(output, batch)
+            return result._replace(total=result.total + (NAN if group.rank == 1 else 0.0))
+
+        values = step(make_batches(1)[0], no_number, 0.01)
+        assert torch.isfinite(values["gradient_norm"]), "of which the exchanged gradients tell nothing"
+        assert values["skipped"]
         assert differences(changed_by(step, good[1:]), expected) == []
 
 
