@@ -23,7 +23,7 @@ from integral_pose.errors import CheckpointError
 from integral_pose.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, write_course
 from tests.fork_server import Forked, ForkServer
-from tests.training.test_resume import differences
+from tests.nested import differences
 
 KILLS_A_RUN = 6
 STATE = ("model", "average", "optimizer", "progress", "meter", "random")

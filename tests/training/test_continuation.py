@@ -25,10 +25,10 @@ from integral_pose.training.checkpoint import load_checkpoint, load_newest, save
 from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.step import TrainStep
 from integral_pose.training.writer import BackgroundWriter
+from tests.nested import SPEED, differences
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
-SPEED = {"images_per_s", "data_wait_share"}
 STEPS_PER_EPOCH, STEPS = 4, 12
 FORK = multiprocessing.get_context("fork")
 
@@ -119,23 +119,6 @@ def train_and_die(
     seen = run.with_name(f"{run.name}.first.0")
     with watched(monkeypatch, seen, point[0], point[1], be_killed), pytest.raises(Killed):
         train(config_of(yaml, run))
-
-
-def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Places where two nested contents differ in any bit."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = one.keys() | other.keys()
-        return [found for key in keys for found in differences(one.get(key), other.get(key), f"{where}.{key}")]
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [
-            found for i, pair in enumerate(zip(one, other, strict=True)) for found in differences(*pair, f"{where}.{i}")
-        ]
-    same = (
-        torch.equal(one, other) and one.dtype == other.dtype and one.stride() == other.stride()
-        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
-        else one == other and type(one) is type(other)
-    )
-    return [] if same else [where]
 
 
 def everything(run: Path) -> dict[str, Any]:

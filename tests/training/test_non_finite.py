@@ -26,7 +26,7 @@ from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import TrainStep
 from tests.fork_server import ForkServer
-from tests.training.test_resume import differences
+from tests.nested import differences
 
 NAN, INF = float("nan"), float("inf")
 

@@ -23,7 +23,7 @@ from integral_pose.training.status import read_status
 from integral_pose.training.step import TrainStep
 from tests.conftest import write_course
 from tests.fork_server import REPOSITORY, ForkServer, environment_of, free_port
-from tests.training.test_resume import differences
+from tests.nested import differences
 from tests.training.test_signals import SOON_S, no_partial_files
 
 HERE = "tests.training.test_processes"

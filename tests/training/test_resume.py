@@ -11,27 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from integral_pose.config_file import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.training.checkpoint import load_checkpoint
-
-
-def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Places where two nested contents differ in any bit."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = one.keys() | other.keys()
-        return [found for key in keys for found in differences(one.get(key), other.get(key), f"{where}.{key}")]
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [
-            found for i, pair in enumerate(zip(one, other, strict=True)) for found in differences(*pair, f"{where}.{i}")
-        ]
-    same = (
-        torch.equal(one, other) if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) else one == other
-    )
-    return [] if same else [where]
+from tests.nested import differences
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.status import read_status
 from integral_pose.training.stop_signal import stop_signal
 from tests.fork_server import ForkServer, children, processes
-from tests.training.test_resume import SPEED, differences
+from tests.nested import SPEED, differences
 
 HERE = "tests.training.test_signals"
 STATE = ("model", "average", "optimizer", "progress", "meter", "random", "skipped")
