@@ -22,7 +22,7 @@ from integral_pose.predict.commands import add_predict
 from integral_pose.prepare.commands import add_check, add_sources
 from integral_pose.report_commands import add_report
 from integral_pose.training.status import read_status
-from integral_pose.training.stop_signal import signals_as_errors
+from integral_pose.training.stop_signal import Signalled, signals_as_errors
 
 if TYPE_CHECKING:
     from integral_pose.experiment import TestResult
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with signals_as_errors(), warnings.catch_warnings():  # a command may print warnings its own way
             status: int = options.run(options) or 0
-    except IntegralPoseError as error:
+    except (IntegralPoseError, Signalled) as error:
         print(f"integral-pose {options.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

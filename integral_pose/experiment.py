@@ -30,7 +30,7 @@ from integral_pose.data.course import (
     split_by_subject,
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
-from integral_pose.errors import CheckpointError, ConfigError, DataError
+from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
 from integral_pose.evaluation.confidence import RADIUS_CELLS
 from integral_pose.evaluation.crops import crop_changes
 from integral_pose.evaluation.evaluator import evaluate
@@ -106,6 +106,9 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
             finally:
                 if group.is_first:
                     folder.attempt("curves.png", lambda: _draw_curves(folder))
+        except IntegralPoseError as error:
+            status.ended(error)  # now, before the other processes notice that this one is leaving
+            raise
         finally:
             folder.close()
     return folder.path

@@ -13,6 +13,7 @@ from typing import Any
 
 from integral_pose.errors import CheckpointError, IntegralPoseError, Interrupted, ProcessLostError
 from integral_pose.files import write_text_atomic
+from integral_pose.training.stop_signal import Signalled
 
 NAME = "status.json"
 INTERRUPTED = 130  # as shells say of Ctrl-C
@@ -40,7 +41,7 @@ class RunStatus:
         """Training came to its end, or to that error's."""
         if isinstance(error, CheckpointError) and self._steps["step"] is None:
             return  # the folder is another run's
-        if error is None or isinstance(error, Interrupted):
+        if error is None or isinstance(error, Interrupted | Signalled):
             if self.rank == 0:
                 self._write("stopped" if error else "done", error.exit_code if error else 0, str(error or ""))
         elif not isinstance(error, ProcessLostError):

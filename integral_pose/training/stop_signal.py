@@ -23,6 +23,12 @@ class ScoringStopped(Exception):  # noqa: N818 - no fault: a signal came while h
     """Scoring was left before its end and has no result."""
 
 
+class Signalled(BaseException):
+    """A signal came where nothing has to be saved. No Exception: an import that is tried must not swallow it."""
+
+    exit_code = Interrupted.exit_code
+
+
 class StopSignal:
     """Up once a signal came or `seconds` have passed. `at_once` is called before a second Ctrl-C ends the process."""
 
@@ -67,7 +73,7 @@ def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
 
 @contextmanager
 def signals_as_errors() -> Iterator[None]:
-    """Inside, SIGTERM and SIGUSR1 raise Interrupted as Ctrl-C raises KeyboardInterrupt, so that files are tidied up."""
+    """Inside, SIGTERM and SIGUSR1 raise Signalled as Ctrl-C raises KeyboardInterrupt, so that files are tidied up."""
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield
         return
@@ -81,7 +87,7 @@ def signals_as_errors() -> Iterator[None]:
 
 def _raise(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the tidying up
-    raise Interrupted(f"stopped by {signal.Signals(number).name}; no file was left half written. Start the same again")
+    raise Signalled(f"stopped by {signal.Signals(number).name}; no file was left half written. Start the same again")
 
 
 def _end_at_second_interrupt(pipe: int, stop: StopSignal) -> None:

@@ -65,8 +65,16 @@ def slow_scoring(arguments: list[str]) -> int:
 
 
 def slow_saving(arguments: list[str]) -> int:
-    """Train with a second for each checkpoint, half of it within the file."""
-    save = torch.save
+    """Train with a second for each checkpoint, half of it within the file, and steps that do not outrun it."""
+    from integral_pose.training.step import TrainStep
+
+    save, step = torch.save, TrainStep.__call__
+
+    def slow_step(*a: Any) -> Any:
+        time.sleep(0.5)
+        return step(*a)
+
+    TrainStep.__call__ = slow_step  # type: ignore[method-assign]
 
     def slowly(content: Any, file: Any, **k: Any) -> None:
         print("SAVES", flush=True)
@@ -209,14 +217,13 @@ def test_csv_is_whole_or_not_there(tmp_path: Path, fork_server: ForkServer) -> N
 def writes_a_long_csv(arguments: list[str]) -> int:
     import numpy as np
 
-    from integral_pose.errors import Interrupted
     from integral_pose.evaluation.predictions_csv import write_predictions_csv
-    from integral_pose.training.stop_signal import signals_as_errors
+    from integral_pose.training.stop_signal import Signalled, signals_as_errors
 
     try:
         with signals_as_errors():
             write_predictions_csv(Path(arguments[0]), np.ones((300_000, 17, 3)))
-    except Interrupted as error:
+    except Signalled as error:
         return error.exit_code
     return 0
 
