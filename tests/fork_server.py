@@ -37,9 +37,9 @@ class ForkServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in self._started:
             process.end()
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(30)
+        # Not by closing its input: processes that this one has forked since hold that open too.
+        self._server.kill()
+        self._server.wait()
 
     def start(
         self,
@@ -122,7 +122,8 @@ class Forked:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-        self.wait()
+        if self.exit_code is None:
+            self.wait()
 
 
 def environment_of(rank: int, port: int) -> dict[str, str]:

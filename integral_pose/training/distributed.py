@@ -107,7 +107,8 @@ def processes(device_type: str, timeout_s: float = 600) -> Iterator[Processes]:
 
 def _is_of_exchange(error: RuntimeError) -> bool:
     """gloo raises plain RuntimeErrors, which only their text tells from others."""
-    words = ("gloo", "Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe")
+    words = ("gloo", "Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe",
+             "pair closure")  # fmt: skip
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
 
