@@ -18,6 +18,7 @@ from integral_pose.evaluation.inference import predict_batch_camera_mm
 from integral_pose.illustrations import illustrate
 from integral_pose.kernels.marginals import planes_of_volume
 from integral_pose.loading import load_network
+from integral_pose.models.pose_net import build_model
 from integral_pose.prepare.synthetic import render_dataset
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -120,7 +121,7 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
     for name in ("draw_planes", "draw_axes"):
         monkeypatch.setattr(f"integral_pose.illustrations.{name}", draw)
     config = load_config(str(tiny_yaml), HEADS.get(head, ["model.head=regression"])).config
-    model = experiment.build_model(config).eval()
+    model = build_model(config).eval()
     images = PoseImages(read_test(course_root), 64, (64, 64), augmentation=None)
     pictures = illustrate(model, images, torch.device("cpu"))
     if head == "regression":

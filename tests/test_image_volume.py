@@ -11,12 +11,14 @@ from integral_pose import experiment
 from integral_pose.config_file import load_config
 from integral_pose.contracts import SampleKey
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.course import read_train
+from integral_pose.data.course import read_test, read_train
 from integral_pose.data.loader import PoseImages
 from integral_pose.errors import ConfigError, DataError
+from integral_pose.experiment.scoring import build_predictor
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.prepare.synthetic import render_dataset
 from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.distributed import Processes
 
 OVERRIDES = ["model.volume=image", "data.augmentation.backend=device", "data.augmentation.flip=0.5"]
 
@@ -70,8 +72,8 @@ def test_trains_and_tests_on_rendered_people(people, tiny_yaml, tmp_path):
 def test_a_perfect_network_scores_zero(people, tiny_yaml, monkeypatch):
     """The whole way of a test with the truth for a prediction: what is left is the rounding of the labels."""
     config = configure(tiny_yaml, people, "model.volume=image")
-    table = experiment.read_test(people)
-    predictor = experiment.build_predictor(config, table, torch.device("cpu"), experiment.Processes())
+    table = read_test(people)
+    predictor = build_predictor(config, table, torch.device("cpu"), Processes())
     space = ImageVolume(2000.0, 64, 64, HUMAN36M.root)
     norm = space.encode(torch.from_numpy(table.joints_camera_mm), torch.from_numpy(table.joints_crop_px) / 4)
 

@@ -12,14 +12,17 @@ import torch
 
 from integral_pose import cli, experiment
 from integral_pose.config_file import load_config
+from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import csv_header, read_predictions_csv
+from integral_pose.experiment.scoring import build_predictor, build_root_placement
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
 from integral_pose.models.pose_net import build_model
 from integral_pose.prepare.synthetic import render_dataset
 from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.distributed import Processes
 
 CPU = torch.device("cpu")
 
@@ -177,10 +180,10 @@ def total_bone_length_mm(poses_mm):
 
 def test_depth_from_the_bones_of_the_training_poses(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=bone_length")
-    table = experiment.read_test(people)
+    table = read_test(people)
     model = Truth(table)
-    place_root, words = experiment._build_root_placement(config, model.space)
-    found = experiment.build_predictor(config, table, CPU, experiment.Processes(), place_root=place_root)(model)
+    place_root, words = build_root_placement(config, model.space)
+    found = build_predictor(config, table, CPU, Processes(), place_root=place_root)(model)
     with h5py.File(people / "annot/train.h5") as file:
         expected_mm = total_bone_length_mm(file["pose3d"][()]).mean()
     np.testing.assert_allclose(total_bone_length_mm(found.joints_camera_mm), expected_mm, atol=0.5)
@@ -192,10 +195,10 @@ def test_depth_from_the_bones_of_the_training_poses(people, tiny_yaml):
 
 def test_a_given_depth(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=3000")
-    table = experiment.read_test(people)
+    table = read_test(people)
     model = Truth(table)
-    place_root, words = experiment._build_root_placement(config, model.space)
-    found = experiment.build_predictor(config, table, CPU, experiment.Processes(), place_root=place_root)(model)
+    place_root, words = build_root_placement(config, model.space)
+    found = build_predictor(config, table, CPU, Processes(), place_root=place_root)(model)
     views = table.views.batch(np.arange(4), np.array([0.25, 0.25], np.float32))
     expected = model.space.decode(model.norm, at_root_depth(views, 3000.0))
     np.testing.assert_allclose(found.joints_camera_mm, expected, atol=1e-3)

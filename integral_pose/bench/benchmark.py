@@ -25,7 +25,7 @@ from integral_pose.config import Config
 from integral_pose.config_file import load_config
 from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError
-from integral_pose.experiment import mean_pose_scores
+from integral_pose.experiment.scoring import mean_pose_scores
 from integral_pose.files import write_text_atomic
 from integral_pose.models.backbone import RESNETS
 from integral_pose.prepare.synthetic import render_preset

@@ -23,7 +23,8 @@ from integral_pose.config_file import load_config
 from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
 from integral_pose.evaluation.evaluator import sequence_names
 from integral_pose.evaluation.metrics import joint_errors_mm
-from integral_pose.experiment import build_predictor, train
+from integral_pose.experiment import train
+from integral_pose.experiment.scoring import build_predictor
 from integral_pose.files import write_text_atomic
 from integral_pose.frames import parse_frame_name
 from integral_pose.loading import load_network

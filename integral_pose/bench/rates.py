@@ -21,7 +21,7 @@ from integral_pose.bench.interleave import interleaved, median_ratio
 from integral_pose.config import Config
 from integral_pose.config_file import load_config
 from integral_pose.contracts import PoseBatch
-from integral_pose.experiment import build_trainer
+from integral_pose.experiment.assembly import build_trainer
 from integral_pose.training.distributed import Processes
 from integral_pose.training.hardware import choose_device
 from integral_pose.training.run_folder import RunFolder

@@ -10,6 +10,7 @@ from integral_pose.config_file import load_config
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.loading import load_network
 from integral_pose.model_file import ModelDescription, save_model_file
+from integral_pose.models.pose_net import build_model
 from integral_pose.models.start import start_from
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.training.checkpoint import load_checkpoint
@@ -78,7 +79,7 @@ def test_what_cannot_fit(given, message):
 def model_file(path, tiny_yaml, **changes):
     """A network of 18 joints with its own idea of pixels."""
     config = load_config(str(tiny_yaml), ["model.num_joints=18"]).config
-    network = experiment.build_model(config)
+    network = build_model(config)
     network.image_mean.fill_(0.5)
     with torch.no_grad():
         network.head.to_volume.bias.copy_(torch.arange(18 * 4.0))

@@ -17,10 +17,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from integral_pose import experiment as front
 from integral_pose.config_file import load_config
 from integral_pose.errors import CheckpointError
-from integral_pose.experiment import train
+from integral_pose.experiment import scoring, train
 from integral_pose.training.checkpoint import load_checkpoint, load_newest, save_checkpoint
 from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.step import TrainStep
@@ -69,7 +68,7 @@ def watched(
 ) -> Iterator[None]:
     """Note the samples of each step in `seen`; `die` before the step after `steps` or in the scoring `scorings`."""
     done = {"steps": 0, "scorings": 0}
-    step, evaluate, submit = TrainStep.__call__, front.evaluate, BackgroundWriter.submit
+    step, evaluate, submit = TrainStep.__call__, scoring.evaluate, BackgroundWriter.submit
 
     def watched_step(self: TrainStep, batch: Any, *arguments: Any) -> Any:
         if done["steps"] == steps:
@@ -91,7 +90,7 @@ def watched(
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainStep, "__call__", watched_step)
-        patch.setattr(front, "evaluate", watched_evaluate)
+        patch.setattr(scoring, "evaluate", watched_evaluate)
         patch.setattr(BackgroundWriter, "submit", submit_and_wait)
         yield
 
@@ -254,14 +253,14 @@ def test_a_best_that_is_not_what_was_noted_is_made_anew(
         best["progress"]["best_mm"] = 1e6
         save_checkpoint(run / "best.pt", best)
     assert content["progress"]["best_mm"] < 1e5
-    evaluate = front.evaluate
+    evaluate = scoring.evaluate
 
     def worse_than_noted(*arguments: Any) -> Any:
         scores = evaluate(*arguments)
         scores.mpjpe_mm = 1e5
         return scores
 
-    monkeypatch.setattr(front, "evaluate", worse_than_noted)
+    monkeypatch.setattr(scoring, "evaluate", worse_than_noted)
     train(config_of(experiment, run))
     assert load_checkpoint(run / "best.pt")["progress"]["best_mm"] == 1e5
 

@@ -46,17 +46,17 @@ def test_plain_state_dict_is_under_model(tiny_yaml: Path) -> None:
 
 
 def test_best_is_of_the_lowest_score(tiny_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from integral_pose import experiment
+    from integral_pose.experiment import scoring
 
     scored = iter([3.0, 1.0, 2.0])
-    original = experiment.evaluate
+    original = scoring.evaluate
 
     def scripted(*arguments: Any) -> Any:
         scores = original(*arguments)
         scores.mpjpe_mm = next(scored)
         return scores
 
-    monkeypatch.setattr(experiment, "evaluate", scripted)
+    monkeypatch.setattr(scoring, "evaluate", scripted)
     overrides = ["stages.0.epochs=3", "evaluation.every=1", "data.val_subjects=[S8]"]
     folder = train(load_config(str(tiny_yaml), overrides).config)
     best = load_checkpoint(folder / "best.pt")

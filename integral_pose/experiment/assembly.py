@@ -1,0 +1,196 @@
+"""From a configuration to a trainer: data, model, losses and scoring put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from integral_pose.config import Config
+from integral_pose.config_file import to_yaml
+from integral_pose.contracts import PoseBatch, Scores
+from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
+from integral_pose.data.course import (
+    PoseTable,
+    evenly_spaced,
+    read_statistics,
+    read_train,
+    split_by_subject,
+)
+from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.errors import ConfigError
+from integral_pose.experiment.scoring import build_predictor, build_root_placement, check_can_lift, score
+from integral_pose.illustrations import illustrate
+from integral_pose.loading import load_network
+from integral_pose.losses import build_loss
+from integral_pose.models.heads import RegressionHead
+from integral_pose.models.pose_net import PoseNet, build_model, build_space
+from integral_pose.models.start import start_from
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.distributed import Processes
+from integral_pose.training.hardware import choose_precision
+from integral_pose.training.run_folder import RunFolder
+from integral_pose.training.schedule import build_learning_rate, build_optimizer
+from integral_pose.training.status import RunStatus
+from integral_pose.training.step import TrainStep
+from integral_pose.training.stop_signal import StopSignal
+from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
+
+
+def build_trainer(
+    config: Config,
+    device: torch.device,
+    group: Processes,
+    folder: RunFolder,
+    stop: StopSignal,
+    status: RunStatus,
+    *,
+    begins: bool,
+) -> Trainer:
+    """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
+    table, held_out = _read_training_data(config)
+    torch.manual_seed(config.seed)
+    model = _build_training_model(config, device)
+    if config.model.init and begins:  # a run that goes on has weights of its own
+        _begin_with(model, Path(config.model.init), group)
+    on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
+    batches = TrainingBatches(
+        PoseImages(
+            table,
+            config.data.stored_size,
+            config.data.image_size,
+            build_augmentation(config.data.augmentation, config.seed),
+            draw=on_device.draw if on_device else None,
+            skip_bad=config.data.on_bad_image == "skip",
+        ),
+        config.trainer.batch_size,
+        seed=config.seed,
+        workers=config.data.workers,
+        rank=group.rank,
+        world=group.world,
+        pin_memory=device.type == "cuda",
+        epoch_images=config.data.epoch_images,
+        worker_timeout_s=config.data.worker_timeout_s,
+    )
+    stages = [
+        Stage(
+            stage.epochs,
+            build_loss(stage.weights, config.loss, model.space, debiased=model.debiased),
+            build_learning_rate(stage, len(batches)),
+        )
+        for stage in config.stages
+    ]
+    return Trainer(
+        train_step=_build_step(config, model, device, group, on_device),
+        batches=batches,
+        stages=stages,
+        settings=_settings(config),
+        folder=folder,
+        processes=group,
+        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
+        illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
+        config_yaml=to_yaml(config),
+        stop=stop,
+        status=status,
+    )
+
+
+def _build_scorer(
+    config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal
+) -> Callable[[nn.Module], Scores]:
+    check_can_lift(config, table)
+    place_root, _ = build_root_placement(config, build_space(config.model, config.data.image_size, HUMAN36M.root))
+    predictor = build_predictor(config, table, device, group, place_root=place_root, stop=stop)
+    return lambda model: score(table, predictor(model))
+
+
+def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
+    """Images to learn from, and held-out ones to choose the best epoch by."""
+    if config.model.num_joints != HUMAN36M.num_joints:
+        raise ConfigError(
+            f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of the "
+            f"{HUMAN36M.num_joints} joints of Human3.6M; set it to {HUMAN36M.num_joints}"
+        )
+    table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+    if not config.data.val_subjects:
+        return table, None
+    table, held_out = split_by_subject(table, config.data.val_subjects)
+    return table, evenly_spaced(held_out, config.data.val_limit)
+
+
+def _build_training_model(config: Config, device: torch.device) -> PoseNet:
+    model = build_model(config)
+    if isinstance(model.head, RegressionHead):
+        statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
+        model.head.mean_mm.copy_(torch.from_numpy(statistics.mean_mm))
+        model.head.std_mm.copy_(torch.from_numpy(statistics.std_mm))
+    if config.trainer.sync_batch_norm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=memory_format)
+
+
+def _begin_with(model: PoseNet, path: Path, group: Processes) -> None:
+    """The weights of a trained network where they fit, and a line that says which."""
+    given = load_network(path)
+    state, summary = start_from(
+        model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
+    )
+    model.load_state_dict(state)
+    if group.is_first:
+        print(summary, file=sys.stderr)
+
+
+def _build_step(
+    config: Config,
+    model: PoseNet,
+    device: torch.device,
+    group: Processes,
+    augment: Callable[[PoseBatch], PoseBatch] | None,
+) -> TrainStep:
+    if config.trainer.batch_size % (group.world * config.trainer.accumulation_steps):
+        raise ConfigError(
+            f"trainer.batch_size {config.trainer.batch_size} is the batch of all processes and accumulation steps "
+            f"together and must be divisible by {group.world} x {config.trainer.accumulation_steps}"
+        )
+    return TrainStep(
+        model,
+        build_optimizer(config.optimizer, model),
+        device=device,
+        precision=choose_precision(config.trainer.precision, device),
+        accumulation_steps=config.trainer.accumulation_steps,
+        clip_gradient=config.trainer.clip_gradient,
+        ema_decay=config.trainer.ema_decay,
+        distributed=group.world > 1,
+        compress_gradients=config.trainer.compress_gradients,
+        compiled=config.trainer.compile == "on" or (config.trainer.compile == "auto" and device.type == "cuda"),
+        augment=augment,
+    )
+
+
+def _settings(config: Config) -> TrainerSettings:
+    return TrainerSettings(
+        batch_size=config.trainer.batch_size,
+        max_steps=config.trainer.max_steps,
+        checkpoint_every=config.trainer.checkpoint_every,
+        keep_checkpoints=config.trainer.keep_checkpoints,
+        log_every=config.trainer.log_every,
+        pictures_every_epochs=config.trainer.pictures_every,
+        evaluate_every_epochs=config.evaluation.every,
+    )
+
+
+def _build_illustrator(
+    config: Config, table: PoseTable, device: torch.device
+) -> Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]]:
+    """model -> pictures of a few samples that stay the same throughout the run."""
+    if config.model.volume == "image" and table.views is None:
+        return lambda model: {}
+    few = evenly_spaced(table, 6)
+    images = PoseImages(few, config.data.stored_size, config.data.image_size, augmentation=None)
+    return lambda model: illustrate(model, images, device)

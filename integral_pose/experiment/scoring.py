@@ -1,0 +1,133 @@
+"""From a configuration to predictions of a data set, and from these to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from integral_pose.config import Config
+from integral_pose.contracts import Predictions, Scores
+from integral_pose.data.course import (
+    PoseTable,
+    read_bone_length_mm,
+    read_statistics,
+)
+from integral_pose.data.loader import EvaluationBatches, PoseImages
+from integral_pose.errors import DataError
+from integral_pose.evaluation.confidence import RADIUS_CELLS
+from integral_pose.evaluation.crops import crop_changes
+from integral_pose.evaluation.evaluator import evaluate
+from integral_pose.evaluation.inference import PlaceRoot, predict
+from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
+from integral_pose.geometry.lifting import at_root_depth
+from integral_pose.model_file import BONE_LENGTH_MM
+from integral_pose.models.pose_net import PoseNet
+from integral_pose.official import OfficialImageVolume
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.distributed import Processes
+from integral_pose.training.hardware import choose_precision, explained_shortage
+from integral_pose.training.stop_signal import ScoringStopped, StopSignal
+
+
+def build_predictor(
+    config: Config,
+    table: PoseTable,
+    device: torch.device,
+    group: Processes,
+    *,
+    place_root: PlaceRoot | None = None,
+    confidence: bool = False,
+    stop: StopSignal | None = None,
+) -> Callable[[nn.Module], Predictions]:
+    """model -> predictions of every row of `table`, shared among the processes.
+
+    Raises ScoringStopped, in every process, where `stop` came up in any before its share was done.
+    """
+    precision = choose_precision(config.evaluation.precision, device)
+    batches = EvaluationBatches(
+        PoseImages(table, config.data.stored_size, config.data.image_size, augmentation=None),
+        config.evaluation.batch_size,
+        workers=config.data.workers,
+        rank=group.rank,
+        world=group.world,
+        pin_memory=device.type == "cuda",
+        worker_timeout_s=config.data.worker_timeout_s,
+        leave=lambda: bool(stop),
+    )
+
+    def gather(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        if any(group.gather(bool(stop))):
+            raise ScoringStopped
+        parts = group.gather(arrays)
+        return [np.concatenate([part[i] for part in parts]) for i in range(len(arrays))]
+
+    def predictor(model: nn.Module) -> Predictions:
+        with (
+            torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32),
+            explained_shortage(device, "evaluation.batch_size"),
+        ):
+            return predict(
+                cast(PoseNet, model),
+                batches,
+                device,
+                flip=config.evaluation.flip,
+                crops=crop_changes(config.evaluation.crops, scale_depth=config.data.augmentation.scale_depth),
+                place_root=place_root,
+                confidence_radius_cells=RADIUS_CELLS if confidence else None,
+                gather=gather,
+                disable_progress=not group.is_first,
+            )
+
+    return predictor
+
+
+def build_root_placement(config: Config, space: PoseSpace) -> tuple[PlaceRoot | None, str | None]:
+    """What sets the roots' depths before lifting, None where they stay; and in words, None where nothing is lifted."""
+    if not isinstance(space, ImageVolume | OfficialImageVolume):
+        return None, None
+    root_depth = config.evaluation.root_depth
+    if root_depth == "labels":
+        return None, "root depth from the labels"
+    if root_depth == "bone_length":
+        learnt_mm = read_bone_length_mm(Path(config.data.root))
+        length_mm = learnt_mm or BONE_LENGTH_MM
+        source = "the mean of annot/train.h5" if learnt_mm else "of the packaged bodies, as there is no annot/train.h5"
+        place = partial(space.at_bone_length, bones=HUMAN36M.bones, total_bone_length_mm=length_mm)
+        return place, f"root depth by bone length, {length_mm:,.0f} mm in all ({source})"
+    depth_mm = root_depth
+    return (lambda joints, views: at_root_depth(views, depth_mm)), f"root depth {depth_mm:g} mm, as given"
+
+
+def check_can_lift(config: Config, table: PoseTable) -> None:
+    """Raise DataError where poses in mm need more than the data set says of its crops."""
+    if config.model.volume != "image":
+        return
+    if table.views is None:
+        raise DataError(
+            f"model.volume image: poses in mm need the camera, the crop's place and the root's depth, and the .h5 of "
+            f"these images in {config.data.root}/annot lacks some of 'camera', 'crop_to_image', 'root_camera_mm'. "
+            "Write it with integral-pose prepare; training alone does without (data.val_subjects=[])"
+        )
+    if config.evaluation.root_depth == "labels" and not table.views.has_roots:
+        raise DataError(
+            f"evaluation.root_depth is labels, but {config.data.root}/annot/valid.h5 has no 'root_camera_mm'; say how "
+            "far away people are with evaluation.root_depth=bone_length or a number of mm"
+        )
+
+
+def score(table: PoseTable, predictions: Predictions) -> Scores:
+    """Against the labels of the table."""
+    return evaluate(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
+
+
+def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
+    """Scores of always saying the mean training pose: what a model must beat to have learnt anything."""
+    poses = np.broadcast_to(read_statistics(root, joint_order=joint_order).mean_mm, table.joints_camera_mm.shape)
+    return score(table, Predictions(np.arange(len(table)), poses))

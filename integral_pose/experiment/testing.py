@@ -1,0 +1,122 @@
+"""A trained network over a test set: predictions, scores, the files that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from integral_pose.config import Config
+from integral_pose.contracts import Scores
+from integral_pose.data.course import (
+    read_test,
+)
+from integral_pose.errors import ConfigError
+from integral_pose.evaluation.report import write_confidence_csv, write_predictions_csv, write_scores_json
+from integral_pose.experiment.scoring import (
+    build_predictor,
+    build_root_placement,
+    check_can_lift,
+    mean_pose_scores,
+    score,
+)
+from integral_pose.loading import configuration_of, load_network
+from integral_pose.models.pose_net import PoseNet
+from integral_pose.official import OfficialJoints, official_network
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.checkpoint import find_checkpoint, newest_run
+from integral_pose.training.distributed import Processes
+from integral_pose.training.hardware import choose_device
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What `test` wrote, and the scores where the test set has labels."""
+
+    checkpoint: Path
+    predictions_csv: Path
+    truth: Path
+    scores: Scores | None
+    mean_pose: Scores | None  # of always saying the mean training pose
+    weights: str = ""  # which of the checkpoint's, in words
+    lifting: str | None = None  # where the root's depth came from; None: the network says mm
+    confidence_csv: Path | None = None
+    scores_json: Path | None = None
+
+
+def test(path: Path | None, overrides: list[str]) -> TestResult:
+    """Predict the test set with a checkpoint (None: the newest run's best) and write the CSV beside it.
+
+    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `_beside` says
+    how the files are called.
+    """
+    checkpoint = find_checkpoint(path or newest_run())
+    config, model, weights = _load_for_test(checkpoint, overrides)
+    device = choose_device(config.trainer.device)
+    root = Path(config.data.root)
+    table = read_test(root, joint_order=config.data.joint_order)
+    place_root, lifting = build_root_placement(config, model.space)
+    if model.space.needs_views:
+        check_can_lift(config, table)
+    predictor = build_predictor(
+        config, table, device, Processes(), place_root=place_root, confidence=config.evaluation.confidence
+    )
+    predictions = predictor(model.to(device).to(memory_format=torch.channels_last))
+    csv = _beside(checkpoint, "predictions.csv")
+    write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
+    confidence_csv = None
+    if predictions.confidence is not None:
+        confidence_csv = _beside(checkpoint, "confidence.csv")
+        order = model.order if isinstance(model, OfficialJoints) else slice(None)
+        write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
+    result = TestResult(
+        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv
+    )
+    if not table.has_labels:
+        return result
+    scores = score(table, predictions)
+    mean_pose = mean_pose_scores(root, table, config.data.joint_order)
+    extra = {
+        "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
+        "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
+    }  # fmt: skip
+    scores_json = _beside(checkpoint, "scores.json")
+    write_scores_json(scores_json, scores, extra)
+    return replace(result, scores=scores, mean_pose=mean_pose, scores_json=scores_json)
+
+
+def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
+    """`test` on each. Raises ConfigError before the first where two would write the same predictions.csv."""
+    written: dict[Path, Path] = {}
+    for path in paths:
+        csv = _beside(find_checkpoint(path).resolve(), "predictions.csv")
+        if csv in written:
+            raise ConfigError(
+                f"{written[csv]} and {path} would write one {csv}; leave one of them out, or copy it elsewhere"
+            )
+        written[csv] = path
+    return [test(path, overrides) for path in paths]
+
+
+def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, PoseNet | OfficialJoints, str]:
+    """How to test a checkpoint, its network for the joints of Human3.6M, and which weights these are, in words."""
+    loaded = load_network(checkpoint)
+    config = configuration_of(loaded, overrides)
+    wanted = config.evaluation.weights
+    if wanted == "raw":
+        loaded = load_network(checkpoint, wanted)
+    loaded.network.debiased = config.model.decoder == "debiased"
+    model = official_network(loaded, config.data.image_size)
+    if loaded.config_yaml is None:
+        return config, model, "those of the model file"
+    return config, model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
+
+
+def _beside(checkpoint: Path, name: str) -> Path:
+    """Where a result of a checkpoint goes: NAME.csv for what its folder stands for, else NAME-last.csv by its own."""
+    is_default = not any((checkpoint.parent / other).exists() for other in ("best.pt", "last.pt")) or (
+        find_checkpoint(checkpoint.parent).name == checkpoint.name
+    )
+    stem, suffix = name.rsplit(".", 1)
+    return checkpoint.with_name(name if is_default else f"{stem}-{checkpoint.stem}.{suffix}")
