@@ -39,9 +39,7 @@ def add_bench(commands: Any) -> None:
         parser = measures.add_parser(name, help=text)
         parser.add_argument("--small", action="store_true", help="synthetic-1-small at 64 px, for CPUs")
         parser.add_argument("--seeds", type=int, default=3, metavar="N", help="%(default)s")
-        parser.add_argument(
-            "--minutes", type=float, metavar="N", help="of one core or GPU, a run (2 small, 30 large)"
-        )
+        parser.add_argument("--minutes", type=float, metavar="N", help="of one core or GPU, a run (2 small, 30 large)")
         parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")
         parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, and what they are compared with")
         parser.add_argument("--data", type=Path, metavar="DIR", help="another data set than the rendered one")
