@@ -17,7 +17,8 @@ from integral_pose.files import write_text_atomic
 
 def ablation(options: argparse.Namespace) -> None:
     """The approaches, on the test subjects."""
-    _run(options, "ablation", [Candidate(each.name, each.title, each.config) for each in APPROACHES], ())
+    candidates = [Candidate(each.name, each.title, each.config, costs_as=each.costs_as) for each in APPROACHES]
+    _run(options, "ablation", candidates, ())
 
 
 def trials(options: argparse.Namespace) -> None:

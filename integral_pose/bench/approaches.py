@@ -25,6 +25,7 @@ class Approach:
     title: str
     differs_in: frozenset[str]  # dotted keys, or sections as a whole
     differs_from: str = REFERENCE
+    costs_as: str | None = None  # the approach whose rate it takes, so that they share the steps they have in common
 
     @property
     def config(self) -> str:
@@ -49,7 +50,8 @@ class Size:
 APPROACHES = (
     Approach("regression", "direct regression", frozenset({"model.head"})),
     Approach("integral", "integral", frozenset()),
-    Approach("integral_then_heatmap", "integral, then integral + heat map (92 %, 8 %)", frozenset({"stages.weights"})),
+    Approach("integral_then_heatmap", "integral, then integral + heat map (92 %, 8 %)", frozenset({"stages.weights"}),
+             costs_as=REFERENCE),
     Approach("integral_and_heatmap", "integral + heat map from the start", frozenset({"stages.weights"})),
     Approach("one_hot", "the same, one-hot instead of Gaussian", frozenset({"loss.heatmap.target"}),
              "integral_and_heatmap"),
