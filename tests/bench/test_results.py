@@ -25,6 +25,7 @@ def run(seed: int, first_mm: float, second_mm: float, **more: Any) -> dict[str, 
     mpjpe_mm = (first_mm + 3 * second_mm) / 4
     return {
         "mpjpe_mm": mpjpe_mm, "pa_mpjpe_mm": mpjpe_mm / 2, "per_joint_mm": dict.fromkeys(HUMAN36M.names, mpjpe_mm),
+        "per_axis_mm": {"x": 1.0 + seed, "y": 2.0, "z": 3.0},
         "sequences": {"a": [1, first_mm, 0.0], "b": [3, second_mm, 0.0]}, "seed": seed, "images": 320, "starts": 1,
         "commits": ["0123456789"], "torch": "2", "device": "cpu", "process_s": 10.0,
     } | more  # fmt: skip
@@ -49,6 +50,7 @@ def test_a_line_by_hand():
     assert line.spread_mm == pytest.approx(8**0.5)
     assert line.pa_mpjpe_mm == pytest.approx(58.5)
     assert line.groups_mm == pytest.approx(dict.fromkeys(GROUPS, 117.0))
+    assert line.axes_mm == {"x": 1.5, "y": 2.0, "z": 3.0}
     assert (line.images, line.process_s, line.difference) == (320, 10.0, None)
 
 
