@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from integral_pose.bench import results_page
+from integral_pose.bench.approaches import BEST, PUBLISHED
 from integral_pose.bench.results_figure import draw
 from integral_pose.bench.results_page import headline, page, verdicts
 from integral_pose.bench.summary import GROUPS, difference, lines
@@ -99,7 +100,7 @@ def test_an_order_that_differs_is_said_plainly(regression, words):
 
 
 def test_best_is_held_against_published():
-    best, published = (row(name, run(0, value, value)) for name, value in (("best", 80.0), ("published", 100.0)))
+    best, published = (row(name, run(0, value, value)) for name, value in ((BEST, 80.0), (PUBLISHED, 100.0)))
     assert verdicts(content(best, published)) == [
         "`configs/best.yaml` against the published recipe: -20.0 (-20.0 to -20.0) mm, better in 1 of 1 seeds; "
         "-20.0 % (-20.0 to -20.0 %)."
