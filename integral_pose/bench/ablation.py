@@ -60,5 +60,5 @@ def _chosen(candidates: Sequence[Candidate], only: Sequence[str] | None) -> list
 def _command(kind: str, size: Size, options: argparse.Namespace, minutes: float) -> str:
     """What repeats it; places on this machine are left out."""
     script = "scripts/ablation.sh" if kind == "ablation" else f"integral-pose bench {kind}"
-    extra = f" --set {' '.join(options.set)}" if options.set else ""
+    extra = "".join(f" --{name} {' '.join(values)}" for name in ("only", "set") if (values := getattr(options, name)))
     return f"{script}{size.flags} --seeds {options.seeds} --minutes {minutes:g}{extra}"
