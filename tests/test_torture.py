@@ -10,19 +10,23 @@ from tests import torture
 from tests.fork_server import ForkServer
 from tests.torture import Count, Torture
 
-KILLED_RUNS, SIGNALS = 1, 3  # of six kills each; the script does at least 60 kills and 20 signals
+KILLED_RUNS, SIGNALS, FLIPS = 5, 10, 300  # runs of six kills each; the script makes at least twice as many
 
 
-def test_kills_and_signals(tmp_path: Path, fork_server: ForkServer) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_signals_and_flips(tmp_path: Path, fork_server: ForkServer) -> None:
     trials = Torture(fork_server, tmp_path, seed=0)
+    for _ in range(FLIPS):
+        trials.flip_a_bit()
     for _ in range(KILLED_RUNS):
         trials.kill_a_run()
     for _ in range(SIGNALS):
         trials.signal_a_run()
     rows = {row["what"]: row for row in trials.rows()}
     assert [row["faults"] for row in rows.values()] == [[]] * 6
-    done = [count.done for count in (trials.valid, trials.equal, trials.stopped, trials.orphans)]
-    assert done == [6 * KILLED_RUNS, KILLED_RUNS, SIGNALS, SIGNALS]
+    done = [count.done for count in (trials.valid, trials.equal, trials.stopped, trials.orphans, trials.flips)]
+    assert done == [6 * KILLED_RUNS, KILLED_RUNS, SIGNALS, SIGNALS, FLIPS]
 
 
 def test_a_fault_is_in_the_table() -> None:

@@ -17,7 +17,8 @@ from integral_pose.files import write_text_atomic
 
 def ablation(options: argparse.Namespace) -> None:
     """The approaches, on the test subjects."""
-    _run(options, "ablation", [Candidate(each.name, each.title, each.config) for each in APPROACHES], ())
+    candidates = [Candidate(each.name, each.title, each.config, costs_as=each.costs_as) for each in APPROACHES]
+    _run(options, "ablation", candidates, ())
 
 
 def trials(options: argparse.Namespace) -> None:
@@ -59,5 +60,5 @@ def _chosen(candidates: Sequence[Candidate], only: Sequence[str] | None) -> list
 def _command(kind: str, size: Size, options: argparse.Namespace, minutes: float) -> str:
     """What repeats it; places on this machine are left out."""
     script = "scripts/ablation.sh" if kind == "ablation" else f"integral-pose bench {kind}"
-    extra = f" --set {' '.join(options.set)}" if options.set else ""
+    extra = "".join(f" --{name} {' '.join(values)}" for name in ("only", "set") if (values := getattr(options, name)))
     return f"{script}{size.flags} --seeds {options.seeds} --minutes {minutes:g}{extra}"

@@ -22,7 +22,7 @@ from integral_pose.config import Config
 from integral_pose.config_file import load_config
 from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
 from integral_pose.evaluation.evaluator import sequence_names
-from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import build_predictor
 from integral_pose.files import write_text_atomic
@@ -74,9 +74,10 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
 
 
 def errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
-    """MPJPE and PA-MPJPE over all, a joint, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
+    """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
     frames = sequence_names([parse_frame_name(table.name(row)) for row in range(len(table))])
     mpjpe, pa_mpjpe = (joint_errors_mm(predicted_mm, table.joints_camera_mm, name) for name in ("mpjpe", "pa_mpjpe"))
+    axes_mm = axis_errors_mm(predicted_mm, table.joints_camera_mm).mean((0, 1))
     names, group = np.unique(frames, return_inverse=True)
     counts = np.bincount(group)
     by_sequence = [np.bincount(group, weights=values.mean(1)) / counts for values in (mpjpe, pa_mpjpe)]
@@ -84,6 +85,7 @@ def errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
         "mpjpe_mm": float(mpjpe.mean()),
         "pa_mpjpe_mm": float(pa_mpjpe.mean()),
         "per_joint_mm": dict(zip(HUMAN36M.names, mpjpe.mean(0).round(4).tolist(), strict=True)),
+        "per_axis_mm": dict(zip("xyz", axes_mm.round(4).tolist(), strict=True)),
         "sequences": {
             str(name): [int(count), round(float(one), 4), round(float(other), 4)]
             for name, count, one, other in zip(names, counts, *by_sequence, strict=True)

@@ -95,12 +95,21 @@ def _ablation(content: Mapping[str, Any], name: str) -> str:
     found = lines(content)
     table = comparison_table([_row(line) for line in found])
     absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
-    groups = comparison_table([{"": line.title, **line.groups_mm} for line in found])
+    groups = comparison_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
     figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
     order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
     said = [f"- {text}" for text in verdicts(content)]
     title = f"## The approaches on {content['name']}"
-    parts = [[title], [_what(content, name)], [figure], [table, *absent], [order], said, ["By joint group:"], [groups]]
+    parts = [
+        [title],
+        [_what(content, name)],
+        [figure],
+        [table, *absent],
+        [order],
+        said,
+        ["By joint group, and along each axis alone over all joints:"],
+        [groups],
+    ]
     return "\n\n".join("\n".join(part).strip("\n") for part in parts if part)
 
 

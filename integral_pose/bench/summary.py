@@ -42,6 +42,7 @@ class Line(NamedTuple):
     spread_mm: float | None  # standard deviation over the seeds; None for one seed
     pa_mpjpe_mm: float
     groups_mm: dict[str, float]
+    axes_mm: dict[str, float]  # distance along x, y and z alone, over all joints
     images: int  # that a run trained on
     images_per_s: float
     process_s: float | None  # of the runs that were not stopped and continued
@@ -84,6 +85,7 @@ def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> Line:
             group: statistics.fmean(run["per_joint_mm"][joint] for run in runs for joint in joints)
             for group, joints in GROUPS.items()
         },
+        axes_mm={axis: statistics.fmean(run["per_axis_mm"][axis] for run in runs) for axis in "xyz"},
         images=runs[0]["images"],
         images_per_s=row["images_per_s"],
         process_s=statistics.fmean(whole) if whole else None,

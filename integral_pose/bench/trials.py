@@ -66,5 +66,9 @@ TRIALS = (
     _as_dear("euclidean", "Euclidean distance instead of L1", "loss.joints=euclidean"),
     _as_dear("no-clip", "no clipping of the gradient", "trainer.clip_gradient=null"),
     _as_dear("no-decay", "no weight decay", "optimizer.weight_decay=0.0"),
+    Candidate("two", "heat map loss of weight 1e-2 and learning rate 1e-3", str(FOLDER / f"{REFERENCE}.yaml"),
+              (*_heatmap("1e-2"), *_rate("1e-3", "5e-5")), costs_as="heatmap-1e-3"),
+    Candidate("three", "the same two, head's std 0.1", str(FOLDER / f"{REFERENCE}.yaml"),
+              (*_heatmap("1e-2"), *_rate("1e-3", "5e-5"), "model.head_init_std=0.1"), costs_as="heatmap-1e-3"),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip

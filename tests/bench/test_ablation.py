@@ -41,11 +41,15 @@ def test_the_small_ablation(asked, tmp_path, capsys):
     assert "the page" in capsys.readouterr().out
 
 
-def test_trials_hold_a_subject_out(asked):
+def test_trials_hold_a_subject_out(asked, tmp_path):
     main(["bench", "trials", "--small", "--seeds", "1", "--minutes", "2", "--only", "rate-4e-3", "published-bf16"])
     benchmark, candidates = asked[0]
     assert {candidate.name for candidate in candidates} == {"integral", "published", "rate-4e-3", "published-bf16"}
     assert (benchmark.scored_on, benchmark.overrides) == ("held-out", ("data.val_subjects=[S8]",))
+    content = json.loads((tmp_path / "docs/results/trials-synthetic-1-small.json").read_text())
+    assert content["command"] == (
+        "integral-pose bench trials --small --seeds 1 --minutes 2 --only rate-4e-3 published-bf16"
+    )
     assert len({trial.name for trial in TRIALS}) == len(TRIALS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from integral_pose.bench.approaches import APPROACHES, EPOCHS, FOLDER, REFERENCE, SIZES
+from integral_pose.bench.approaches import APPROACHES, BEST, EPOCHS, FOLDER, REFERENCE, SIZES
 from integral_pose.bench.trials import TRIALS
 from integral_pose.config_file import load_config
 
@@ -46,6 +46,12 @@ def test_files_differ_only_in_what_is_compared(name):
     strange = {key for key in found if not any(key == a or key.startswith(f"{a}.") for a in approach.differs_in)}
     assert strange == set()
     assert found or name == REFERENCE
+
+
+def test_the_best_is_the_file_that_was_measured():
+    shipped = load_config(str(ROOT / "configs/best.yaml")).config
+    measured = load_config(str(ROOT / BY_NAME[BEST].config)).config
+    assert shipped.model_dump(exclude={"run_dir"}) == measured.model_dump(exclude={"run_dir"})
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from integral_pose.bench import results_page
+from integral_pose.bench.approaches import BEST, PUBLISHED
 from integral_pose.bench.results_figure import draw
 from integral_pose.bench.results_page import headline, page, verdicts
 from integral_pose.bench.summary import GROUPS, difference, lines
@@ -25,6 +26,7 @@ def run(seed: int, first_mm: float, second_mm: float, **more: Any) -> dict[str, 
     mpjpe_mm = (first_mm + 3 * second_mm) / 4
     return {
         "mpjpe_mm": mpjpe_mm, "pa_mpjpe_mm": mpjpe_mm / 2, "per_joint_mm": dict.fromkeys(HUMAN36M.names, mpjpe_mm),
+        "per_axis_mm": {"x": 1.0 + seed, "y": 2.0, "z": 3.0},
         "sequences": {"a": [1, first_mm, 0.0], "b": [3, second_mm, 0.0]}, "seed": seed, "images": 320, "starts": 1,
         "commits": ["0123456789"], "torch": "2", "device": "cpu", "process_s": 10.0,
     } | more  # fmt: skip
@@ -49,6 +51,7 @@ def test_a_line_by_hand():
     assert line.spread_mm == pytest.approx(8**0.5)
     assert line.pa_mpjpe_mm == pytest.approx(58.5)
     assert line.groups_mm == pytest.approx(dict.fromkeys(GROUPS, 117.0))
+    assert line.axes_mm == {"x": 1.5, "y": 2.0, "z": 3.0}
     assert (line.images, line.process_s, line.difference) == (320, 10.0, None)
 
 
@@ -97,7 +100,7 @@ def test_an_order_that_differs_is_said_plainly(regression, words):
 
 
 def test_best_is_held_against_published():
-    best, published = (row(name, run(0, value, value)) for name, value in (("best", 80.0), ("published", 100.0)))
+    best, published = (row(name, run(0, value, value)) for name, value in ((BEST, 80.0), (PUBLISHED, 100.0)))
     assert verdicts(content(best, published)) == [
         "`configs/best.yaml` against the published recipe: -20.0 (-20.0 to -20.0) mm, better in 1 of 1 seeds; "
         "-20.0 % (-20.0 to -20.0 %)."
