@@ -25,6 +25,7 @@ from integral_pose.evaluation.page.poses import VIEW_PX
 from integral_pose.evaluation.report import read_predictions_csv, read_scores_json
 from integral_pose.evaluation.scoring import load_scoring_inputs
 from integral_pose.experiment import test
+from integral_pose.experiment.testing import beside
 from integral_pose.files import write_text_atomic
 from integral_pose.illustrations import HEATMAP_JOINT, illustrate_heatmaps
 from integral_pose.loading import load_network
@@ -106,13 +107,12 @@ def _open_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRun:
         raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
     loaded = load_config_text(content["config"], str(checkpoint), overrides)
     folder = checkpoint.parent
-    csv = folder / "predictions.csv"
-    if not _is_current(csv, checkpoint, loaded.config):
+    csv, scores_json = beside(checkpoint, "predictions.csv"), beside(checkpoint, "scores.json")
+    if not _is_current(csv, scores_json, checkpoint, loaded.config):
         test(path, list(overrides))
     predicted_mm = read_predictions_csv(csv)
-    scores_json = _scores_of(csv)
-    scores, beside = read_scores_json(scores_json) if scores_json else (None, {})
-    mean_pose_mm = beside.get("mean_pose_mpjpe_mm")
+    scores, told = read_scores_json(scores_json) if _are_of(scores_json, csv) else (None, {})
+    mean_pose_mm = told.get("mean_pose_mpjpe_mm")
     notes = RunNotes(
         name,
         str(checkpoint),
@@ -125,23 +125,21 @@ def _open_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRun:
     return TestedRun(notes, checkpoint, loaded.config, predicted_mm, scores)
 
 
-def _is_current(csv: Path, checkpoint: Path, config: Config) -> bool:
+def _is_current(csv: Path, scores_json: Path, checkpoint: Path, config: Config) -> bool:
     """Whether the predictions are of this checkpoint and data set, as far as the files say."""
     if not csv.exists() or csv.stat().st_mtime < checkpoint.stat().st_mtime:
         return False
     root = Path(config.data.root)
-    scores_json = _scores_of(csv)
-    if scores_json is None:  # written of a set without labels, so not of this one if it has some
+    if not _are_of(scores_json, csv):  # written of a set without labels, so not of this one if it has some
         return not (root / "annot" / "valid.h5").exists()
-    beside = read_scores_json(scores_json)[1]
-    same_checkpoint = Path(str(beside.get("checkpoint", checkpoint))).name == checkpoint.name
-    return same_checkpoint and Path(str(beside.get("data_root", root))).resolve() == root.resolve()
+    told = read_scores_json(scores_json)[1]
+    same_checkpoint = Path(str(told.get("checkpoint", checkpoint))).name == checkpoint.name
+    return same_checkpoint and Path(str(told.get("data_root", root))).resolve() == root.resolve()
 
 
-def _scores_of(csv: Path) -> Path | None:
-    """The scores.json that `test` wrote after the predictions; None where there is none, or one of older ones."""
-    path = csv.with_name("scores.json")
-    return path if path.exists() and path.stat().st_mtime >= csv.stat().st_mtime else None
+def _are_of(scores_json: Path, csv: Path) -> bool:
+    """Whether `test` wrote these scores after the predictions, and not of older ones."""
+    return scores_json.exists() and scores_json.stat().st_mtime >= csv.stat().st_mtime
 
 
 def _read_starts(path: Path) -> list[dict[str, Any]]:

@@ -128,7 +128,8 @@ def test_predictions_are_made_where_there_are_none_of_this_checkpoint(trained, r
     assert opened(run) == (1, True)
     os.utime(run / "predictions.csv", (1, 1))
     assert opened(run) == (1, True)
-    assert opened(run / "last.pt") == (1, True)  # scores.json says that the predictions are those of best.pt
+    assert [opened(run / "last.pt") for _ in range(2)] == [(1, True), (0, True)]  # in files of its own
+    assert opened(run) == (0, True)
     unlabelled = f"data.root={no_labels(trained, tmp_path / 'unlabelled')}"
     assert [opened(run / "last.pt", unlabelled) for _ in range(2)] == [(1, False), (0, False)]
     assert opened(run / "last.pt") == (1, True)  # the predictions were of the other set, whose scores nobody wrote

@@ -48,7 +48,7 @@ class TestResult:
 def test(path: Path | None, overrides: list[str]) -> TestResult:
     """Predict the test set with a checkpoint (None: the newest run's best) and write the CSV beside it.
 
-    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `_beside` says
+    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `beside` says
     how the files are called.
     """
     checkpoint = find_checkpoint(path or newest_run())
@@ -63,11 +63,11 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         config, table, device, Processes(), place_root=place_root, confidence=config.evaluation.confidence
     )
     predictions = predictor(model.to(device).to(memory_format=torch.channels_last))
-    csv = _beside(checkpoint, "predictions.csv")
+    csv = beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     confidence_csv = None
     if predictions.confidence is not None:
-        confidence_csv = _beside(checkpoint, "confidence.csv")
+        confidence_csv = beside(checkpoint, "confidence.csv")
         order = model.order if isinstance(model, OfficialJoints) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
     result = TestResult(
@@ -81,7 +81,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
         "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
     }  # fmt: skip
-    scores_json = _beside(checkpoint, "scores.json")
+    scores_json = beside(checkpoint, "scores.json")
     write_scores_json(scores_json, scores, extra)
     return replace(result, scores=scores, mean_pose=mean_pose, scores_json=scores_json)
 
@@ -90,7 +90,7 @@ def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
     """`test` on each. Raises ConfigError before the first where two would write the same predictions.csv."""
     written: dict[Path, Path] = {}
     for path in paths:
-        csv = _beside(find_checkpoint(path).resolve(), "predictions.csv")
+        csv = beside(find_checkpoint(path).resolve(), "predictions.csv")
         if csv in written:
             raise ConfigError(
                 f"{written[csv]} and {path} would write one {csv}; leave one of them out, or copy it elsewhere"
@@ -113,7 +113,7 @@ def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, Pose
     return config, model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
 
 
-def _beside(checkpoint: Path, name: str) -> Path:
+def beside(checkpoint: Path, name: str) -> Path:
     """Where a result of a checkpoint goes: NAME.csv for what its folder stands for, else NAME-last.csv by its own."""
     is_default = not any((checkpoint.parent / other).exists() for other in ("best.pt", "last.pt")) or (
         find_checkpoint(checkpoint.parent).name == checkpoint.name

@@ -14,6 +14,7 @@ from integral_pose.bench.benchmark import Benchmark, Candidate, images_per_s, ru
 from integral_pose.bench.rates import Rate
 from integral_pose.config_file import load_config
 from integral_pose.errors import CheckpointError
+from integral_pose.training.stop_signal import StopSignal
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def here(monkeypatch):
         one_run.main(command[3:])
 
     # Signals go to the main thread, which a run has only in a process of its own.
-    monkeypatch.setattr("integral_pose.training.trainer.stop_signal", nullcontext)
+    monkeypatch.setattr("integral_pose.experiment.training.stop_signal", lambda _: nullcontext(StopSignal()))
     monkeypatch.setattr(module, "_start", start)
     monkeypatch.setattr(module, "_measure_apart", lambda *_: Rate(ratio=2.0, reference_images_per_s=2.0))
     return started
