@@ -36,7 +36,7 @@ def _draw_errors(axis: Axes, found: Sequence[Line], runs: Mapping[str, Sequence[
         axis.plot(runs[line.name], [place] * len(runs[line.name]), "o", color=BLUE, alpha=0.6, ms=6, mec="none")
         axis.plot([line.mpjpe_mm] * 2, [place - 0.28, place + 0.28], color="black", lw=1.6)
         axis.annotate(f"{line.mpjpe_mm:.1f}", (line.mpjpe_mm, place - 0.3), fontsize=7, ha="center")
-    axis.set_xlabel("MPJPE on the test subjects, mm: seeds and their mean")
+    axis.set_xlabel("MPJPE, mm: each seed, and their mean")
     axis.grid(axis="x", color="#dddddd", lw=0.7)
     axis.set_axisbelow(True)
 
@@ -49,6 +49,6 @@ def _draw_differences(axis: Axes, found: Sequence[Line]) -> None:
             colour = VERMILION if line.difference.is_decided else GREY
             axis.plot([mm.low, mm.high], [place, place], color=colour, lw=2.2)
             axis.plot(mm.mean, place, "o", color=colour, ms=5)
-    axis.set_xlabel("less its reference, mm: 95 % over sequences; grey: not decided")
+    axis.set_xlabel("less integral, mm (grey: not decided)")
     axis.grid(axis="x", color="#dddddd", lw=0.7)
     axis.set_axisbelow(True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from integral_pose.bench.approaches import BEST, PUBLISHED
 from integral_pose.bench.results_figure import draw
-from integral_pose.bench.summary import Difference, Line, difference, lines
+from integral_pose.bench.summary import LEAST_SHARE, Difference, Line, difference, lines
 from integral_pose.evaluation.figures import write_png
 from integral_pose.evaluation.report import comparison_table
 from integral_pose.files import write_text_atomic
@@ -82,7 +82,9 @@ def verdicts(content: Mapping[str, Any]) -> list[str]:
 
 def _verdict(worse: Mapping[str, Any], better: Mapping[str, Any]) -> str:
     found = difference(better, worse)
-    if not found.is_decided:
+    if not found.matters:
+        outcome = f"no difference of {100 * LEAST_SHARE:g} % or more"
+    elif not found.is_decided:
         outcome = "not decided by these runs"
     elif found.mm.mean < 0:
         outcome = "as in the source report"
@@ -167,9 +169,10 @@ def _row(line: Line) -> dict[str, str | float | None]:
 def _said(found: Difference | None) -> str:
     if found is None:
         return ""
-    if not found.is_decided:
+    if not (found.is_decided and found.matters):
         return "no effect seen"
-    return "helps" if found.mm.mean < 0 else "harms"
+    outcome = "helps" if found.mm.mean < 0 else "harms"
+    return f"{outcome}, by one seed" if found.num_seeds == 1 else outcome
 
 
 def _shown(found: Difference) -> str:

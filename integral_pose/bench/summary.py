@@ -19,6 +19,9 @@ GROUPS = {
 }
 
 
+LEAST_SHARE = 0.01  # of the MPJPE: less is no difference to a reader, however surely it is not 0
+
+
 class Difference(NamedTuple):
     """The MPJPE of one candidate less that of another; negative is better."""
 
@@ -31,6 +34,11 @@ class Difference(NamedTuple):
     def is_decided(self) -> bool:
         """Whether neither other sequences nor other seeds are likely to turn the sign."""
         return self.mm.excludes_zero and self.seeds_better in (0, self.num_seeds)
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is as large as LEAST_SHARE."""
+        return abs(self.relative[0]) >= LEAST_SHARE
 
 
 class Line(NamedTuple):

@@ -92,6 +92,7 @@ def test_groups_name_every_joint_but_the_root_once():
         ((90.0, 110.0), "the other way round than in the source report"),
         ((130.0, 140.0), "as in the source report"),
         ((90.0, 140.0), "not decided by these runs"),
+        ((104.9, 120.9), "no difference of 1 % or more"),
     ],
 )
 def test_an_order_that_differs_is_said_plainly(regression, words):
