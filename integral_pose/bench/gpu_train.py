@@ -21,7 +21,8 @@ from integral_pose.files import write_text_atomic
 from integral_pose.prepare.synthetic import render_preset
 from integral_pose.training.hardware import choose_device
 
-SPARE = 0.88  # of the time left once the rate is known: the rest is for the start, checkpoints and scoring
+RESERVE_S = 20  # for the start of Python and for scoring
+SPARE = 0.92  # of the time left beyond that once the rate is known: the rest is for checkpoints and slower stretches
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, metavar="DIR", help="rendered where it is not there (data/NAME)")
     parser.add_argument("--out", type=Path, default=Path("gpu_train.json"), metavar="FILE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # overrides may follow the options
     found = render_and_train(options, deadline=time.monotonic() + 60 * options.minutes)
     write_text_atomic(options.out, json.dumps(found, indent=1) + "\n")
     print(found["line"])
@@ -53,7 +54,7 @@ def render_and_train(options: argparse.Namespace, deadline: float) -> dict[str, 
     fixed = [*size.overrides, f"data.root={data}", f"data.workers={min(cores - 1, 12)}", "trainer.compile=off",
              f"trainer.device={device.type}", *options.overrides]  # fmt: skip
     rate = measure_images_per_s(load_config(options.config, fixed).config)
-    left_minutes = max(0.0, deadline - time.monotonic()) / 60
+    left_minutes = max(0.0, deadline - RESERVE_S - time.monotonic()) / 60
     images = images_for(SPARE * left_minutes, rate, load_config(options.config, fixed).config)
     config = load_config(options.config, [*fixed, f"data.epoch_images={images}"]).config
     start = time.monotonic()
