@@ -70,5 +70,9 @@ TRIALS = (
               (*_heatmap("1e-2"), *_rate("1e-3", "5e-5")), costs_as="heatmap-1e-3"),
     Candidate("three", "the same two, head's std 0.1", str(FOLDER / f"{REFERENCE}.yaml"),
               (*_heatmap("1e-2"), *_rate("1e-3", "5e-5"), "model.head_init_std=0.1"), costs_as="heatmap-1e-3"),
+    _as_dear("loss-1000", "the loss times 1000, not clipped: the same in theory, so a measure of chance",
+             "stages.0.weights.integral=1000", "stages.1.weights.integral=1000", "trainer.clip_gradient=null"),
+    _trial("axes", "one line of cells an axis instead of a volume", "model.head=axes", "model.deconv_channels=[]"),
+    _trial("image-volume", "image volume instead of metric", "model.volume=image"),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
