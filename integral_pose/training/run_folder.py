@@ -93,8 +93,7 @@ class RunFolder:
         try:
             write_text_atomic(self.path / "config.yaml", config_yaml)
             provenance = self.path / "provenance.json"
-            starts = json.loads(provenance.read_text("utf-8")) if provenance.exists() else []
-            starts.append(_provenance(seed, device, step))
+            starts = [*self._earlier_starts(provenance), _provenance(seed, device, step)]
             write_text_atomic(provenance, json.dumps(starts, indent=2) + "\n")
             kept = [row for row in read_metrics(self.metrics) if row["step"] <= step]
             write_text_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
@@ -133,7 +132,7 @@ class RunFolder:
                 _say(f"{self.path}: {what} cannot be written: {error}. Training goes on without it")
 
     def set_aside(self, damaged: Path) -> None:
-        """Give a damaged checkpoint another name, so that the next one to be saved does not push out a whole one."""
+        """Give a damaged file another name, so that the next one to be saved does not push out a whole one."""
         if self.writes:
             aside = damaged.with_name(f"{damaged.name}.damaged")
             self.attempt(aside.name, lambda: _move(damaged, aside))
@@ -143,6 +142,20 @@ class RunFolder:
         self._on_board("close")
         self._board = None
         self._lock.release(keep=self._started)  # a run that never began leaves no trace
+
+    def _earlier_starts(self, provenance: Path) -> list[Any]:
+        """What provenance.json holds; a damaged one is kept under another name, since a run can do without it."""
+        try:
+            starts = json.loads(provenance.read_text("utf-8"))
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            starts = None
+        if isinstance(starts, list):
+            return starts
+        _say(f"{provenance}: is no list of starts; kept as {provenance.name}.damaged, and begun anew")
+        self.set_aside(provenance)
+        return []
 
     def _append_rows(self) -> None:
         end = self.metrics.stat().st_size if self.metrics.exists() else 0
@@ -174,7 +187,9 @@ class RunFolder:
         foreign = sorted(
             entry.name
             for entry in self.path.iterdir()
-            if entry.name not in known and entry.suffix not in LOGS and not entry.name.startswith(".")
+            if entry.name.removesuffix(".damaged") not in known
+            and entry.suffix not in LOGS
+            and not entry.name.startswith(".")
         )
         if foreign:
             more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""

@@ -197,6 +197,23 @@ def test_provenance_without_git_is_null(tmp_path: Path, monkeypatch: pytest.Monk
     assert (start["git_commit"], start["git_changes"]) == (None, None)
 
 
+@pytest.mark.parametrize("damaged", [b"", b'[{"seed"', b'{"seed": 3}', b"\xff\xfe"])
+def test_a_damaged_provenance_does_not_stop_a_run(
+    damaged: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run", writes=True)
+    folder.open()
+    provenance = folder.path / "provenance.json"
+    provenance.write_bytes(damaged)
+    folder.start("", seed=0, device="cpu", step=7)
+    folder.close()
+    assert [start["start_step"] for start in json.loads(provenance.read_text())] == [7]
+    assert provenance.with_name("provenance.json.damaged").read_bytes() == damaged
+    assert "provenance.json: is no list of starts; kept as provenance.json.damaged" in capsys.readouterr().err
+    folder.open()  # what was set aside is the run's own too
+    folder.close()
+
+
 def test_meter_goes_through_a_checkpoint_unchanged() -> None:
     meter, device = Meter(), torch.device("cpu")
     meter.add({"loss": torch.tensor(0.1), "norm": torch.tensor(3.0)})
