@@ -74,5 +74,13 @@ TRIALS = (
              "stages.0.weights.integral=1000", "stages.1.weights.integral=1000", "trainer.clip_gradient=null"),
     _trial("axes", "one line of cells an axis instead of a volume", "model.head=axes", "model.deconv_channels=[]"),
     _trial("image-volume", "image volume instead of metric", "model.volume=image"),
+    _trial("volume-4", "4 x 4 x 16 cells", "model.deconv_channels=[128]"),
+    Candidate("volume-8-rate", "8 x 8 x 16 cells, learning rate 4e-3", str(FOLDER / f"{REFERENCE}.yaml"),
+              ("model.deconv_channels=[128,128]", *_rate("4e-3", "2e-4")), costs_as="volume-8"),
+    _trial("volume-8-batch", "8 x 8 x 16 cells, batch 64", "model.deconv_channels=[128,128]", "trainer.batch_size=64"),
+    _trial("volume-8-both", "8 x 8 x 16 cells, learning rate 4e-3, batch 64", "model.deconv_channels=[128,128]",
+           *_rate("4e-3", "2e-4"), "trainer.batch_size=64"),
+    _trial("volume-8-heatmap", "8 x 8 x 16 cells, heat map loss of weight 1e-2 from the start",
+           "model.deconv_channels=[128,128]", *_heatmap("1e-2")),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
