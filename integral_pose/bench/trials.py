@@ -77,10 +77,9 @@ TRIALS = (
     _trial("volume-4", "4 x 4 x 16 cells", "model.deconv_channels=[128]"),
     Candidate("volume-8-rate", "8 x 8 x 16 cells, learning rate 4e-3", str(FOLDER / f"{REFERENCE}.yaml"),
               ("model.deconv_channels=[128,128]", *_rate("4e-3", "2e-4")), costs_as="volume-8"),
-    _trial("volume-8-batch", "8 x 8 x 16 cells, batch 64", "model.deconv_channels=[128,128]", "trainer.batch_size=64"),
     _trial("volume-8-both", "8 x 8 x 16 cells, learning rate 4e-3, batch 64", "model.deconv_channels=[128,128]",
            *_rate("4e-3", "2e-4"), "trainer.batch_size=64"),
-    _trial("volume-8-heatmap", "8 x 8 x 16 cells, heat map loss of weight 1e-2 from the start",
-           "model.deconv_channels=[128,128]", *_heatmap("1e-2")),
+    Candidate("volume-8-euclidean", "8 x 8 x 16 cells, Euclidean distance", str(FOLDER / f"{REFERENCE}.yaml"),
+              ("model.deconv_channels=[128,128]", "loss.joints=euclidean"), costs_as="volume-8"),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
