@@ -48,10 +48,8 @@ def test_files_differ_only_in_what_is_compared(name):
     assert found or name == REFERENCE
 
 
-def test_the_best_is_the_file_that_was_measured():
-    shipped = load_config(str(ROOT / "configs/best.yaml")).config
-    measured = load_config(str(ROOT / BY_NAME[BEST].config)).config
-    assert shipped.model_dump(exclude={"run_dir"}) == measured.model_dump(exclude={"run_dir"})
+def test_the_best_is_the_file_that_is_shipped():
+    assert BY_NAME[BEST].config == "configs/best.yaml"
 
 
 @pytest.mark.parametrize("name", BY_NAME)
