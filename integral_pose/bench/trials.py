@@ -81,7 +81,5 @@ TRIALS = (
            *_rate("4e-3", "2e-4"), "trainer.batch_size=64"),
     Candidate("volume-8-euclidean", "8 x 8 x 16 cells, Euclidean distance", str(FOLDER / f"{REFERENCE}.yaml"),
               ("model.deconv_channels=[128,128]", "loss.joints=euclidean"), costs_as="volume-8"),
-    Candidate("volume-4-euclidean", "4 x 4 x 16 cells, Euclidean distance", str(FOLDER / f"{REFERENCE}.yaml"),
-              ("model.deconv_channels=[128]", "loss.joints=euclidean"), costs_as="volume-4"),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
