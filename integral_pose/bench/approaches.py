@@ -58,7 +58,7 @@ APPROACHES = (
     Approach("heatmap_only", "heat map only", frozenset({"stages.weights"})),
     Approach("image_volume", "integral, image volume instead of metric", frozenset({"model.volume"})),
     Approach(PUBLISHED, "the published recipe, integral", RECIPE),
-    Approach(BEST, "the recipe that is shipped, `configs/best.yaml`", RECIPE | {"model.deconv_channels", "loss.joints"}),
+    Approach(BEST, "the recipe that is shipped (best.yaml)", RECIPE | {"model.deconv_channels", "loss.joints"}),
     Approach("pretrained", "integral, backbone from ImageNet", frozenset({"model.pretrained"})),
 )  # fmt: skip
 
