@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +30,7 @@ from integral_pose.illustrations import HEATMAP_JOINT, illustrate_heatmaps
 from integral_pose.loading import load_network
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.checkpoint import find_checkpoint, load_checkpoint
-from integral_pose.training.run_folder import read_metrics
+from integral_pose.training.run_folder import read_metrics, read_starts
 
 MOST_RUNS = 5  # as many as there are colours, and as fit a page of 8 MB
 NUM_SHOWN = 24  # of the worst images, and again of random ones
@@ -143,16 +142,10 @@ def _are_of(scores_json: Path, csv: Path) -> bool:
 
 
 def _read_starts(path: Path) -> list[dict[str, Any]]:
-    """The entries of provenance.json; [] where there is none. Raises DataError for anything else."""
-    if not path.exists():
-        return []
     try:
-        starts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return read_starts(path)
+    except OSError as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}; restore it or move it away") from None
-    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
-        raise DataError(f"{path}: expected a list of starts; restore it or move it away")
-    return starts
 
 
 def _check_same_set(runs: Sequence[TestedRun]) -> None:

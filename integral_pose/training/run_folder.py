@@ -21,7 +21,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from integral_pose.errors import CheckpointError, OutputError
+from integral_pose.errors import CheckpointError, DataError, OutputError
 from integral_pose.files import remove_leftovers, write_text_atomic
 from integral_pose.training.checkpoint import previous_checkpoints
 from integral_pose.training.folder_lock import NAME as LOCK_NAME
@@ -143,19 +143,14 @@ class RunFolder:
         self._board = None
         self._lock.release(keep=self._started)  # a run that never began leaves no trace
 
-    def _earlier_starts(self, provenance: Path) -> list[Any]:
+    def _earlier_starts(self, provenance: Path) -> list[dict[str, Any]]:
         """What provenance.json holds; a damaged one is kept under another name, since a run can do without it."""
         try:
-            starts = json.loads(provenance.read_text("utf-8"))
-        except FileNotFoundError:
+            return read_starts(provenance)
+        except DataError:
+            _say(f"{provenance}: is no list of starts; kept as {provenance.name}.damaged, and begun anew")
+            self.set_aside(provenance)
             return []
-        except ValueError:
-            starts = None
-        if isinstance(starts, list):
-            return starts
-        _say(f"{provenance}: is no list of starts; kept as {provenance.name}.damaged, and begun anew")
-        self.set_aside(provenance)
-        return []
 
     def _append_rows(self) -> None:
         end = self.metrics.stat().st_size if self.metrics.exists() else 0
@@ -197,6 +192,19 @@ class RunFolder:
                 f"{self.path}: is in use for something else: it holds {', '.join(foreign[:5])}{more}, and no "
                 f"checkpoint. {instead}"
             )
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    """The entries of provenance.json; [] where there is none. Raises DataError for anything else."""
+    try:
+        starts = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}; restore it or move it away") from None
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise DataError(f"{path}: expected a list of starts; restore it or move it away")
+    return starts
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
