@@ -17,9 +17,9 @@ def _trial(name: str, title: str, *changes: str, of: str = REFERENCE) -> Candida
     return Candidate(name, title, str(FOLDER / f"{of}.yaml"), changes, against=of)
 
 
-def _as_dear(name: str, title: str, *changes: str, of: str = REFERENCE) -> Candidate:
-    """A change that leaves a step as much work as before."""
-    return Candidate(name, title, str(FOLDER / f"{of}.yaml"), changes, against=of, costs_as=of)
+def _as_dear(name: str, title: str, *changes: str, of: str = REFERENCE, costs_as: str | None = None) -> Candidate:
+    """A change that leaves a step as much work as before, or as another trial, whose rate it takes."""
+    return Candidate(name, title, str(FOLDER / f"{of}.yaml"), changes, against=of, costs_as=costs_as or of)
 
 
 def _rate(first: str, second: str) -> tuple[str, str]:
@@ -51,11 +51,11 @@ TRIALS = (
     _trial("depth-32", "16 x 16 x 32 cells", "model.volume_depth=32"),
     _trial("deconv-64", "deconvolutions of 64 channels instead of 128", "model.deconv_channels=[64,64,64]"),
     _trial("heatmap-1e-3", "heat map loss of weight 1e-3 from the start", *_heatmap("1e-3")),
-    Candidate("heatmap-1e-2", "heat map loss of weight 1e-2 from the start", str(FOLDER / f"{REFERENCE}.yaml"),
-              _heatmap("1e-2"), costs_as="heatmap-1e-3"),
+    _as_dear("heatmap-1e-2", "heat map loss of weight 1e-2 from the start",
+             *_heatmap("1e-2"), costs_as="heatmap-1e-3"),
     _as_dear("heatmap-late", "heat map loss of weight 1e-2 in the last 8 %", "stages.1.weights.heatmap=1e-2"),
-    Candidate("heatmap-1e-1", "heat map loss of weight 1e-1 from the start", str(FOLDER / f"{REFERENCE}.yaml"),
-              _heatmap("1e-1"), costs_as="heatmap-1e-3"),
+    _as_dear("heatmap-1e-1", "heat map loss of weight 1e-1 from the start",
+             *_heatmap("1e-1"), costs_as="heatmap-1e-3"),
     _trial("ema", "moving average of the weights, 0.99", "trainer.ema_decay=0.99"),
     _as_dear("flip-test", "flip test", "evaluation.flip=true"),
     _trial("flip", "half of the pictures mirrored",
@@ -66,20 +66,20 @@ TRIALS = (
     _as_dear("euclidean", "Euclidean distance instead of L1", "loss.joints=euclidean"),
     _as_dear("no-clip", "no clipping of the gradient", "trainer.clip_gradient=null"),
     _as_dear("no-decay", "no weight decay", "optimizer.weight_decay=0.0"),
-    Candidate("two", "heat map loss of weight 1e-2 and learning rate 1e-3", str(FOLDER / f"{REFERENCE}.yaml"),
-              (*_heatmap("1e-2"), *_rate("1e-3", "5e-5")), costs_as="heatmap-1e-3"),
-    Candidate("three", "the same two, head's std 0.1", str(FOLDER / f"{REFERENCE}.yaml"),
-              (*_heatmap("1e-2"), *_rate("1e-3", "5e-5"), "model.head_init_std=0.1"), costs_as="heatmap-1e-3"),
+    _as_dear("two", "heat map loss of weight 1e-2 and learning rate 1e-3",
+             *_heatmap("1e-2"), *_rate("1e-3", "5e-5"), costs_as="heatmap-1e-3"),
+    _as_dear("three", "the same two, head's std 0.1",
+             *_heatmap("1e-2"), *_rate("1e-3", "5e-5"), "model.head_init_std=0.1", costs_as="heatmap-1e-3"),
     _as_dear("loss-1000", "the loss times 1000, not clipped: the same in theory, so a measure of chance",
              "stages.0.weights.integral=1000", "stages.1.weights.integral=1000", "trainer.clip_gradient=null"),
     _trial("axes", "one line of cells an axis instead of a volume", "model.head=axes", "model.deconv_channels=[]"),
     _trial("image-volume", "image volume instead of metric", "model.volume=image"),
     _trial("volume-4", "4 x 4 x 16 cells", "model.deconv_channels=[128]"),
-    Candidate("volume-8-rate", "8 x 8 x 16 cells, learning rate 4e-3", str(FOLDER / f"{REFERENCE}.yaml"),
-              ("model.deconv_channels=[128,128]", *_rate("4e-3", "2e-4")), costs_as="volume-8"),
+    _as_dear("volume-8-rate", "8 x 8 x 16 cells, learning rate 4e-3",
+             "model.deconv_channels=[128,128]", *_rate("4e-3", "2e-4"), costs_as="volume-8"),
     _trial("volume-8-both", "8 x 8 x 16 cells, learning rate 4e-3, batch 64", "model.deconv_channels=[128,128]",
            *_rate("4e-3", "2e-4"), "trainer.batch_size=64"),
-    Candidate("volume-8-euclidean", "8 x 8 x 16 cells, Euclidean distance", str(FOLDER / f"{REFERENCE}.yaml"),
-              ("model.deconv_channels=[128,128]", "loss.joints=euclidean"), costs_as="volume-8"),
+    _as_dear("volume-8-euclidean", "8 x 8 x 16 cells, Euclidean distance",
+             "model.deconv_channels=[128,128]", "loss.joints=euclidean", costs_as="volume-8"),
     _as_dear("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *_rate("0.1", "0.005")),
 )  # fmt: skip
