@@ -2,7 +2,7 @@
 
 import sys
 
-from integral_pose.cli import main
+from integral_pose.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

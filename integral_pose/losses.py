@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
+from integral_pose.config.schema import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
-from integral_pose.kernels.debias import without_background
-from integral_pose.kernels.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
-from integral_pose.kernels.readout import locate
-from integral_pose.kernels.volume import HeatmapTarget, soft_argmax_and_heatmap_loss
+from integral_pose.heatmaps.debias import without_background
+from integral_pose.heatmaps.decode import locate
+from integral_pose.heatmaps.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
+from integral_pose.heatmaps.volume import HeatmapTarget, soft_argmax_and_heatmap_loss
 
 JointLoss = Callable[[Tensor, Tensor], Tensor]
 

@@ -199,7 +199,8 @@ def _run(request: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     import integral_pose.models.pose_net
-    from integral_pose import cli, experiment  # noqa: F401 - torch and all of ours, once
+    from integral_pose import experiment  # noqa: F401 - torch and all of ours, once
+    from integral_pose.cli import main as cli
     from tests.conftest import TinyFeatures
 
     integral_pose.models.pose_net.ResNetFeatures = TinyFeatures  # type: ignore[misc,assignment]

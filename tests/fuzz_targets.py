@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from integral_pose.config_file import load_config_text
+from integral_pose.config.loading import load_config_text
 from integral_pose.data.course import read_image_list, read_test
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
-from integral_pose.models.import_weights import read_foreign_checkpoint
+from integral_pose.io.photographs import decode_photograph
+from integral_pose.io.pictures import decode_picture
+from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
-from integral_pose.predict.photographs import decode_photograph
-from integral_pose.prepare.pictures import decode_picture
-from integral_pose.prepare.readers import read_hdf5, read_json, read_npz, read_pickle
-from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
+from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
+from integral_pose.weights.translation import read_foreign_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
 _OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # goes with the process

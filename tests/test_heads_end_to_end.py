@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from integral_pose import experiment
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.contracts import SampleKey
 from integral_pose.data.course import read_test
 from integral_pose.data.loader import PoseImages
-from integral_pose.evaluation.inference import predict_batch_camera_mm
-from integral_pose.illustrations import illustrate
-from integral_pose.kernels.marginals import planes_of_volume
-from integral_pose.loading import load_network
+from integral_pose.experiment.illustration import illustrate
+from integral_pose.heatmaps.marginals import planes_of_volume
 from integral_pose.models.pose_net import build_model
-from integral_pose.prepare.synthetic import render_dataset
+from integral_pose.models.predictor import predict_batch_camera_mm
+from integral_pose.synthetic.dataset import render_dataset
+from integral_pose.weights.loading import load_network
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 HEADS = {
@@ -119,7 +119,7 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
         return np.zeros((1, 1, 3), np.uint8)
 
     for name in ("draw_planes", "draw_axes"):
-        monkeypatch.setattr(f"integral_pose.illustrations.{name}", draw)
+        monkeypatch.setattr(f"integral_pose.experiment.illustration.{name}", draw)
     config = load_config(str(tiny_yaml), HEADS.get(head, ["model.head=regression"])).config
     model = build_model(config).eval()
     images = PoseImages(read_test(course_root), 64, (64, 64), augmentation=None)

@@ -24,17 +24,17 @@ import pytest
 import torch
 from PIL import Image
 
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.data.course import read_image_list, read_statistics, read_train
+from integral_pose.datasets.human36m_files import unpack
+from integral_pose.datasets.stored import read_split
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.evaluation.scoring import score_csv
-from integral_pose.predict.photographs import read_photograph
-from integral_pose.prepare.human36m_files import unpack
-from integral_pose.prepare.pictures import read_picture
-from integral_pose.prepare.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
-from integral_pose.prepare.stored import read_split
-from integral_pose.training.checkpoint import load_checkpoint
+from integral_pose.io.photographs import read_photograph
+from integral_pose.io.pictures import read_picture
+from integral_pose.io.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
+from integral_pose.runs.checkpoint import load_checkpoint
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from integral_pose import experiment
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.contracts import SampleKey
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
 from integral_pose.data.course import read_test, read_train
@@ -16,9 +16,9 @@ from integral_pose.data.loader import PoseImages
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.experiment.scoring import build_predictor
 from integral_pose.geometry.coordinates import ImageVolume
-from integral_pose.prepare.synthetic import render_dataset
+from integral_pose.io.distributed import Processes
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.distributed import Processes
+from integral_pose.synthetic.dataset import render_dataset
 
 OVERRIDES = ["model.volume=image", "data.augmentation.backend=device", "data.augmentation.flip=0.5"]
 

@@ -1,8 +1,10 @@
-"""The laws of the house (CONTRIBUTING.md), read off the imports."""
+"""The rules of CONTRIBUTING.md, read off the imports."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,26 +19,36 @@ TREES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-SIBLINGS = {"data", "models", "losses", "training", "evaluation"}
-FRONT = {
-    "__init__", "__main__", "cli", "experiment", "exporting", "importing", "loading", "model_commands", "official",
-    "predict", "report_commands", "reporting",
-}  # fmt: skip
-OUTSIDE = {"bench"}  # measures the house from without: may use the front door and read configurations
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
+SHARED = {"contracts", "errors", "skeleton"}  # every package may import them
+ENTRY = {"__init__", "__main__", "bench", "cli", "experiment", "predict"}  # may read configurations anywhere
+EVERYTHING = "everything"
+
+
+def import_table() -> dict[str, set[str]]:
+    """Package -> packages that it may import, as CONTRIBUTING prints it under 'may import'."""
+    rows = re.findall(r"^\| (`[a-z_/`  ]+) \| (.+?) \|$", CONTRIBUTING.read_text("utf-8"), re.MULTILINE)
+    table = {}
+    for packages, imported in rows:
+        for package in re.findall(r"`(\w+)/?`", packages):
+            table[package] = {EVERYTHING} if imported == EVERYTHING else set(re.findall(r"`(\w+)/?`", imported))
+    return table
+
+
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
     "__init__": {"integral_pose.predict"},
-    "cli": {"integral_pose", "os"},
-    "bench.commands": {"integral_pose"},
-    "model_commands": {"integral_pose"},
-    "predict.commands": {"integral_pose"},
-    "prepare.commands": {"integral_pose"},
-    "report_commands": {"integral_pose"},
+    "cli.main": {"integral_pose", "os"},
+    "cli.bench": {"integral_pose"},
+    "cli.weights": {"integral_pose"},
+    "cli.predict": {"integral_pose"},
+    "cli.prepare": {"integral_pose"},
+    "cli.report": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "bench.data": {"cv2"},  # its import changes the environment
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
-    "kernels.volume": {"integral_pose.kernels.triton_volume"},
+    "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }
 
 
@@ -59,41 +71,41 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def test_the_package_was_found():
-    assert {"cli", "losses", "data.course", "models.pose_net", "training.trainer"} <= TREES.keys()
-    assert {"contracts", "geometry", "kernels", "config"} <= rooms(TREES["losses"])
+    assert {"cli.main", "losses", "data.course", "models.pose_net", "training.trainer"} <= TREES.keys()
+    assert {"contracts", "geometry", "heatmaps", "config"} <= rooms(TREES["losses"])
+
+
+def test_the_table_has_every_package_and_no_other():
+    assert import_table().keys() | SHARED == {module.split(".")[0] for module in TREES} - {"__init__", "__main__"}
+
+
+def test_only_the_named_modules_lie_at_the_top():
+    assert {module for module in TREES if "." not in module} == {*SHARED, "losses", "__init__", "__main__"}
 
 
 @pytest.mark.parametrize("module", TREES)
-def test_siblings_are_strangers(module):
-    room = module.split(".")[0]
-    if room in SIBLINGS:
-        assert rooms(TREES[module]) & SIBLINGS <= {room}
+def test_packages_import_what_the_table_allows(module):
+    package = module.split(".")[0]
+    allowed = import_table().get(package, set() if package in SHARED else {EVERYTHING})
+    if EVERYTHING not in allowed:
+        assert rooms(TREES[module]) - SHARED - {package, "__version__"} <= allowed
 
 
-@pytest.mark.parametrize("module", TREES)
-def test_nobody_looks_back_at_the_front_door(module):
-    if module.split(".")[0] not in FRONT | OUTSIDE:
-        assert not rooms(TREES[module]) & FRONT
-
-
-@pytest.mark.parametrize(
-    "module", [m for m in TREES if m.split(".")[0] in ("geometry", "kernels", "skeleton", "contracts")]
-)
-def test_the_ground_floor_stands_on_itself(module):
-    assert rooms(TREES[module]) <= {"geometry", "kernels", "skeleton", "contracts", "errors", "files"}
+def test_the_table_has_no_cycle():
+    order = graphlib.TopologicalSorter({package: found - {EVERYTHING} for package, found in import_table().items()})
+    order.prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("module", TREES)
 def test_config_stops_at_the_door(module):
     tree = TREES[module]
-    if module.split(".")[0] in OUTSIDE:
+    if module.split(".")[0] in ENTRY:
         return
-    room = module.split(".")[0]
-    if "config" in rooms(tree) and room not in FRONT | {"config_file"}:
+    if module.split(".")[0] in {"config", "weights"}:  # a model file describes its network by a configuration
+        return
+    if "integral_pose.config.schema" in "\n".join(imports(tree)):
         assert any(function.name.startswith("build_") for function in functions(tree))
-    if room in FRONT | {"config_file", "config"}:
-        return
-    assert "config_file" not in rooms(tree)
+    assert "integral_pose.config.loading" not in "\n".join(imports(tree))
     for function in functions(tree):
         arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
         annotations = " ".join(ast.unparse(argument.annotation) for argument in arguments if argument.annotation)
@@ -166,7 +178,7 @@ HEAVY = {"torch", "torchvision", "matplotlib", "plotly", "tensorboard", "cv2", "
 def test_help_configuration_and_scores_wait_for_nothing_heavy(arguments, status, tiny_yaml):
     code = f"""
 import sys
-from integral_pose.cli import main
+from integral_pose.cli.main import main
 try:
     status = main({arguments!r})
 except SystemExit as done:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from integral_pose import losses
-from integral_pose.config import HeatmapConfig, LossConfig, WeightsConfig
+from integral_pose.config.schema import HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch, PoseOutput
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
-from integral_pose.kernels.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
+from integral_pose.heatmaps.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
 from integral_pose.losses import JOINT_LOSSES, SMOOTH_BELOW, build_loss, l1
 
 SPACE = MetricVolume(2000.0, root=0)

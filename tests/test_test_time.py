@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from integral_pose import cli, experiment
-from integral_pose.config_file import load_config
+from integral_pose import experiment
+from integral_pose.cli import main as cli
+from integral_pose.config.loading import load_config
 from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import csv_header, read_predictions_csv
 from integral_pose.experiment.scoring import build_predictor, build_root_placement
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.lifting import at_root_depth
-from integral_pose.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
+from integral_pose.io.distributed import Processes
 from integral_pose.models.pose_net import build_model
-from integral_pose.prepare.synthetic import render_dataset
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.distributed import Processes
+from integral_pose.synthetic.dataset import render_dataset
+from integral_pose.weights.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 import yaml
 
-from integral_pose import cli
+from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError
-from integral_pose.training.checkpoint import load_checkpoint
+from integral_pose.runs.checkpoint import load_checkpoint
 from tests.conftest import TINY, write_course
 from tests.fork_server import Forked, ForkServer
 from tests.nested import differences

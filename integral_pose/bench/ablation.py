@@ -12,7 +12,7 @@ from integral_pose.bench.benchmark import Benchmark, Candidate, run_benchmark
 from integral_pose.bench.results_page import page
 from integral_pose.bench.trials import HELD_OUT, TRIALS
 from integral_pose.errors import ConfigError
-from integral_pose.files import write_text_atomic
+from integral_pose.io.atomic import write_text_atomic
 
 
 def ablation(options: argparse.Namespace) -> None:

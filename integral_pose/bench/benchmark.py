@@ -21,14 +21,14 @@ import torch
 from integral_pose.bench.approaches import REFERENCE
 from integral_pose.bench.memory import TIMING_ENVIRONMENT
 from integral_pose.bench.rates import Rate, images_for
-from integral_pose.config import Config
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment.scoring import mean_pose_scores
-from integral_pose.files import write_text_atomic
+from integral_pose.io.atomic import write_text_atomic
 from integral_pose.models.backbone import RESNETS
-from integral_pose.prepare.synthetic import render_preset
+from integral_pose.synthetic.dataset import render_preset
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 

@@ -31,10 +31,10 @@ from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.image_source import FileImages, PackedImages
-from integral_pose.data.images import decode_image
 from integral_pose.data.loader import PoseImages, TrainingBatches
-from integral_pose.prepare.synthetic import render_dataset
+from integral_pose.io.images import decode_image
 from integral_pose.skeleton import HUMAN36M
+from integral_pose.synthetic.dataset import render_dataset
 
 NUM_IMAGES = 128  # a round
 BATCH = 32

@@ -15,11 +15,11 @@ from typing import Any
 from integral_pose.bench.approaches import SIZES
 from integral_pose.bench.one_run import read_scored, score_run
 from integral_pose.bench.rates import images_for, measure_images_per_s
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.experiment import train
-from integral_pose.files import write_text_atomic
-from integral_pose.prepare.synthetic import render_preset
-from integral_pose.training.hardware import choose_device
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.devices import choose_device
+from integral_pose.synthetic.dataset import render_preset
 
 RESERVE_S = 20  # for the start of Python and for scoring
 SPARE = 0.92  # of the time left beyond that once the rate is known: the rest is for checkpoints and slower stretches

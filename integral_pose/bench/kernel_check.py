@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from integral_pose.kernels import reference
-from integral_pose.kernels.reference import HeatmapTarget
-from integral_pose.kernels.volume import soft_argmax_and_heatmap_loss
+from integral_pose.heatmaps import reference
+from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.volume import soft_argmax_and_heatmap_loss
 
 SHAPE = (2, 3, 12, 20, 33)  # B, J, D, H, W: unequal, and one of them fills no tile
 TARGETS = (HeatmapTarget(), HeatmapTarget(peak=1.0, radius=0), HeatmapTarget(radius=2, reduction="mean"))

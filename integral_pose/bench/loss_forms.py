@@ -13,9 +13,9 @@ from torch import Tensor
 from integral_pose.bench import published
 from integral_pose.bench.interleave import interleaved, median_ratio
 from integral_pose.bench.memory import extra_bytes
-from integral_pose.kernels import reference
-from integral_pose.kernels.reference import HeatmapTarget
-from integral_pose.kernels.volume import Implementation, soft_argmax, soft_argmax_and_heatmap_loss
+from integral_pose.heatmaps import reference
+from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.volume import Implementation, soft_argmax, soft_argmax_and_heatmap_loss
 
 Form = Callable[[Tensor, Tensor], Tensor]
 NUM_JOINTS = 17

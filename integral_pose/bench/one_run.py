@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from integral_pose.config import Config
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config
 from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
 from integral_pose.evaluation.evaluator import sequence_names
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import build_predictor
-from integral_pose.files import write_text_atomic
-from integral_pose.frames import parse_frame_name
-from integral_pose.loading import load_network
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.devices import choose_device
+from integral_pose.io.distributed import Processes
+from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.checkpoint import load_checkpoint
-from integral_pose.training.distributed import Processes
-from integral_pose.training.hardware import choose_device
+from integral_pose.weights.loading import load_network
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from integral_pose.kernels.reference import HeatmapTarget, target_cube
+from integral_pose.heatmaps.reference import HeatmapTarget, target_cube
 
 
 def volume_softmax(maps: Tensor, num_joints: int) -> Tensor:

@@ -18,15 +18,15 @@ from typing import NamedTuple
 import torch
 
 from integral_pose.bench.interleave import interleaved, median_ratio
-from integral_pose.config import Config
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.assembly import build_trainer
-from integral_pose.training.distributed import Processes
-from integral_pose.training.hardware import choose_device
-from integral_pose.training.run_folder import RunFolder
-from integral_pose.training.status import RunStatus
-from integral_pose.training.stop_signal import StopSignal
+from integral_pose.io.devices import choose_device
+from integral_pose.io.distributed import Processes
+from integral_pose.runs.folder import RunFolder
+from integral_pose.runs.status import RunStatus
+from integral_pose.runs.stop import StopSignal
 from integral_pose.training.trainer import Batches, Stage
 
 IMAGES_A_TURN = 128  # of each candidate, about: long against the clock's grain, short against a neighbour's whims

@@ -13,9 +13,9 @@ from typing import Any
 from integral_pose.bench.approaches import BEST, PUBLISHED
 from integral_pose.bench.results_figure import draw
 from integral_pose.bench.summary import LEAST_SHARE, Difference, Line, difference, lines
-from integral_pose.evaluation.figures import write_png
 from integral_pose.evaluation.report import comparison_table
-from integral_pose.files import write_text_atomic
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.report.figures import write_png
 
 HEADER = """# Results
 

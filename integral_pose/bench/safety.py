@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from integral_pose.bench.step import our_train_step, random_batch
-from integral_pose.training.checkpoint import load_checkpoint, save_checkpoint
-from integral_pose.training.hardware import choose_device
-from integral_pose.training.plain import to_plain
-from integral_pose.training.writer import BackgroundWriter
+from integral_pose.io.devices import choose_device
+from integral_pose.io.plain import to_plain
+from integral_pose.runs.background_writer import BackgroundWriter
+from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
 
 HEATMAP_WEIGHT, EMA_DECAY = 1e-4, 0.999  # a run with all that has a state
 LEAST_STEPS = 4

@@ -18,16 +18,16 @@ import torch
 from integral_pose.bench import published
 from integral_pose.bench.interleave import Timing, interleaved, median_ratio
 from integral_pose.bench.memory import TIMING_ENVIRONMENT
-from integral_pose.config import LossConfig, OptimizerConfig, WeightsConfig
+from integral_pose.config.schema import LossConfig, OptimizerConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import MetricVolume
-from integral_pose.kernels.reference import HeatmapTarget
+from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.io.devices import choose_device, choose_precision
 from integral_pose.losses import build_loss
 from integral_pose.models.backbone import ResNetFeatures
 from integral_pose.models.heads import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.hardware import choose_device, choose_precision
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import Loss, TrainStep
 

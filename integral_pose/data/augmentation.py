@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.config import AugmentationConfig
+from integral_pose.config.schema import AugmentationConfig
 from integral_pose.contracts import PoseSample, SampleKey
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.errors import ConfigError

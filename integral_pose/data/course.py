@@ -25,8 +25,8 @@ from integral_pose.data.views import ViewTable, read_views
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.io.untrusted import fault_of_path, find_dataset, read_regular, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
-from integral_pose.untrusted import fault_of_path, find_dataset, read_regular, require_plain
 
 LARGEST_STATISTICS_BYTES = 100_000
 

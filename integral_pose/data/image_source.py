@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.untrusted import require_plain
+from integral_pose.io.untrusted import require_plain
 
 REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
 

@@ -17,10 +17,10 @@ from tqdm import tqdm
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.course import PoseTable
-from integral_pose.data.images import decode_image
 from integral_pose.data.workers import Silence, WorkerLost, kill, memory_hint, start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError, WorkerError
 from integral_pose.geometry.lifting import move_views
+from integral_pose.io.images import decode_image
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import CropViews
 from integral_pose.errors import DataError
-from integral_pose.untrusted import require_plain
+from integral_pose.io.untrusted import require_plain
 
 COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
 

@@ -18,7 +18,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from integral_pose.errors import WorkerError
-from integral_pose.orphans import end_with_parent
+from integral_pose.io.child_processes import end_with_parent
 
 _WITH_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of this process that own worker processes
 _WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()  # their processes, which may outlive them

@@ -13,7 +13,7 @@ from integral_pose.contracts import Predictions, Scores
 from integral_pose.evaluation.evaluator import OTHER, evaluate, sequence_names
 from integral_pose.evaluation.intervals import paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
-from integral_pose.frames import FrameName, parse_frame_name
+from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:

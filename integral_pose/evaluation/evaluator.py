@@ -13,7 +13,7 @@ from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import sequence_interval
 from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
-from integral_pose.frames import FrameName, parse_frame_name
+from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:

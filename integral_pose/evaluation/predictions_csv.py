@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.files import atomic_write
 from integral_pose.geometry.coordinates import root_relative
+from integral_pose.io.atomic import atomic_write
+from integral_pose.io.untrusted import gunzip, read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
-from integral_pose.untrusted import gunzip, read_regular
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import ConfigError, DataError
-from integral_pose.frames import FrameName
+from integral_pose.io.frame_names import FrameName
 from integral_pose.skeleton import Skeleton
 
 LSP_JOINTS = (

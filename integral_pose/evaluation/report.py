@@ -16,8 +16,8 @@ from integral_pose.evaluation.predictions_csv import (
     write_confidence_csv,
     write_predictions_csv,
 )
-from integral_pose.files import write_text_atomic
-from integral_pose.untrusted import read_regular
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.untrusted import read_regular
 
 __all__ = [
     "comparison_table",

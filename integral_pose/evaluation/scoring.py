@@ -16,10 +16,10 @@ from integral_pose.evaluation.intervals import Interval, paired_interval
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
-from integral_pose.frames import parse_frame_name
 from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.io.untrusted import find_dataset, read_regular, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
-from integral_pose.untrusted import find_dataset, read_regular, require_plain
 
 PathLike = str | os.PathLike[str]
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from integral_pose.config import Config
-from integral_pose.config_file import to_yaml
+from integral_pose.config.loading import to_yaml
+from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
 from integral_pose.data.course import (
@@ -24,22 +24,22 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.errors import ConfigError
+from integral_pose.experiment.illustration import illustrate
 from integral_pose.experiment.scoring import build_predictor, build_root_placement, check_can_lift, score
-from integral_pose.illustrations import illustrate
-from integral_pose.loading import load_network
+from integral_pose.io.devices import choose_precision
+from integral_pose.io.distributed import Processes
 from integral_pose.losses import build_loss
 from integral_pose.models.heads import RegressionHead
 from integral_pose.models.pose_net import PoseNet, build_model, build_space
-from integral_pose.models.start import start_from
+from integral_pose.runs.folder import RunFolder
+from integral_pose.runs.status import RunStatus
+from integral_pose.runs.stop import StopSignal
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.distributed import Processes
-from integral_pose.training.hardware import choose_precision
-from integral_pose.training.run_folder import RunFolder
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
-from integral_pose.training.status import RunStatus
 from integral_pose.training.step import TrainStep
-from integral_pose.training.stop_signal import StopSignal
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
+from integral_pose.weights.initialisation import start_from
+from integral_pose.weights.loading import load_network
 
 
 def build_trainer(

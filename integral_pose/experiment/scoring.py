@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from integral_pose.config import Config
+from integral_pose.config.schema import Config
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.data.course import (
     PoseTable,
@@ -21,19 +21,19 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages
 from integral_pose.errors import DataError
-from integral_pose.evaluation.confidence import RADIUS_CELLS
-from integral_pose.evaluation.crops import crop_changes
 from integral_pose.evaluation.evaluator import evaluate
-from integral_pose.evaluation.inference import PlaceRoot, predict
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import at_root_depth
-from integral_pose.model_file import BONE_LENGTH_MM
+from integral_pose.heatmaps.confidence import RADIUS_CELLS
+from integral_pose.io.devices import choose_precision, explained_shortage
+from integral_pose.io.distributed import Processes
+from integral_pose.models.crop_changes import crop_changes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.official import OfficialImageVolume
+from integral_pose.models.predictor import PlaceRoot, predict
+from integral_pose.runs.stop import ScoringStopped, StopSignal
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.distributed import Processes
-from integral_pose.training.hardware import choose_precision, explained_shortage
-from integral_pose.training.stop_signal import ScoringStopped, StopSignal
+from integral_pose.weights.human36m_adapter import OfficialImageVolume
+from integral_pose.weights.model_file import BONE_LENGTH_MM
 
 
 def build_predictor(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from integral_pose.config import Config
+from integral_pose.config.schema import Config
 from integral_pose.contracts import Scores
 from integral_pose.data.course import (
     read_test,
@@ -21,13 +21,13 @@ from integral_pose.experiment.scoring import (
     mean_pose_scores,
     score,
 )
-from integral_pose.loading import configuration_of, load_network
+from integral_pose.io.devices import choose_device
+from integral_pose.io.distributed import Processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.official import OfficialJoints, official_network
+from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.training.checkpoint import find_checkpoint, newest_run
-from integral_pose.training.distributed import Processes
-from integral_pose.training.hardware import choose_device
+from integral_pose.weights.human36m_adapter import OfficialJoints, official_network
+from integral_pose.weights.loading import configuration_of, load_network
 
 
 @dataclass(frozen=True)

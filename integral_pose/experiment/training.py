@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from integral_pose.changes import Change, Position, find_changes, kind_of, why_forbidden
-from integral_pose.config import Config
-from integral_pose.config_file import load_config_text, to_yaml
+from integral_pose.config.changes import Change, Position, find_changes, kind_of, why_forbidden
+from integral_pose.config.loading import load_config_text, to_yaml
+from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError, IntegralPoseError
-from integral_pose.evaluation.figures import draw_curves, write_png
 from integral_pose.experiment.assembly import build_trainer
-from integral_pose.training.checkpoint import Found, load_newest
-from integral_pose.training.distributed import Processes, processes
-from integral_pose.training.hardware import choose_device, explained_shortage
-from integral_pose.training.run_folder import RunFolder, read_metrics
-from integral_pose.training.status import run_status
-from integral_pose.training.stop_signal import stop_signal
+from integral_pose.io.devices import choose_device, explained_shortage
+from integral_pose.io.distributed import Processes, processes
+from integral_pose.report.figures import draw_curves, write_png
+from integral_pose.runs.checkpoint import Found, load_newest
+from integral_pose.runs.folder import RunFolder, read_metrics
+from integral_pose.runs.status import run_status
+from integral_pose.runs.stop import stop_signal
 
 
 def train(config: Config, *, allow_change: bool = False) -> Path:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config import BACKBONE_STRIDE, Config, ModelConfig
+from integral_pose.config.schema import BACKBONE_STRIDE, Config, ModelConfig
 from integral_pose.contracts import CropViews, PoseOutput
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace, centred_to_edge_norm
-from integral_pose.kernels.readout import locate
+from integral_pose.heatmaps.decode import locate
 from integral_pose.models.backbone import ResNetFeatures, load_pretrained
 from integral_pose.models.heads import AxesHead, Head, PlanesHead, RegressionHead, VolumetricHead
 from integral_pose.skeleton import HUMAN36M

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.prepare.readers import read_json
-from integral_pose.untrusted import read_regular
+from integral_pose.io.readers import read_json
+from integral_pose.io.untrusted import read_regular
 
 Boxes = NDArray[np.float64]
 

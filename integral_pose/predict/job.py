@@ -11,12 +11,12 @@ import torch
 from tqdm import tqdm
 
 from integral_pose.errors import ConfigError, DataError
+from integral_pose.io.devices import choose_device
 from integral_pose.predict.boxes import Boxes, BoxesFile, check_boxes, whole_picture
 from integral_pose.predict.detector import PersonDetector
 from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
 from integral_pose.predict.results import Results
 from integral_pose.predict.sources import STDIN_NAME, Frame, Source, open_source
-from integral_pose.training.hardware import choose_device
 
 LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
 

@@ -11,7 +11,7 @@ from integral_pose.geometry.coordinates import CropVolume, ImageVolume, root_rel
 from integral_pose.geometry.crop import Rectangle
 from integral_pose.geometry.placement import fit_root_to_box, fit_to_box, root_depth_by_bones, scale_by_bones
 from integral_pose.geometry.root_depth import NEAREST_MM
-from integral_pose.model_file import ModelDescription
+from integral_pose.weights.model_file import ModelDescription
 
 CropSpace = ImageVolume | CropVolume  # those whose x and y are pixels of the crop
 

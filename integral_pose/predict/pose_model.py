@@ -15,16 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from integral_pose.errors import ConfigError, DataError
-from integral_pose.evaluation.confidence import RADIUS_CELLS, heatmap_confidence
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
-from integral_pose.kernels.volume import soft_argmax
-from integral_pose.loading import LoadedNetwork, Weights, load_network
+from integral_pose.heatmaps.confidence import RADIUS_CELLS, heatmap_confidence
+from integral_pose.heatmaps.volume import soft_argmax
+from integral_pose.io.photographs import Picture, read_photograph, require_sensible_size, upright_rgb
+from integral_pose.io.pictures import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
-from integral_pose.predict.photographs import Picture, read_photograph, require_sensible_size, upright_rgb
 from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
-from integral_pose.prepare.pictures import resample_rectangle
+from integral_pose.weights.loading import LoadedNetwork, Weights, load_network
 
 Photograph = str | PathLike[str] | Image.Image | Picture
 

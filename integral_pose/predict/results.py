@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from integral_pose.evaluation.figures import Picture, PoseView, draw_people, draw_poses, write_png
-from integral_pose.files import write_text_atomic
 from integral_pose.geometry.crop import rectangle_round_box
-from integral_pose.model_file import ModelDescription
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.pictures import resample_rectangle
 from integral_pose.predict.pose_model import PersonPose
 from integral_pose.predict.sources import Frame
 from integral_pose.predict.videos import OverlayVideo
-from integral_pose.prepare.pictures import resample_rectangle
+from integral_pose.report.figures import Picture, PoseView, draw_people, draw_poses, write_png
 from integral_pose.skeleton import Skeleton
+from integral_pose.weights.model_file import ModelDescription
 
 COLUMNS = (
     "file", "frame", "person", "joint", "x_mm", "y_mm", "z_mm", "x_px", "y_px", "confidence", "entropy",

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integral_pose.errors import DataError
-from integral_pose.predict.photographs import LARGEST_BYTES, Picture, decode_photograph, read_photograph
+from integral_pose.io.photographs import LARGEST_BYTES, Picture, decode_photograph, read_photograph
+from integral_pose.io.untrusted import fault_of_path
 from integral_pose.predict.videos import SUFFIXES as VIDEO_SUFFIXES
 from integral_pose.predict.videos import Video
-from integral_pose.untrusted import fault_of_path
 
 STDIN_NAME = "stdin"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from integral_pose.errors import DataError
-from integral_pose.files import atomic_write
-from integral_pose.predict.photographs import Picture, require_sensible_size
-from integral_pose.prepare.readers import optional
+from integral_pose.io.atomic import atomic_write
+from integral_pose.io.photographs import Picture, require_sensible_size
+from integral_pose.io.readers import optional
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")
 # Of FFmpeg's demuxers those that read one file: a playlist could name others, and addresses.

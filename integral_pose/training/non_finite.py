@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch
 from integral_pose.errors import NonFiniteLossError
-from integral_pose.files import write_text_atomic
-from integral_pose.training.distributed import Processes
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.distributed import Processes
 from integral_pose.training.step import TrainStep
 
 MOST_IN_A_ROW = 20

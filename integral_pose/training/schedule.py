@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from integral_pose.config import OptimizerConfig, StageConfig
+from integral_pose.config.schema import OptimizerConfig, StageConfig
 
 LearningRate = Callable[[int], float]
 

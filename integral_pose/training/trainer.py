@@ -20,16 +20,16 @@ from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.errors import CheckpointError, Interrupted, OutputError
-from integral_pose.training.checkpoint import Found, load_checkpoint, random_state, restore_random_state
-from integral_pose.training.distributed import Processes
-from integral_pose.training.keeper import CheckpointKeeper
+from integral_pose.io.distributed import Processes
+from integral_pose.runs.checkpoint import Found, load_checkpoint, random_state, restore_random_state
+from integral_pose.runs.checkpoint_saver import CheckpointKeeper
+from integral_pose.runs.folder import RunFolder
+from integral_pose.runs.status import RunStatus
+from integral_pose.runs.stop import ScoringStopped, StopSignal
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import Made, NonFiniteWatch, SkippedSteps
 from integral_pose.training.prefetch import on_device
-from integral_pose.training.run_folder import RunFolder
-from integral_pose.training.status import RunStatus
 from integral_pose.training.step import Loss, TrainStep
-from integral_pose.training.stop_signal import ScoringStopped, StopSignal
 
 SECONDS_BETWEEN_QUESTIONS = 1.0  # processes ask each other together whether to stop
 

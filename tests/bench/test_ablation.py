@@ -12,7 +12,7 @@ from integral_pose.bench import ablation as module
 from integral_pose.bench import gpu_train
 from integral_pose.bench.approaches import APPROACHES
 from integral_pose.bench.trials import TRIALS
-from integral_pose.cli import main
+from integral_pose.cli.main import main
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from integral_pose.bench.approaches import APPROACHES, BEST, EPOCHS, FOLDER, REFERENCE, SIZES
 from integral_pose.bench.trials import TRIALS
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 
 ROOT = Path(__file__).parents[2]
 BY_NAME = {approach.name: approach for approach in APPROACHES}

@@ -12,9 +12,9 @@ from integral_pose.bench import benchmark as module
 from integral_pose.bench import one_run
 from integral_pose.bench.benchmark import Benchmark, Candidate, images_per_s, run_benchmark, what_is_missing
 from integral_pose.bench.rates import Rate
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
-from integral_pose.training.stop_signal import StopSignal
+from integral_pose.runs.stop import StopSignal
 
 
 @pytest.fixture

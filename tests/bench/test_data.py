@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from integral_pose.cli import main
+from integral_pose.cli.main import main
 
 
 def test_bench_data(make_course, tmp_path, capsys):

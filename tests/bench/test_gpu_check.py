@@ -9,7 +9,7 @@ import torch
 
 from integral_pose.bench import gpu_check, kernel_check
 from integral_pose.bench.gpu_check import Part
-from integral_pose.kernels import reference
+from integral_pose.heatmaps import reference
 
 WHERE = {"device": "a device", "torch": "2.11", "python": "3.12"}
 WRITE = "import sys, json, pathlib; pathlib.Path(sys.argv[2]).write_text(json.dumps({'value': 3}))"

@@ -12,7 +12,7 @@ from integral_pose.bench.published import (
     three_sums,
     volume_softmax,
 )
-from integral_pose.kernels.reference import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
+from integral_pose.heatmaps.reference import HeatmapTarget, soft_argmax, soft_argmax_and_heatmap_loss
 
 B, J, D, H, W = 2, 3, 4, 5, 6
 

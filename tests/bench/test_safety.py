@@ -7,7 +7,7 @@ import json
 import pytest
 
 from integral_pose.bench import safety
-from integral_pose.cli import main
+from integral_pose.cli.main import main
 from integral_pose.models import pose_net
 
 

@@ -13,9 +13,9 @@ import torch
 from integral_pose.contracts import PoseBatch, SampleKey
 from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import read_train
-from integral_pose.data.images import read_image
 from integral_pose.data.loader import BatchOrder, EvaluationBatches, PoseImages, TrainingBatches
 from integral_pose.errors import DataError
+from integral_pose.io.images import read_image
 
 
 def make_order(

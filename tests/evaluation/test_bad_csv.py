@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose import cli
+from integral_pose.cli import main as cli
 from integral_pose.evaluation.predictions_csv import csv_header, write_confidence_csv, write_predictions_csv
 from tests.conftest import STANDING_MM
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from integral_pose.contracts import Predictions
+from integral_pose.datasets.human36m_table import Choice, list_videos
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.evaluator import evaluate
 from integral_pose.evaluation.protocols import LSP_JOINTS, PROTOCOLS, find_protocol
-from integral_pose.frames import parse_frame_name
-from integral_pose.prepare.human36m_table import Choice, list_videos
+from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M
 
 NAMES = [

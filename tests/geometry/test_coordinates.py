@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from integral_pose.geometry import coordinates
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose, centred_to_edge_norm, joints_norm_to_cell
-from integral_pose.kernels.reference import soft_argmax
+from integral_pose.heatmaps.reference import soft_argmax
 
 SHAPE = (3, 4, 6)  # D, H, W
 COORDINATES = st.floats(-4, 4, allow_subnormal=False)

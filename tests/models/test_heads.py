@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from integral_pose.config import Config, HeatmapConfig, LossConfig, WeightsConfig
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config, HeatmapConfig, LossConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume
 from integral_pose.losses import build_loss

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 
-from integral_pose.config import Config
+from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
 from integral_pose.models.backbone import RESNETS, ResNetFeatures, load_pretrained

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from integral_pose.geometry.crop import Rectangle
-from integral_pose.prepare import pictures
-from integral_pose.prepare.pictures import resample_rectangle
+from integral_pose.io import pictures
+from integral_pose.io.pictures import resample_rectangle
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.coordinates import CropVolume, ImageVolume, MetricVolume
 from integral_pose.geometry.crop import rectangle_round_box
-from integral_pose.kernels.reference import soft_argmax
-from integral_pose.loading import LoadedNetwork
-from integral_pose.model_file import ModelDescription, save_model_file
+from integral_pose.heatmaps.reference import soft_argmax
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.predict.placing import place_in_crop
 from integral_pose.predict.pose_model import PoseModel
 from integral_pose.skeleton import Skeleton
+from integral_pose.weights.loading import LoadedNetwork
+from integral_pose.weights.model_file import ModelDescription, save_model_file
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
 DOTS_PX = np.array([[60.0, 50.0], [96.0, 42.0], [48.0, 74.0]])  # pelvis red, left green, right blue
@@ -240,7 +240,7 @@ def test_three_lines_of_python(head, tmp_path, picture):
 
 
 def built(section):
-    from integral_pose.config import ModelConfig
+    from integral_pose.config.schema import ModelConfig
     from integral_pose.models.pose_net import build_network
 
     torch.manual_seed(0)

@@ -17,13 +17,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import scoring, train
-from integral_pose.training.checkpoint import load_checkpoint, load_newest, save_checkpoint
-from integral_pose.training.run_folder import read_metrics
+from integral_pose.runs.background_writer import BackgroundWriter
+from integral_pose.runs.checkpoint import load_checkpoint, load_newest, save_checkpoint
+from integral_pose.runs.folder import read_metrics
 from integral_pose.training.step import TrainStep
-from integral_pose.training.writer import BackgroundWriter
 from tests.nested import SPEED, differences
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from integral_pose.config import LossConfig, OptimizerConfig, WeightsConfig
+from integral_pose.config.schema import LossConfig, OptimizerConfig, WeightsConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.losses import build_loss

@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config import OptimizerConfig
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import OptimizerConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.experiment import train
+from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.training.checkpoint import load_checkpoint
-from integral_pose.training.distributed import processes
+from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.runs.folder import read_metrics
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import SkippedSteps
-from integral_pose.training.run_folder import read_metrics
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import TrainStep
 from tests.fork_server import ForkServer

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from integral_pose.config_file import load_config
+from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
-from integral_pose.training.checkpoint import load_checkpoint
+from integral_pose.runs.checkpoint import load_checkpoint
 from tests.nested import differences
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from integral_pose.config import OptimizerConfig, StageConfig
+from integral_pose.config.schema import OptimizerConfig, StageConfig
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 
 

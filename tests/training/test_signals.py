@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from integral_pose import cli
-from integral_pose.config_file import load_config
+from integral_pose.cli import main as cli
+from integral_pose.config.loading import load_config
 from integral_pose.experiment import train
-from integral_pose.training.checkpoint import load_checkpoint
-from integral_pose.training.run_folder import read_metrics
-from integral_pose.training.status import read_status
-from integral_pose.training.stop_signal import stop_signal
+from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.runs.folder import read_metrics
+from integral_pose.runs.status import read_status
+from integral_pose.runs.stop import stop_signal
 from tests.fork_server import ForkServer, children, processes
 from tests.nested import SPEED, differences
 
@@ -51,7 +51,7 @@ def slow_steps(arguments: list[str]) -> int:
 
 def slow_scoring(arguments: list[str]) -> int:
     """Train, or predict, with half a second for each batch to be predicted; says when it begins one."""
-    from integral_pose.evaluation import inference
+    from integral_pose.models import predictor as inference
 
     predict = inference.predict_batch_camera_mm
 
@@ -218,7 +218,7 @@ def writes_a_long_csv(arguments: list[str]) -> int:
     import numpy as np
 
     from integral_pose.evaluation.predictions_csv import write_predictions_csv
-    from integral_pose.training.stop_signal import Signalled, signals_as_errors
+    from integral_pose.runs.stop import Signalled, signals_as_errors
 
     try:
         with signals_as_errors():

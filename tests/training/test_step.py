@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config import OptimizerConfig
+from integral_pose.config.schema import OptimizerConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import TrainStep, all_finite
@@ -134,7 +134,7 @@ import torch
 from torch import nn
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.data.loader import BatchOrder
-from integral_pose.training.distributed import processes
+from integral_pose.io.distributed import processes
 from integral_pose.training.step import TrainStep
 
 class Net(nn.Module):

@@ -1,0 +1,1 @@
+"""What an experiment is: schema, YAML files, and what a continued run may change."""

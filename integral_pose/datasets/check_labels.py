@@ -1,0 +1,166 @@
+"""The checks of `check-data` that need no picture: names, shapes, bodies, sides, cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.datasets.stored import StoredSplit
+from integral_pose.geometry.camera import Camera
+from integral_pose.geometry.sides import side_evidence
+from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.skeleton import HUMAN36M
+
+Array = NDArray[np.float64]
+Rows = NDArray[Any]  # a bool a row
+
+CROP_SIZE_PX = 256.0
+PLAUSIBLE_BONE_MM = (30.0, 650.0)  # the shortest is the neck, the longest a shin or thigh; of adults
+# Motion capture keeps a subject's bones to a few mm; some sets blend hips and spine, so the spread is judged mildly.
+LARGEST_SPREAD = 0.10  # standard deviation over mean, of the limbs
+LIMBS = ("RKnee", "RFoot", "LKnee", "LFoot", "LElbow", "LWrist", "RElbow", "RWrist")
+LARGEST_RESIDUAL_PX = 1.0  # of the crop
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check on one split."""
+
+    split: str
+    check: str
+    is_bad: bool
+    result: str
+    rows: list[str] = field(default_factory=list)  # the offenders, a line each
+
+
+def check_names(split: StoredSplit) -> list[Finding]:
+    """Names say subject, action, camera and frame; scores by action need that."""
+    odd = [name for name in split.names if parse_frame_name(name) is None]
+    parsed = f"{len(split.names) - len(odd):,} of {len(split.names):,}"
+    return [
+        Finding(split.split, "images", not split.names, f"{len(split.names):,} listed"),
+        Finding(split.split, "names parse", bool(odd), parsed, odd),
+    ]
+
+
+def check_labels(split: StoredSplit) -> list[Finding]:
+    """All checks of the .h5; a test set may have none."""
+    if not split.label_path.exists():
+        is_train = split.split == "train"
+        return [Finding(split.split, "labels", is_train, f"none: {split.label_path.name} is not there")]
+    wrong = [_wrong_shape(split, key, axes) for key, axes in (("pose2d", 2), ("pose3d", 3))]
+    findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or "shapes agree")]
+    if any(wrong):
+        return findings
+    crop_px = split.columns["pose2d"].astype(np.float64)
+    camera_mm = split.columns["pose3d"].astype(np.float64)
+    finite: Rows = np.isfinite(np.concatenate([crop_px, camera_mm], axis=-1)).all(axis=(1, 2))
+    findings.append(_rows_finding(split, "finite numbers", ~finite, "NaN or infinite"))
+    rows = np.flatnonzero(finite)
+    if not len(rows):
+        return findings
+    outside: Rows = np.zeros(len(finite), bool)
+    outside[rows] = ((crop_px[rows] < 0) | (crop_px[rows] > CROP_SIZE_PX)).any((1, 2))
+    # Crops about the root or the person box of another project may cut off a hand: worth a remark.
+    findings.append(
+        _rows_finding(split, "pose2d inside crop", outside, "with a joint outside", is_fault=bool(outside.mean() > 0.5))
+    )
+    findings += _check_bones(split, camera_mm, rows)
+    findings += [_check_sides(split, camera_mm[rows]), _check_projection(split, crop_px, camera_mm, rows)]
+    return findings
+
+
+def bone_lengths_mm(joints_mm: Array) -> Array:
+    """(N, 17, 3) -> (N, 16) in the order of `HUMAN36M.bones`."""
+    children, parents = zip(*HUMAN36M.bones, strict=True)
+    lengths: Array = np.linalg.norm(joints_mm[:, list(children)] - joints_mm[:, list(parents)], axis=-1)
+    return lengths
+
+
+def _wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
+    column = split.columns.get(key)
+    if column is None:
+        return f"{split.label_path.name} has no '{key}'"
+    expected = (len(split.names), 17, axes)
+    if column.shape != expected or column.dtype.kind not in "fiu":
+        return f"'{key}' is {column.dtype} {column.shape}, expected numbers {expected}"
+    return ""
+
+
+def _rows_finding(split: StoredSplit, check: str, bad: Rows, what: str, is_fault: bool = True) -> Finding:
+    rows = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(bad)]
+    return Finding(split.split, check, bool(rows) and is_fault, f"{len(rows):,} of {len(bad):,} {what}", rows)
+
+
+def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -> list[Finding]:
+    """Every bone of a human size, and each limb of one length in all pictures of a subject."""
+    lengths_mm = bone_lengths_mm(camera_mm[rows])
+    low, high = PLAUSIBLE_BONE_MM
+    bad = np.zeros(len(camera_mm), bool)
+    bad[rows] = ((lengths_mm < low) | (lengths_mm > high)).any(1)
+    shortest, longest = lengths_mm.min(), lengths_mm.max()
+    subjects = np.array([split.names[row].rpartition("/")[2].partition("_")[0] for row in rows])
+    names = [HUMAN36M.names[child] for child, _ in HUMAN36M.bones]
+    limbs = [names.index(name) for name in LIMBS]
+    spread, uneven = 0.0, []
+    for subject in sorted(set(subjects.tolist())):
+        of_subject = lengths_mm[subjects == subject][:, limbs]
+        relative = of_subject.std(0) / np.maximum(of_subject.mean(0), 1e-6)
+        spread = max(spread, float(relative.max()))
+        uneven += [
+            f"{subject}: the bone to {LIMBS[i]} varies by {relative[i]:.0%} about {of_subject[:, i].mean():.0f} mm"
+            for i in np.flatnonzero(relative > LARGEST_SPREAD)
+        ]
+    size = _rows_finding(split, "bone lengths", bad, f"implausible; {shortest:.0f} to {longest:.0f} mm")
+    return [
+        size,
+        Finding(split.split, "bones constant", bool(uneven), f"limbs vary by up to {spread:.1%} a subject", uneven),
+    ]
+
+
+def _check_sides(split: StoredSplit, camera_mm: Array) -> Finding:
+    evidence = side_evidence(camera_mm)
+    result = f"order {evidence.order}: hips {evidence.hips:+.2f}, shoulders {evidence.shoulders:+.2f} (1 is certain)"
+    advice = {
+        "c2f": ["the left leg is at 1-3; training turns it (data.joint_order), other programs may not"],
+        "mirrored": ["left and right are exchanged throughout; the poses are mirrored"],
+    }.get(evidence.order, [])
+    return Finding(split.split, "left and right", evidence.order == "mirrored", result, advice)
+
+
+def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows: NDArray[np.intp]) -> Finding:
+    """The 3D joints, moved to the root and through the camera and the crop, against the 2D joints."""
+    missing = [key for key in ("camera", "crop_to_image", "root_camera_mm") if key not in split.columns]
+    if missing:
+        return Finding(split.split, "3D meets 2D", False, f"not checked: the set has no '{missing[0]}'")
+    left_top, scale = np.split(split.columns["crop_to_image"], [2], axis=1)
+    root_camera_mm = split.columns["root_camera_mm"]
+    residual_px = np.zeros(len(crop_px))
+    lenses, lens_of_row = np.unique(split.columns["camera"][rows], axis=0, return_inverse=True)
+    for i, numbers in enumerate(lenses):
+        of_lens = rows[lens_of_row.reshape(-1) == i]
+        joints_mm = camera_mm[of_lens] - camera_mm[of_lens, :1] + root_camera_mm[of_lens, None]
+        image_px = _lens(numbers).camera_to_image_px(joints_mm)
+        projected_px = (image_px - left_top[of_lens, None]) / scale[of_lens, None]
+        residual_px[of_lens] = np.abs(projected_px - crop_px[of_lens]).max(axis=(1, 2))
+    bad = ~(residual_px <= LARGEST_RESIDUAL_PX)
+    return _rows_finding(
+        split, "3D meets 2D", bad, f"off by over 1 px; max {residual_px.max(initial=0):.2g} px of the crop"
+    )
+
+
+def _lens(numbers: Array) -> Camera:
+    """A camera at the origin from fx fy cx cy k1 k2 k3 p1 p2."""
+    return Camera(
+        rotation=np.eye(3),
+        center_world_mm=np.zeros(3),
+        focal_px=numbers[:2],
+        principal_px=numbers[2:4],
+        radial=numbers[4:7],
+        tangential=numbers[7:9],
+        width_px=0,
+        height_px=0,
+    )

@@ -1,0 +1,100 @@
+"""The passes over the voxels as tensor operations, a few joints at a time: for float64, or where nothing compiles."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from integral_pose.geometry.coordinates import cell_centers_norm
+from integral_pose.heatmaps.backends.cube import JointCubes, cube_window, window_voxels
+from integral_pose.heatmaps.backends.fused import CubeSums, GradientTables, Softmax
+from integral_pose.heatmaps.backends.memory_order import joint_blocks, voxel_offsets
+
+
+class EagerEngine:
+    """Blocks small enough for a processor's cache, so that only the gradient is as large as the volume."""
+
+    def softmax(self, volume: Tensor, with_loss: bool) -> Softmax:
+        """Read the volume, (N, A, B, G, K)."""
+        blocks = [_softmax(block, with_loss) for _, block in joint_blocks(volume)]
+        return Softmax(*(torch.cat(columns) for columns in zip(*blocks, strict=True)))
+
+    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+        """Read the cubes."""
+        offsets, target = window_voxels(cube_window(cubes, volume), volume)
+        is_peak = offsets == voxel_offsets(softmax.peak_cells, volume)[:, None]
+        target = torch.where(is_peak, 0.0, target)
+        x = volume.flatten()[offsets].double()
+        log_p = torch.where(is_peak, -1.0, x - (softmax.shift + softmax.log_sum - softmax.log_others)[:, None])
+        p = log_p.exp()
+        return CubeSums((target * (log_p - torch.log1p(-p))).sum(-1), (target / (1 - p)).sum(-1))
+
+    def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
+        """Gradient of the volume, (N, A, B, G, K)."""
+        gradient = torch.empty_like(volume)
+        blocks = zip(joint_blocks(volume), joint_blocks(gradient), strict=True)
+        for (joints, block), (_, result) in blocks:
+            result.copy_(_gradient(block, tables, joints))
+        return gradient
+
+
+def _accumulated(block: Tensor) -> Tensor:
+    return block if block.dtype == torch.float64 else block.float()
+
+
+def _softmax(block: Tensor, with_loss: bool) -> Softmax:
+    """block (q, A, B, K) -> the softmax of its joints."""
+    shape = block.shape[1:]
+    flat = _accumulated(block).reshape(len(block), -1)
+    finite = (flat * 0).sum(-1)  # 0, or NaN if any logit is not finite
+    peak, index = flat.max(-1)
+    flat = flat.scatter(-1, index[:, None], -torch.inf)
+    shift = flat.amax(-1) + finite
+    e = (flat - shift[:, None]).exp()
+    total = e.sum(-1)
+    softmax = Softmax(
+        peak_cells=torch.stack(torch.unravel_index(index, shape), -1),
+        peak=peak.double(),
+        shift=shift.double(),
+        log_sum=total.double().log(),
+        mean=_mean_position(e.view(-1, *shape), total),
+        log_complement=torch.zeros_like(peak, dtype=torch.float64),
+        odds=torch.zeros_like(peak, dtype=torch.float64),
+    )
+    if not with_loss:
+        return softmax
+    p = e.mul_((softmax.log_others.exp() / total.double()).to(e.dtype)[:, None])
+    log_complement = torch.log1p(-p).sum(-1).double()
+    return softmax._replace(log_complement=log_complement, odds=(p / (1 - p)).sum(-1).double())
+
+
+def _mean_position(e: Tensor, total: Tensor) -> Tensor:
+    """(q, 3) float64 expected position along (A, B, K) under e / total, e (q, A, B, K)."""
+    planes = e.sum(-1)
+    marginals = planes.sum(2), planes.sum(1), e.sum((1, 2))
+    moments = [(marginal * cell_centers_norm(marginal.shape[1], marginal)).sum(-1) for marginal in marginals]
+    return (torch.stack(moments, -1) / total[:, None]).double()
+
+
+def _gradient(block: Tensor, tables: GradientTables, joints: slice) -> Tensor:
+    x = _accumulated(block)
+
+    def column(values: Tensor) -> Tensor:
+        return values[joints].to(x.dtype).view(-1, 1, 1, 1)
+
+    def spread(along: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        a, b, k = (table[joints].to(x.dtype) for table in along)
+        return a[:, :, None, None], b[:, None, :, None], k[:, None, None, :]
+
+    slope_a, slope_b, slope_k = spread(tables.slopes)
+    among_others = (x - column(tables.shift)).sub_(column(tables.log_sum)).exp_()
+    p = among_others * column(tables.others)
+    gradient = p * (slope_a + slope_b + slope_k)
+    if tables.targets is not None:
+        target_a, target_b, target_k = spread(tables.targets)
+        error = (p * column(tables.weight)).sub_(target_a * target_b * target_k)
+        gradient.add_(error.div_(1 - p)).sub_(among_others.mul_(column(tables.pull)))
+    cells_a, cells_b, cells_k = tables.peak_cells[joints].unbind(-1)
+    own = torch.arange(len(x), device=x.device)
+    gradient[own, cells_a, cells_b, cells_k] = tables.peak_gradient[joints].to(x.dtype)
+    return gradient

@@ -1,0 +1,1 @@
+"""Files, images, devices and processes: what every package reads and writes with."""

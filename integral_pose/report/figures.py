@@ -1,0 +1,331 @@
+"""Pictures of poses, heat maps and training curves, as (H, W, 3) RGB arrays; `write_png` saves them.
+
+Right is blue, left vermilion, the middle dark grey (Okabe and Ito's palette, which survives colour blindness);
+a prediction is thick and whole, the truth thin and dashed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.patheffects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+
+from integral_pose.io.atomic import atomic_write
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+if TYPE_CHECKING:
+    from integral_pose.contracts import FloatArray
+
+Picture = NDArray[np.uint8]
+
+SIDE_COLOURS = {"right": "#0072B2", "left": "#D55E00", "middle": "#404040"}
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+# Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
+OBLIQUE_DEGREES = (-50.0, 20.0)
+_INCH_PX = 100  # dots an inch of every figure
+_TRUTH_STYLE: dict[str, Any] = {"linewidths": 1.3, "linestyles": (0, (3, 1.5)), "zorder": 3}
+_PREDICTION_STYLE: dict[str, Any] = {"linewidths": 2.6, "linestyles": "solid", "zorder": 2, "capstyle": "round"}
+
+_MARK = {"linestyle": "", "color": "#56B4E9", "markerfacecolor": "none", "markersize": 11, "markeredgewidth": 1.6}
+_EXPECTATION_MARK: dict[str, Any] = {**_MARK, "marker": "o", "label": "expectation"}
+_TRUTH_MARK: dict[str, Any] = {**_MARK, "marker": "+", "label": "truth"}
+
+
+@dataclass(frozen=True)
+class PoseView:
+    """One row of a contact sheet; what is None is not drawn."""
+
+    image: Picture  # (H, W, 3) RGB crop
+    predicted_camera_mm: FloatArray | None = None  # (J, 3) root-relative
+    true_camera_mm: FloatArray | None = None  # (J, 3) root-relative
+    true_crop_px: FloatArray | None = None  # (J, 2) pixels of the crop
+    title: str = ""
+
+
+def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Picture:
+    """A contact sheet, one row a sample: the crop, then the poses from the front, the side and obliquely.
+
+    In the front view x points right and y down, as the camera sees; the side view has depth to the right, away
+    from the camera. A metric prediction knows no pixels: where the true 2D joints are known, its overlay on
+    the crop is fitted to them (`fit_weak_perspective`), and the picture's title says so.
+    """
+    figure = _new_figure(width_px=4 * 270, height_px=270 * len(views) + 36)
+    axes = figure.subplots(len(views), 4, squeeze=False)
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1 - 58 / (270 * len(views) + 36), wspace=0.04, hspace=0.14
+    )
+    for row, view in zip(axes, views, strict=True):
+        _draw_overlay(row[0], view, skeleton)
+        _draw_views(row[1:], view, skeleton)
+    _draw_legend(figure, with_truth=any(view.true_camera_mm is not None for view in views))
+    return _to_picture(figure)
+
+
+def draw_people(
+    picture: Picture,
+    joints_image_px: Sequence[FloatArray],
+    boxes_image_px: Sequence[FloatArray],
+    skeleton: Skeleton = HUMAN36M,
+) -> Picture:
+    """The picture (H, W, 3) with the skeleton (J, 2) and thinly the box x, y, w, h (4,) of each person in it.
+
+    Every pixel without a line stays as it is. Lines are as wide as suits the size of the person.
+    """
+    height, width = picture.shape[:2]
+    figure = _new_figure(width, height)
+    figure.patch.set_alpha(0)
+    axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axis.set(xlim=(0, width), ylim=(height, 0))  # pixel i spans [i, i + 1]
+    axis.set_axis_off()
+    for joints, (x, y, box_width, box_height) in zip(joints_image_px, boxes_image_px, strict=True):
+        points = max(1.2, 0.012 * max(box_width, box_height)) * 72 / _INCH_PX
+        frame = Rectangle((x, y), box_width, box_height, fill=False, edgecolor="white", linewidth=points / 3)
+        axis.add_patch(frame)
+        _draw_limbs(axis, joints, skeleton, {**_PREDICTION_STYLE, "linewidths": points}, outlined=True)
+    layer = _to_rgba(figure)
+    opacity = layer[..., 3:].astype(np.float32) / 255
+    return np.round(picture + opacity * (layer[..., :3] - picture.astype(np.float32))).astype(np.uint8)
+
+
+def draw_overlay(view: PoseView, skeleton: Skeleton = HUMAN36M) -> Picture:
+    """The crop with the true 2D joints and the fitted prediction over it, as in `draw_poses`."""
+    figure = _new_figure(width_px=400, height_px=430)
+    axis = figure.add_axes((0.0, 0.0, 1.0, 0.93))
+    _draw_overlay(axis, view, skeleton)
+    return _to_picture(figure)
+
+
+def draw_planes(
+    planes: Sequence[FloatArray],
+    expected_voxel: Sequence[float] | None = None,
+    true_voxel: Sequence[float] | None = None,
+) -> Picture:
+    """One joint's heat map summed along z, x and y, (H, W), (D, H) and (D, W): its front, side and top view.
+
+    Joints (x, y, z) in continuous cell indices are marked where given: a ring the expectation, a cross the truth.
+    """
+    views = (("x", "y", "z"), ("z", "y", "x"), ("x", "z", "y"))
+    figure = _new_figure(width_px=1020, height_px=360)
+    axes = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.14, top=0.86, wspace=0.25)
+    for axis, plane, (across, down, summed) in zip(axes, planes, views, strict=True):
+        marginal = plane.T if across == "z" else plane  # (H, D): depth to the right, as in the side view of a pose
+        axis.imshow(marginal, cmap="magma", interpolation="nearest", aspect="equal")
+        for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
+            if joint is not None:
+                axis.plot(joint["xyz".index(across)], joint["xyz".index(down)], **style)
+        axis.set_xlabel(f"{across} (cell)", fontsize=8)
+        axis.set_ylabel(f"{down} (cell)", fontsize=8)
+        axis.set_title(f"summed over {summed}, peak {marginal.max():.2g}", fontsize=8)
+        axis.tick_params(labelsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
+    return _to_picture(figure)
+
+
+def draw_axes(
+    probabilities: Sequence[FloatArray],
+    expected_voxel: Sequence[float] | None = None,
+    true_voxel: Sequence[float] | None = None,
+) -> Picture:
+    """One joint's probabilities along x (W,), y (H,) and z (D,) as steps, marked as in `draw_planes`."""
+    figure = _new_figure(width_px=1020, height_px=300)
+    axes = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.16, top=0.84, wspace=0.25)
+    for i, (axis, along) in enumerate(zip(axes, probabilities, strict=True)):
+        axis.stairs(along, np.arange(len(along) + 1) - 0.5, color="#404040", fill=True, alpha=0.6)
+        for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
+            if joint is not None:
+                axis.plot(joint[i], 0, clip_on=False, zorder=3, **style)
+        axis.set_xlim(-0.5, len(along) - 0.5)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(f"{'xyz'[i]} (cell)", fontsize=8)
+        axis.set_title(f"peak {along.max():.2g}", fontsize=8)
+        axis.tick_params(labelsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
+    return _to_picture(figure)
+
+
+def draw_curves(
+    rows: Sequence[Mapping[str, float]],
+    loss_names: Sequence[str],
+    error_names: Sequence[str],
+    mean_pose_mm: float | None = None,
+) -> Picture:
+    """Loss terms (left, logarithmic) and errors in mm (right) against `step`.
+
+    `rows` are logged at different steps and need not have every name. `mean_pose_mm`, the error of always
+    saying the mean training pose, is a dashed line: above it nothing has been learnt.
+    """
+    figure = _new_figure(width_px=1000, height_px=380)
+    loss_axis, error_axis = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.13, top=0.92, wspace=0.2)
+    _draw_series(loss_axis, rows, loss_names, marker="")
+    _draw_series(error_axis, rows, error_names, marker="o")
+    if mean_pose_mm is not None:
+        error_axis.axhline(
+            mean_pose_mm, color="#404040", linestyle="--", lw=1.2, label=f"mean pose {mean_pose_mm:.1f} mm"
+        )
+    loss_axis.set_title("training loss", fontsize=9)
+    error_axis.set_title("MPJPE (mm)", fontsize=9)
+    if any(row.get(name, 0) > 0 for row in rows for name in loss_names):
+        loss_axis.set_yscale("log")
+    error_axis.set_ylim(bottom=0)
+    for axis in (loss_axis, error_axis):
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, frameon=False)
+    return _to_picture(figure)
+
+
+def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArray) -> NDArray[np.float64]:
+    """(J, 2) pixels: x and y of a pose (J, 3), scaled and shifted to the least squared distance from 2D joints.
+
+    One scale for both axes and no rotation. It shows whether a pose looks right, not where the model put it.
+    """
+    flat_mm = np.asarray(joints_camera_mm, dtype=np.float64)[:, :2]
+    target_px = np.asarray(joints_crop_px, dtype=np.float64)
+    centred_mm = flat_mm - flat_mm.mean(axis=0)
+    centred_px = target_px - target_px.mean(axis=0)
+    square = np.sum(centred_mm**2)
+    scale = np.sum(centred_mm * centred_px) / square if square > 0 else 0.0
+    fitted: NDArray[np.float64] = centred_mm * scale + target_px.mean(axis=0)
+    return fitted
+
+
+def write_png(path: str | os.PathLike[str], picture: Picture) -> None:
+    """Write an (H, W, 3) RGB array."""
+    with atomic_write(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")
+
+
+def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
+    """The crop, the true 2D joints, and the prediction fitted to them."""
+    height, width = view.image.shape[:2]
+    axis.imshow(view.image, extent=(0, width, height, 0))  # pixel i spans [i, i + 1]
+    axis.set_axis_off()
+    title = view.title
+    if view.true_crop_px is not None and np.isfinite(view.true_crop_px).all():
+        if view.predicted_camera_mm is not None:
+            fitted_px = fit_weak_perspective(view.predicted_camera_mm, view.true_crop_px)
+            _draw_limbs(axis, fitted_px, skeleton, _PREDICTION_STYLE, outlined=True)
+            title += "\nprediction fitted to the true 2D joints"
+        _draw_limbs(axis, view.true_crop_px, skeleton, _TRUTH_STYLE, outlined=True)
+    axis.set(xlim=(0, width), ylim=(height, 0))
+    axis.set_title(title.strip("\n"), fontsize=8, pad=2)
+
+
+def _draw_views(axes: Sequence[Axes], view: PoseView, skeleton: Skeleton) -> None:
+    """Both poses from three directions at one scale, which holds the largest of the three."""
+    given = ((view.predicted_camera_mm, _PREDICTION_STYLE), (view.true_camera_mm, _TRUTH_STYLE))
+    poses = [(pose, style) for pose, style in given if pose is not None and np.isfinite(pose).all()]
+    points_mm = np.concatenate([pose for pose, _ in poses]) if poses else np.zeros((1, 3))
+    flat_mm = [turned(points_mm) for turned in _VIEWS.values()]
+    half_mm = max(1.0, *(float(np.ptp(flat, axis=0).max()) / 2 * 1.08 for flat in flat_mm))
+    for axis, (name, turned), flat in zip(axes, _VIEWS.items(), flat_mm, strict=True):
+        for pose, style in poses:
+            _draw_limbs(axis, turned(pose), skeleton, style)
+        x, y = (flat.min(axis=0) + flat.max(axis=0)) / 2
+        axis.set(xlim=(x - half_mm, x + half_mm), ylim=(y + half_mm, y - half_mm), xticks=[], yticks=[])
+        axis.set(aspect="equal", facecolor="#f6f6f6")
+        axis.spines[:].set_color("#cccccc")
+        axis.set_title(name, fontsize=8, pad=2)
+        _draw_compass(axis, turned(np.eye(3)) * 0.16 * half_mm, np.array([x, y]) + 0.76 * half_mm * _LOWER_LEFT)
+
+
+def _draw_compass(axis: Axes, directions_mm: FloatArray, origin_mm: FloatArray) -> None:
+    """The camera's x, y and z as short lettered lines in a corner; one that points at the viewer is left out."""
+    longest = np.linalg.norm(directions_mm, axis=-1).max()
+    for letter, direction in zip("xyz", directions_mm, strict=True):
+        if np.linalg.norm(direction) < 0.1 * longest:
+            continue
+        axis.plot(*zip(origin_mm, origin_mm + direction, strict=True), color="#999999", lw=1)
+        at_x, at_y = origin_mm + 1.3 * direction
+        axis.text(at_x, at_y, letter, color="#777777", fontsize=7, ha="center", va="center")
+
+
+def _draw_limbs(
+    axis: Axes, joints: FloatArray, skeleton: Skeleton, style: Mapping[str, Any], outlined: bool = False
+) -> None:
+    """A line a bone, coloured by its child joint's side; white-edged for use on photographs."""
+    segments = [(joints[child], joints[parent]) for child, parent in skeleton.bones]
+    colours = [SIDE_COLOURS[skeleton.side(child)] for child, _ in skeleton.bones]
+    limbs = LineCollection(segments, colors=colours, **style)
+    if outlined:
+        outline = matplotlib.patheffects.withStroke(linewidth=style["linewidths"] + 1.6, foreground="white")
+        limbs.set_path_effects([outline])
+    axis.add_collection(limbs)
+
+
+def _draw_legend(figure: Figure, with_truth: bool) -> None:
+    handles = [Line2D([], [], color=colour, lw=2.6, label=side) for side, colour in SIDE_COLOURS.items()]
+    if with_truth:
+        handles += [
+            Line2D([], [], color="black", lw=2.6, label="prediction"),
+            Line2D([], [], color="black", lw=1.3, linestyle=_TRUTH_STYLE["linestyles"], label="truth"),
+        ]
+    figure.legend(handles=handles, loc="upper center", ncols=5, frameon=False, fontsize=9)
+
+
+def _draw_series(axis: Axes, rows: Sequence[Mapping[str, float]], names: Sequence[str], marker: str) -> None:
+    for name, colour in zip(names, itertools.cycle(SERIES_COLOURS)):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, marker=marker, ms=3.5, label=name)
+
+
+def _front_view(pose_mm: FloatArray) -> FloatArray:
+    """(J, 3) -> (J, 2): x to the right, y down."""
+    return pose_mm[:, [0, 1]]
+
+
+def _side_view(pose_mm: FloatArray) -> FloatArray:
+    """(J, 3) -> (J, 2): z (away from the camera) to the right, y down."""
+    return pose_mm[:, [2, 1]]
+
+
+def _oblique_view(pose_mm: FloatArray) -> FloatArray:
+    """(J, 3) -> (J, 2): without perspective, from OBLIQUE_DEGREES round and above the camera."""
+    azimuth, elevation = np.deg2rad(OBLIQUE_DEGREES)
+    x, y, z = pose_mm.T
+    across, away = x * np.cos(azimuth) - z * np.sin(azimuth), x * np.sin(azimuth) + z * np.cos(azimuth)
+    return np.stack([across, y * np.cos(elevation) - away * np.sin(elevation)], axis=-1)
+
+
+_VIEWS = {"front": _front_view, "side": _side_view, "oblique": _oblique_view}
+_LOWER_LEFT = np.array([-1.0, 1.0])  # with y down
+
+
+def _new_figure(width_px: int, height_px: int) -> Figure:
+    """A figure with its own canvas, so that no window system and no global state are touched."""
+    figure = Figure(figsize=(width_px / _INCH_PX, height_px / _INCH_PX), dpi=_INCH_PX)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _to_picture(figure: Figure) -> Picture:
+    return _to_rgba(figure)[..., :3].copy()
+
+
+def _to_rgba(figure: Figure) -> Picture:
+    """(H, W, 4), the canvas's own memory; colours are not multiplied by their opacity."""
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg), "figures are made by _new_figure"
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())

@@ -1,0 +1,68 @@
+"""What a report page shows. Whatever is None or empty is left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from integral_pose.evaluation.comparison import Comparison
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+if TYPE_CHECKING:
+    from integral_pose.contracts import FloatArray
+    from integral_pose.report.figures import Picture
+
+
+@dataclass(frozen=True)
+class RunNotes:
+    """What a run's folder says of it."""
+
+    name: str
+    checkpoint: str
+    config_yaml: str
+    settings: Mapping[str, str]  # the same, a dotted key each
+    starts: Sequence[Mapping[str, Any]] = ()  # of provenance.json
+    logged: Sequence[Mapping[str, Any]] = ()  # rows of metrics.jsonl
+    mean_pose_mpjpe_mm: float | None = None  # of always saying the mean training pose, on the test set
+
+    @property
+    def loss_terms(self) -> list[str]:
+        """Names of the loss terms that a stage may weight."""
+        names = [key.rpartition(".")[2] for key in self.settings if ".weights." in key]
+        return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A test image and what each of R runs says of it; poses are (J, 3) root-relative mm in camera axes."""
+
+    name: str
+    predicted_mm: Sequence[FloatArray]  # one a run
+    true_mm: FloatArray | None = None
+    picture: Picture | None = None  # (S, S, 3)
+    true_picture_px: FloatArray | None = None  # (J, 2) px of `picture`
+    errors_mm: Sequence[float] = ()  # one a run: the MPJPE of this image
+
+
+@dataclass(frozen=True)
+class HeatmapView:
+    """Marginals of one joint's heat map in one image, of each run that has heat maps."""
+
+    sample_name: str
+    joint: str
+    pictures: Mapping[str, Picture]  # by the run's name
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page. The samples are chosen by the errors of the first run."""
+
+    runs: Sequence[RunNotes]
+    num_images: int
+    comparison: Comparison | None = None  # None: there are no labels
+    worst: Sequence[Sample] = ()
+    random: Sequence[Sample] = ()
+    heatmaps: Sequence[HeatmapView] = ()
+    remarks: Sequence[str] = ()  # what is missing, and why
+    skeleton: Skeleton = HUMAN36M

@@ -1,0 +1,102 @@
+"""status.json: how a run stands, for scripts. torchrun turns every exit status into 1; this file keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from integral_pose.errors import CheckpointError, IntegralPoseError, Interrupted, ProcessLostError
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.runs.stop import Signalled
+
+NAME = "status.json"
+INTERRUPTED = 130  # as shells say of Ctrl-C
+
+
+class RunStatus:
+    """Writes status.json: state (running, done, stopped or failed), exit code, message, step, time, process.
+
+    The first process writes; another one only what made it fail, which the first would know by the loss alone.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self.path, self.rank = folder / NAME, rank
+        self.is_ours = False  # once this run holds the folder: another one's status stays as it is
+        self._started = _now()
+        self._steps: dict[str, int | None] = {"step": None, "num_steps": None}
+
+    def running(self, step: int, num_steps: int) -> None:
+        """Training is under way and stands after `step`."""
+        self._steps = {"step": step, "num_steps": num_steps}
+        if self.rank == 0:
+            self._write("running", None, "")
+
+    def ended(self, error: BaseException | None) -> None:
+        """Training came to its end, or to that error's."""
+        if isinstance(error, CheckpointError) and self._steps["step"] is None:
+            return  # the folder is another run's
+        if error is None or isinstance(error, Interrupted | Signalled):
+            if self.rank == 0:
+                self._write("stopped" if error else "done", error.exit_code if error else 0, str(error or ""))
+        elif not isinstance(error, ProcessLostError):
+            self._write("failed", _exit_code(error), str(error) or type(error).__name__)
+        elif self.rank == 0 and not self._another_told():
+            self._write("failed", error.exit_code, str(error))
+
+    def _another_told(self) -> bool:
+        with suppress(CheckpointError):
+            found = read_status(self.path.parent)
+            return found["state"] == "failed" and found["time_utc"] >= self._started
+        return False
+
+    def _write(self, state: str, exit_code: int | None, message: str) -> None:
+        if not self.is_ours or not self.path.parent.is_dir():  # nothing is made for a run that never began
+            return
+        content = {
+            "state": state, "exit_code": exit_code, "message": message, **self._steps, "time_utc": _now(),
+            "started_utc": self._started, "pid": os.getpid(), "host": socket.gethostname(), "rank": self.rank,
+        }  # fmt: skip
+        with suppress(OSError):  # a full disk has a message of its own, which must not be lost over this one
+            write_text_atomic(self.path, json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def run_status(folder: Path, rank: int) -> Iterator[RunStatus]:
+    """Says in the end how the block ended."""
+    status = RunStatus(folder, rank)
+    try:
+        yield status
+    except BaseException as error:
+        status.ended(error)
+        raise
+    status.ended(None)
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """The content of status.json. Raises CheckpointError where there is none or it cannot be read."""
+    path = folder / NAME
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is none; the run was never begun, or ended before its set-up") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict) or not {"state", "exit_code", "message", "time_utc"} <= content.keys():
+        raise CheckpointError(f"{path}: is not a status of this program")
+    return content
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return error.exit_code if isinstance(error, IntegralPoseError) else 1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

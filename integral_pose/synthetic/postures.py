@@ -1,0 +1,174 @@
+"""Stances (legs and trunk) and gestures (one arm), each a family of postures with its own spread."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from integral_pose.synthetic.body import LEFT, RIGHT
+
+Random = np.random.Generator
+
+ANKLE = 0.09  # height of the ankle over the floor, in leg lengths
+ARM_POLE = (-0.6, 0.5, -0.6)  # an elbow points backwards, outwards and down
+LEG_POLE = (1.0, 0.12, 0.1)
+
+
+class Stance(NamedTuple):
+    """Legs and trunk of a pose; the fields are those of `Pose`."""
+
+    ankles: list[tuple[float, float, float]]
+    knee_poles: list[tuple[float, float, float]]
+    trunk_lean: float  # radians, forward
+    hip_height: float | None
+    seat: str
+    pelvis_lean: float = 0.0
+
+
+class Gesture(NamedTuple):
+    """A hand's place in arm lengths from the shoulder (forward, outward, up), and where the elbow points."""
+
+    wrist: tuple[float, float, float]
+    pole: tuple[float, float, float] = ARM_POLE
+
+
+# --- stances ---------------------------------------------------------------------------------------------
+
+
+def stand(rng: Random) -> Stance:
+    """Both feet on the floor, weight anywhere between them."""
+    apart, ahead = rng.uniform(-0.03, 0.16), rng.normal(0, 0.08)
+    ankles = [(ahead, apart, ANKLE), (-ahead, apart + rng.normal(0, 0.03), ANKLE)]
+    return Stance(ankles, [LEG_POLE, LEG_POLE], rng.normal(0.05, 0.10), None, "none")
+
+
+def walk(rng: Random) -> tuple[Stance, float]:
+    """A moment of a stride, and how far the left leg is ahead (-1 .. 1); the swinging foot is lifted."""
+    phase, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.18, 0.42)
+    swing = np.array([phase, phase + np.pi])
+    ahead, lift = length * np.cos(swing), 0.16 * np.maximum(-np.sin(swing), 0) * rng.uniform(0.5, 1.3)
+    trail = 0.06 * np.maximum(-np.cos(swing), 0)  # the heel of the rear foot leaves the floor
+    ankles = [(float(ahead[i]), rng.normal(-0.02, 0.03), float(ANKLE + lift[i] + trail[i])) for i in (LEFT, RIGHT)]
+    return Stance(ankles, [LEG_POLE, LEG_POLE], rng.normal(0.08, 0.06), None, "none"), float(np.cos(phase))
+
+
+def sit(rng: Random) -> Stance:
+    """On a stool: knees bent, feet on the floor or one leg crossed over the other."""
+    height = rng.uniform(0.54, 0.66)
+    ankles = [(rng.uniform(0.28, 0.68), rng.uniform(-0.08, 0.2), ANKLE) for _ in range(2)]
+    poles = [(0.8, rng.uniform(-0.1, 0.4), 1.0) for _ in range(2)]
+    if rng.random() < 0.25:
+        over = int(rng.integers(2))
+        ankles[over] = (rng.uniform(0.5, 0.7), rng.uniform(-0.4, -0.25), rng.uniform(0.28, 0.45))
+        poles[over] = (0.6, 0.3, 1.0)
+    return Stance(ankles, poles, rng.normal(0.1, 0.2), height, "stool", rng.normal(-0.08, 0.08))
+
+
+def sit_on_floor(rng: Random) -> Stance:
+    """Legs stretched, knees up, cross-legged, or one leg each way; upright or leaning back."""
+    legs = {
+        "stretched": lambda: ((rng.uniform(0.85, 0.97), rng.uniform(-0.05, 0.25), 0.08), (0.1, 0.15, 1.0)),
+        "knee up": lambda: ((rng.uniform(0.38, 0.62), rng.uniform(-0.05, 0.2), ANKLE), (0.5, 0.1, 1.0)),
+        "crossed": lambda: ((rng.uniform(0.3, 0.42), rng.uniform(-0.32, -0.12), 0.08), (0.4, 1.0, 0.35)),
+    }
+    kind = rng.choice(list(legs))
+    kinds = [kind, kind if rng.random() < 0.7 or kind == "crossed" else rng.choice(["stretched", "knee up"])]
+    drawn = [legs[k]() for k in kinds]
+    lean = -rng.uniform(0.25, 0.9) if rng.random() < 0.4 else rng.uniform(-0.1, 0.35)
+    return Stance(
+        [d[0] for d in drawn], [d[1] for d in drawn], 0.4 * lean, rng.uniform(0.11, 0.14), "floor", 0.6 * lean
+    )
+
+
+def squat(rng: Random) -> Stance:
+    """Low over both feet, or one knee on the floor."""
+    if rng.random() < 0.5:
+        ankles = [(rng.uniform(-0.02, 0.1), rng.uniform(0.0, 0.15), ANKLE) for _ in range(2)]
+        return Stance(ankles, [(1.0, 0.4, 0.3)] * 2, rng.uniform(0.3, 0.8), rng.uniform(0.38, 0.6), "none", 0.1)
+    front = int(rng.integers(2))
+    ankles = [(-0.45, rng.uniform(-0.02, 0.08), 0.07)] * 2
+    poles = [(1.0, 0.1, -0.8)] * 2
+    ankles[front], poles[front] = (rng.uniform(0.35, 0.5), rng.uniform(0.0, 0.12), ANKLE), (0.7, 0.1, 1.0)
+    return Stance(ankles, poles, rng.uniform(0.0, 0.4), rng.uniform(0.5, 0.56), "none")
+
+
+def bend_over(rng: Random) -> Stance:
+    """Standing with the trunk well forward, as over a low shelf."""
+    return stand(rng)._replace(trunk_lean=rng.uniform(0.35, 1.3))
+
+
+# --- gestures of one arm -----------------------------------------------------------------------------------
+
+
+def hang(rng: Random) -> Gesture:
+    """Down at the side."""
+    return Gesture((rng.uniform(-0.12, 0.25), rng.uniform(0.02, 0.25), -rng.uniform(0.88, 0.97)))
+
+
+def talk(rng: Random) -> Gesture:
+    """In front of the trunk, where hands move in talk."""
+    return Gesture((rng.uniform(0.35, 0.75), rng.uniform(-0.25, 0.35), rng.uniform(-0.6, -0.05)))
+
+
+def point(rng: Random) -> Gesture:
+    """Stretched out forwards or sideways."""
+    angle, rise = rng.uniform(-0.4, 1.7), rng.uniform(-0.3, 0.5)
+    wrist = np.array([np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
+    x, y, z = (float(v) for v in wrist * rng.uniform(0.85, 0.99))
+    return Gesture((x, y, z), (-0.3, 0.4, -0.9))
+
+
+def wave(rng: Random) -> Gesture:
+    """Hand above the shoulder, or an arm straight up."""
+    return Gesture((rng.uniform(-0.05, 0.35), rng.uniform(0.1, 0.55), rng.uniform(0.3, 0.95)), (0.1, 0.9, -0.6))
+
+
+def hand_at_mouth(rng: Random) -> Gesture:
+    """In front of the mouth."""
+    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.34, -0.2), rng.uniform(0.1, 0.22)), (-0.1, 0.6, -0.8))
+
+
+def hand_at_ear(rng: Random) -> Gesture:
+    """Beside the head."""
+    return Gesture((rng.uniform(0.06, 0.18), rng.uniform(-0.12, 0.04), rng.uniform(0.22, 0.36)), (0.2, 0.8, -0.6))
+
+
+def hold_camera(rng: Random) -> Gesture:
+    """In front of the eyes."""
+    return Gesture((rng.uniform(0.4, 0.55), rng.uniform(-0.25, -0.13), rng.uniform(0.14, 0.28)), (0.1, 0.7, -0.7))
+
+
+def on_hip(rng: Random) -> Gesture:
+    """Hand on the hip, elbow out."""
+    return Gesture((rng.uniform(0.0, 0.15), rng.uniform(-0.02, 0.12), -rng.uniform(0.7, 0.8)), (-0.5, 1.0, 0.0))
+
+
+def folded(rng: Random) -> Gesture:
+    """Across the chest."""
+    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.5, -0.3), rng.uniform(-0.45, -0.3)), (-0.1, 0.6, -0.8))
+
+
+def behind_head(rng: Random) -> Gesture:
+    """At the back of the head."""
+    return Gesture((rng.uniform(-0.1, 0.02), rng.uniform(-0.15, 0.0), rng.uniform(0.38, 0.5)), (0.2, 1.0, 0.1))
+
+
+def spread(rng: Random) -> Gesture:
+    """Straight out to the side."""
+    return Gesture((rng.normal(0, 0.12), rng.uniform(0.85, 0.97), rng.uniform(-0.2, 0.3)), (-0.5, 0.0, -0.8))
+
+
+def reach_down(rng: Random) -> Gesture:
+    """Forwards and down, to take something up."""
+    return Gesture((rng.uniform(0.3, 0.75), rng.uniform(-0.15, 0.3), -rng.uniform(0.4, 0.85)))
+
+
+def on_lap(rng: Random) -> Gesture:
+    """On the thighs of somebody who sits."""
+    return Gesture((rng.uniform(0.35, 0.62), rng.uniform(-0.3, 0.12), -rng.uniform(0.5, 0.72)))
+
+
+def prop(rng: Random) -> Gesture:
+    """Behind the back, holding the trunk of somebody who sits on the floor."""
+    return Gesture((-rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.45), -rng.uniform(0.75, 0.9)), (-0.8, 0.5, 0.2))

@@ -1,0 +1,1 @@
+"""Weights of trained networks: model files, loading, importing, exporting, other projects' formats."""

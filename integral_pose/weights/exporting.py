@@ -1,0 +1,187 @@
+"""A trained network as one file that runs without this package: ONNX, or a torch.export archive.
+
+The soft-argmax and the normalisation are inside. A file is written only once it has been run and found to say the same
+as the network, and it carries its own description as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from integral_pose import __version__
+from integral_pose.errors import CheckpointError, ConfigError
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume, norm_to_crop_px
+from integral_pose.io.atomic import atomic_write
+from integral_pose.models.pose_net import PoseNet
+from integral_pose.weights.loading import LoadedNetwork, load_network
+
+Format = Literal["onnx", "torch"]
+FORMATS: tuple[Format, ...] = ("onnx", "torch")
+ONNX_OPSET = 20
+METADATA = "integral_pose.json"  # its name in the archive of torch.export, and its key in an ONNX file
+CHECKED_BATCHES = (1, 2, 5)
+LARGEST_DIFFERENCE_MM = 0.05
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is at most from the network it was made of."""
+
+    path: Path
+    metadata: dict[str, Any]
+    difference_mm: float
+
+
+class ExportedNetwork(nn.Module):
+    """(B, 3, H, W) float32 RGB 0..255 -> joints (B, J, 3), in the units that the metadata name."""
+
+    def __init__(self, network: PoseNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Where it is traced, the volume operator is its plain reference, which exporters understand."""
+        joints, space = self.network.locate(self.network(images)), self.network.space
+        if not isinstance(space, ImageVolume):
+            return space.decode(joints)
+        x, y, z = joints.unbind(-1)
+        crop_px = norm_to_crop_px(x, space.width_px), norm_to_crop_px(y, space.height_px)
+        return torch.stack([*crop_px, z * space.depth_extent_mm], -1)
+
+
+def export(path: Path, form: Format, out: Path) -> Exported:
+    """Write the network of a run folder, checkpoint or model file as `out`.
+
+    Raises ConfigError where a package is missing, CheckpointError where the file written would not say the same as
+    the network, to LARGEST_DIFFERENCE_MM at each of CHECKED_BATCHES.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"unknown format '{form}'; known: {', '.join(FORMATS)}")
+    loaded = load_network(path)
+    metadata = describe(loaded, form)
+    network = ExportedNetwork(loaded.network).eval()
+    content = _to_onnx(network, loaded, metadata) if form == "onnx" else _to_archive(network, loaded, metadata)
+    difference_mm = largest_difference_mm(network, loaded, _runner(content, form))
+    if not difference_mm <= LARGEST_DIFFERENCE_MM:
+        raise CheckpointError(
+            f"{loaded.source}: not exported, since the {form} file would be {difference_mm:.3g} mm off the network, "
+            f"more than {LARGEST_DIFFERENCE_MM}"
+        )
+    with atomic_write(out) as file:
+        file.write(content)
+    return Exported(out, metadata, difference_mm)
+
+
+def describe(loaded: LoadedNetwork, form: Format) -> dict[str, Any]:
+    """All that a user of the file needs to know, in plain types."""
+    description, space = loaded.description, loaded.network.space
+    height_px, width_px = description.image_size
+    in_crop = isinstance(space, ImageVolume)
+    return {
+        "made_by": f"integral-pose {__version__}",
+        "provenance": description.provenance,
+        "format": form,
+        "opset": ONNX_OPSET if form == "onnx" else None,
+        "input": {
+            "name": "images", "layout": "batch, channel, height, width", "dtype": "float32", "colour": "RGB",
+            "range": [0, 255], "height_px": height_px, "width_px": width_px,
+            "normalisation": "inside the network: give the pixels as they are",
+        },
+        "crop": {
+            "box_scale": description.box_scale, "width_over_height": description.crop_aspect,
+            "meaning": "rectangle about the middle of the box of the person's joints: the smallest of this shape that "
+                       "holds the box, its sides times box_scale; what lies outside the picture is black",
+        },
+        "output": {
+            "name": "joints", "layout": "batch, joint, axis", "dtype": "float32",
+            "axes": ["x right", "y down", "z away from the camera"],
+            "units": ["crop_px", "crop_px", "mm"] if in_crop else ["mm", "mm", "mm"],
+            "origin": "x, y: the crop's upper left corner; z: the root joint" if in_crop else "the root joint",
+        },
+        "joints": list(description.skeleton.names),
+        "root": description.skeleton.names[description.skeleton.root],
+        "parents": dict(description.skeleton.parent_names),
+        "mirror_pairs": [list(pair) for pair in description.skeleton.mirror_pairs],
+        "volume": "crop" if isinstance(space, CropVolume) else description.network.get("volume", "metric"),
+        "cells": description.cells,
+        "bone_length_mm": description.bone_length_mm,
+    }  # fmt: skip
+
+
+def largest_difference_mm(network: nn.Module, loaded: LoadedNetwork, run: Any) -> float:
+    """Largest distance on any axis between what `run` and the network say of noise; pixels count by their mm."""
+    space, sides_px = loaded.network.space, loaded.description.image_size
+    mm_per_unit = torch.ones(3)
+    if isinstance(space, ImageVolume):  # the volume is about as wide as it is deep
+        mm_per_unit[:2] = space.depth_extent_mm / torch.tensor([space.width_px, space.height_px])
+    generator, worst = torch.Generator().manual_seed(0), 0.0
+    for batch in CHECKED_BATCHES:
+        images = torch.randint(0, 256, (batch, 3, *sides_px), generator=generator).float()
+        with torch.inference_mode():
+            expected = network(images)
+        difference_mm = ((run(images) - expected) * mm_per_unit).abs().max().item()
+        worst = max(worst, difference_mm) if difference_mm == difference_mm else float("nan")
+    return worst
+
+
+def _example(loaded: LoadedNetwork) -> Tensor:
+    return torch.zeros(2, 3, *loaded.description.image_size)  # a batch of 1 would be taken for a constant
+
+
+def _to_onnx(network: nn.Module, loaded: LoadedNetwork, metadata: dict[str, Any]) -> bytes:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _optional(package)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own inner workings
+        program = torch.onnx.export(
+            network,
+            (_example(loaded),),
+            dynamo=True,
+            opset_version=ONNX_OPSET,
+            input_names=["images"],
+            output_names=["joints"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+    assert program is not None, "the exporter returns its program where it writes no file"
+    model = program.model_proto
+    _optional("onnx").helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    return model.SerializeToString()
+
+
+def _to_archive(network: nn.Module, loaded: LoadedNetwork, metadata: dict[str, Any]) -> bytes:
+    program = torch.export.export(
+        network, (_example(loaded),), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
+    )
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
+    return buffer.getvalue()
+
+
+def _runner(content: bytes, form: Format) -> Any:
+    """The written bytes as a function (B, 3, H, W) -> (B, J, 3), run by what its users would run it with."""
+    if form == "torch":
+        return torch.export.load(io.BytesIO(content)).module()
+    session = _optional("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(np.asarray(session.run(["joints"], {"images": images.numpy()})[0]))
+
+
+def _optional(package: str) -> ModuleType:
+    """A package of the extra `export`. Raises ConfigError saying how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ConfigError(
+            f"the ONNX export needs the package {package}; install it with: pip install 'integral-pose[export]'"
+        ) from None

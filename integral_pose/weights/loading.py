@@ -1,0 +1,115 @@
+"""A trained network ready for use, from whichever file of ours holds it: a checkpoint of training or a model file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from integral_pose.config.loading import load_config_text
+from integral_pose.config.schema import Config, ModelConfig
+from integral_pose.errors import CheckpointError, ConfigError
+from integral_pose.geometry.coordinates import CropVolume
+from integral_pose.models.heads import VolumetricHead
+from integral_pose.models.pose_net import PoseNet, build_network
+from integral_pose.runs.checkpoint import find_checkpoint, load_checkpoint, load_weights
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.weights.model_file import ModelDescription, parse_description
+
+Weights = Literal["averaged", "raw"]
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in evaluation mode on the CPU, and what using it takes."""
+
+    network: PoseNet
+    description: ModelDescription
+    source: Path
+    config_yaml: str | None  # of the run, where the file is a checkpoint of training
+
+
+def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
+    """The network of a run folder (its best.pt before its last.pt), a checkpoint or a model file.
+
+    `weights` chooses in a last.pt between the moving average, where training kept one, and the newest weights;
+    other files hold one set. Raises CheckpointError where the file is missing, damaged or inconsistent.
+    """
+    source = find_checkpoint(path)
+    content = load_checkpoint(source)
+    description, state = _described(content, source), _state(content, weights, source)
+    try:
+        section = ModelConfig(**description.network)
+    except (TypeError, ValidationError) as error:
+        raise CheckpointError(f"{source}: describes a network that this version cannot build: {error}") from None
+    network = build_network(section, description.image_size, description.skeleton.root, pretrained=False)
+    network.edge_cells = description.cells == "edge"
+    if description.depth_extent_crop_px is not None and isinstance(network.head, VolumetricHead):
+        network.head.space = _crop_volume(description, description.depth_extent_crop_px)
+    load_weights(network, state, source)
+    return LoadedNetwork(network.eval(), description, source, content.get("config"))
+
+
+def configuration_of(loaded: LoadedNetwork, overrides: Sequence[str]) -> Config:
+    """How to test a network: as its run was configured, or by default where it comes from a model file.
+
+    Of the network only the decoder may be another, since it has no weights. Raises ConfigError for overrides that
+    cannot be, among them those of anything that the weights belong to.
+    """
+    description, source = loaded.description, str(loaded.source)
+    text = loaded.config_yaml
+    if text is None:
+        if not any(override.partition("=")[0].strip() in ("data", "data.root") for override in overrides):
+            raise ConfigError(f"{source}: a model file does not say where the images are; add data.root=FOLDER")
+        side_px = min(description.image_size)  # of square crops: see `official_network`
+        size = description.image_size if description.crop_aspect == 1 else (side_px, side_px)
+        text = json.dumps({  # which is YAML
+            "run_dir": str(loaded.source.parent),
+            "data": {"image_size": list(size)},
+            "model": description.network,
+            "stages": [{"epochs": 1, "learning_rate": 0.001}],
+        })  # fmt: skip
+    config = load_config_text(text, source, overrides).config
+    stored = ModelConfig(**description.network).model_dump()
+    for key, value in config.model.model_dump().items():
+        if value != stored[key] and key != "decoder":
+            raise ConfigError(f"model.{key}={value}: the weights of {source} are of {stored[key]!r}; leave it out")
+    return config
+
+
+def _crop_volume(description: ModelDescription, depth_extent_px: float) -> CropVolume:
+    height_px, width_px = description.image_size
+    skeleton = description.skeleton
+    return CropVolume(depth_extent_px, height_px, width_px, description.bone_length_mm, skeleton.bones, skeleton.root)
+
+
+def _described(content: dict[str, Any], source: Path) -> ModelDescription:
+    if "description" in content:
+        return parse_description(content["description"], source)
+    if "config" not in content:
+        raise CheckpointError(f"{source}: holds neither a configuration nor a description of its network")
+    config = load_config_text(content["config"], str(source), ()).config
+    height_px, width_px = config.data.image_size
+    return ModelDescription(
+        config.model.model_dump(), (height_px, width_px), HUMAN36M, provenance=f"training, {source}"
+    )
+
+
+def _state(content: dict[str, Any], weights: Weights, source: Path) -> dict[str, Tensor]:
+    """The state dict to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
+    average = content.get("average")
+    if weights == "raw" and "config" in content and "average" not in content:
+        config = load_config_text(content["config"], str(source), ()).config
+        if config.trainer.ema_decay > 0:
+            raise CheckpointError(
+                f"{source}: holds the averaged weights alone; take last.pt, or leave evaluation.weights at averaged"
+            )
+    if weights == "raw" or not average:
+        state: dict[str, Tensor] = content["model"]
+        return state
+    return {key.removeprefix("module."): value for key, value in average.items() if key != "n_averaged"}

@@ -1,0 +1,178 @@
+"""Other projects' checkpoints -> the state dict of our network. Nothing in the file is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from integral_pose.errors import CheckpointError, DataError
+from integral_pose.io.untrusted import require_zip
+from integral_pose.weights.formats import Form
+
+LARGEST_FILE_BYTES = 4_000_000_000  # ResNet-152 with the optimiser's state has 0.8 GB
+CONTAINERS = ("network", "state_dict")  # of the weights, beside epoch, optimiser and the like
+BLOCKS: dict[tuple[bool, tuple[int, ...]], str] = {
+    (False, (2, 2, 2, 2)): "resnet18", (False, (3, 4, 6, 3)): "resnet34", (True, (3, 4, 6, 3)): "resnet50",
+    (True, (3, 4, 23, 3)): "resnet101", (True, (3, 8, 36, 3)): "resnet152",
+}  # fmt: skip
+MOST_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a foreign state dict turns out to be."""
+
+    form: Form
+    backbone: str
+    deconv_channels: list[int]
+
+
+def read_foreign_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights in a file of torch.save, on the CPU, by their names there without DataParallel's `module.`.
+
+    Both forms of torch.save are read: zip archives, and the bare pickles of PyTorch before 1.6. Raises CheckpointError
+    for anything that is no plain container of tensors, and names what in it is not.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    if path.stat().st_size > LARGEST_FILE_BYTES:
+        raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, at most {LARGEST_FILE_BYTES:,} are read")
+    try:
+        if _is_zip(path):
+            require_zip(path)
+        # Said here, not left to a default: an environment variable can turn the default off, this it cannot.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError as error:
+        raise CheckpointError(f"{error}; it is not loaded") from None
+    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
+        raise CheckpointError(f"{path}: {_refusal(error)}") from None
+    return _tensors(content, path)
+
+
+def recognise(state: Mapping[str, Tensor], forms: Sequence[Form], source: Path) -> Found:
+    """Which of a project's forms the weights have, and how large they are.
+
+    Raises CheckpointError saying what was looked for where they have none of them.
+    """
+    layout = forms[0].layout
+    channels: list[int] = []
+    while _is_deconvolution(state.get(f"{layout.deconvolutions}.{3 * len(channels)}.weight")):
+        channels.append(state[f"{layout.deconvolutions}.{3 * len(channels)}.weight"].shape[1])
+    name = layout.last.format(3 * len(channels)) + ".weight"
+    last = state.get(name)
+    if not channels or last is None or last.ndim != 4:
+        raise CheckpointError(
+            f"{source}: is not a network of this project: expected deconvolutions of 4 x 4 named "
+            f"{layout.deconvolutions}.0.weight and so on, and then {name}; found {_listed(sorted(state))}"
+        )
+    form = next((form for form in forms if form.num_channels == last.shape[0]), None)
+    if form is None:
+        known = ", ".join(f"{f.num_channels} ({f.skeleton.num_joints} joints, depth {f.depth})" for f in forms)
+        raise CheckpointError(f"{source}: {name} has {last.shape[0]} channels; known of this project: {known}")
+    return Found(form, _backbone(state, layout.backbone, source), channels)
+
+
+def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """The weights under the names of `own`, the state dict of the network they are for; float32.
+
+    Counters of batch normalisation, which old files lack, start at 0. Raises CheckpointError listing what is missing,
+    unknown, of another shape or not finite, by its name in the file.
+    """
+    parts = list(found.form.layout.parts(len(found.deconv_channels)))
+    back = [(ours, part) for part, ours in parts]
+    theirs = {_renamed(key, parts): key for key in state}
+    mean, std = (torch.tensor(values)[:, None, None] for values in found.form.normalisation)
+    weights, faults = {"image_mean": mean, "image_std": std}, []
+    for name, value in own.items():
+        if name in weights:
+            continue
+        key = theirs.pop(name, None)
+        if key is not None and state[key].shape == value.shape:
+            weights[name] = state[key].to(value.dtype).clone(memory_format=torch.contiguous_format)
+        elif key is not None:
+            faults.append(f"{key} is {tuple(state[key].shape)}, expected {tuple(value.shape)}")
+        elif name.endswith(".num_batches_tracked"):
+            weights[name] = torch.zeros_like(value)
+        else:
+            faults.append(f"{_renamed(name, back)} is missing")
+    faults += [f"{key} is unknown" for key in theirs.values()]
+    faults += [f"{_renamed(name, back)} is not finite" for name, value in weights.items() if not value.isfinite().all()]
+    if faults:
+        raise CheckpointError(f"{source}: is not a {found.backbone} of this project: {_listed(faults, '; ')}")
+    return weights
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _refusal(error: Exception) -> str:
+    blocked = re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error))
+    if blocked:
+        return (
+            f"holds {blocked[1] or blocked[2]}, which is no plain data: reading it would run code from the file, and "
+            "that is refused. If you trust the file, save its weights alone, where that project runs: "
+            "torch.save(torch.load(OLD, map_location='cpu')['network'], NEW); EpipolarPose has 'state_dict' there"
+        )
+    if "legacy .tar format" in str(error):
+        return "is of PyTorch's oldest form, a tar archive, which is not read; load and save it again with PyTorch 1.x"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"is damaged or no checkpoint that can be loaded safely: {lines[-1] if lines else type(error).__name__}"
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict within what was loaded."""
+    inner = content
+    if isinstance(content, dict):
+        inner = next((content[key] for key in CONTAINERS if key in content), content)
+    if not isinstance(inner, dict) or not inner or not all(isinstance(value, Tensor) for value in inner.values()):
+        found = _listed([str(key) for key in content]) if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(
+            f"{path}: expected a state dict, or one under the key {' or '.join(CONTAINERS)}; found {found}"
+        )
+    if not all(isinstance(key, str) for key in inner) or any(v.layout != torch.strided for v in inner.values()):
+        raise CheckpointError(f"{path}: its weights are no plain tensors with names")
+    claimed_bytes = sum(value.numel() * value.element_size() for value in inner.values())
+    if claimed_bytes > path.stat().st_size:  # a view can claim to be any number of times its storage
+        raise CheckpointError(
+            f"{path}: its weights claim {claimed_bytes:,} bytes, the file has {path.stat().st_size:,}; it is not loaded"
+        )
+    prefix = "module." if all(key.startswith("module.") for key in inner) else ""
+    return {key.removeprefix(prefix): value for key, value in inner.items()}
+
+
+def _is_deconvolution(weight: Tensor | None) -> bool:
+    return weight is not None and weight.ndim == 4 and weight.shape[2:] == (4, 4)
+
+
+def _backbone(state: Mapping[str, Tensor], prefix: str, source: Path) -> str:
+    blocks = {
+        match[0]
+        for key in state
+        if (match := re.match(r"layer([1-4])\.(\d+)(?=\.)", key.removeprefix(prefix), re.ASCII))
+    }
+    counts = tuple(sum(block.startswith(f"layer{stage}.") for block in blocks) for stage in range(1, 5))
+    name = BLOCKS.get((f"{prefix}layer1.0.conv3.weight" in state, counts))
+    if name is None:
+        raise CheckpointError(f"{source}: its backbone has {counts} blocks; known: {', '.join(BLOCKS.values())}")
+    return name
+
+
+def _renamed(key: str, parts: Sequence[tuple[str, str]]) -> str:
+    """`key` with the first prefix that fits exchanged; as it is where none does."""
+    for before, after in parts:
+        if key.startswith(before):
+            return after + key[len(before) :]
+    return key
+
+
+def _listed(items: Sequence[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - MOST_SHOWN} more" if len(items) > MOST_SHOWN else ""
+    return separator.join(items[:MOST_SHOWN]) + more

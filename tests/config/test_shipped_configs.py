@@ -1,0 +1,71 @@
+"""Every experiment that is shipped loads, builds its network and makes two training steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from integral_pose.config.loading import load_config
+from integral_pose.experiment import train
+
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(FOLDER.rglob("*.yaml"))
+IDS = [path.relative_to(FOLDER).with_suffix("").as_posix() for path in CONFIGS]
+# Small enough for a test; the rest is as it is shipped.
+SMALL = [
+    "data.image_size=[64, 64]", "data.stored_size=64", "data.workers=0", "data.val_subjects=[S8]", "data.val_limit=2",
+    "model.deconv_channels=[8, 8]", "model.volume_depth=4", "trainer.batch_size=2", "trainer.accumulation_steps=1",
+    "trainer.max_steps=2", "trainer.device=cpu", "trainer.precision=float32", "evaluation.batch_size=2",
+    "trainer.log_every=1",
+]  # fmt: skip
+
+
+def small(path, root, run_dir, *more):
+    return load_config(str(path), [*SMALL, f"data.root={root}", f"run_dir={run_dir}", *more]).config
+
+
+def test_the_shipped_ones_are_found():
+    assert {"demo", "regression", "integral", "integral_heatmap", "integral_imagenet", "overfit_sample"} <= set(IDS)
+    assert {"debiased", "planes", "axes"} <= set(IDS)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_complete_with_a_header(name):
+    path = FOLDER / f"{name}.yaml"
+    config = load_config(str(path)).config
+    assert config.run_dir == f"runs/{name}"
+    header = path.read_text().split("run_dir:")[0]
+    assert all(f"# {word}" in header for word in ("command", "hardware", "expected"))
+    assert f"configs/{name}.yaml" in header or "./run_train.sh\n" in header
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_makes_two_training_steps(path, course_root, tmp_path):
+    more = []
+    model = load_config(str(path)).config.model
+    if model.volume == "image":
+        more.append("data.val_subjects=[]")  # scores in mm would need cameras, which the tiny data set lacks
+    if model.pretrained:
+        weights = tmp_path / "weights.pth"
+        torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+        more.append(f"model.pretrained={weights}")
+    folder = train(small(path, course_root, tmp_path / "run", "model.backbone=resnet18", *more))
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert any(row["group"] == "train" and row["step"] == 2 for row in rows)
+    assert torch.load(folder / "last.pt", weights_only=True)["model"]
+
+
+def test_the_last_stage_of_the_heat_map_run_makes_a_step_too(course_root, tmp_path):
+    path = next(path for path in CONFIGS if path.stem == "integral_heatmap")
+    config = small(path, course_root, tmp_path / "run", "model.backbone=resnet18", "stages.0.epochs=1",
+                   "stages.0.schedule=constant", "stages.0.drop_epochs=[]", "trainer.max_steps=5")  # fmt: skip
+    assert config.stages[-1].weights.heatmap > 0
+    folder = train(config)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    steps = {row["step"]: row for row in rows if row["group"] == "train"}
+    assert "heatmap" not in steps[4]
+    assert steps[5]["heatmap"] > 0

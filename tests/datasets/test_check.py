@@ -1,0 +1,198 @@
+"""check-data finds what is wrong and names it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from integral_pose.cli.main import main
+from integral_pose.datasets.check import Report, check_data
+from integral_pose.datasets.conversion import Request, convert
+from integral_pose.datasets.stills import Stills
+from integral_pose.errors import DataError
+from integral_pose.geometry.camera import human36m_camera
+from integral_pose.io.pictures import encode_crop
+from tests.geometry.test_sides import standing
+
+CAMERA = human36m_camera("S1", "54138969")
+
+
+def stills(folder: Path, subject: str, split: str, count: int = 12) -> Stills:
+    """A person turning before the camera, in front of noise."""
+    joints_mm = standing(count) * 0.9 + [0, 0, 5000]
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(7 if split == "train" else 8)
+    names = [f"{subject}_Walking_1.54138969_{i + 1:06d}.jpg" for i in range(count)]
+    for name in names:
+        coarse = Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8))
+        coarse.resize((1000, 1002)).save(folder / name, quality=70)
+    return Stills(split=split, name=f"{subject}_Walking_1.54138969", paths=[folder / name for name in names],
+                  file_names=names, frame_numbers=list(range(1, count + 1)), joints_camera_mm=joints_mm,
+                  joints_image_px=CAMERA.camera_to_image_px(joints_mm), camera=CAMERA, subject=subject,
+                  actions=["Walking"] * count, sub_action=1)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["files", "packed"])
+def layout(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, layout: str) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    recordings = [stills(folder / "pictures", "S1", "train"), stills(folder / "pictures", "S9", "valid", 4)]
+    convert(recordings, Request(folder / "set", "made", layout, show_progress=False), {})
+    return folder / "set"
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(made, tmp_path / "set"))
+
+
+def check(root: Path) -> Report:
+    return check_data(root, show_progress=False)
+
+
+def bad(root: Path) -> dict[tuple[str, str], str]:
+    """(split, check) -> result and rows of the offenders."""
+    return {(f.split, f.check): "\n".join([f.result, *f.rows]) for f in check(root).offenders}
+
+
+def change(root: Path, key: str, edit: Callable[[np.ndarray], object], split: str = "train") -> None:
+    with h5py.File(root / f"annot/{split}.h5", "r+") as file:
+        values = file[key][...]
+        edit(values)
+        file[key][...] = values
+
+
+def test_a_good_set_passes_and_is_drawn(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = root.parent / "made.png"
+    assert main(["check-data", str(root), "--sheet", str(sheet), "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "all checks passed" in printed
+    assert "order official: hips +1.00" in printed
+    with Image.open(sheet) as picture:
+        assert picture.width == 6 * 288
+
+
+def test_a_bad_set_gives_status_1_and_the_offenders(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(root, "pose3d", lambda poses: poses.__setitem__((5, 3, 0), np.nan))
+    assert main(["check-data", str(root), "--sheet", str(root.parent / "s.png"), "--workers", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "row 5: S1_Walking_1.54138969_000006.jpg" in printed
+    assert "1 of 25 checks failed" in printed
+
+
+def test_damaged_images_are_named(root: Path, layout: str) -> None:
+    if layout == "files":
+        path = root / "images/S1_Walking_1.54138969_000003.jpg"
+        path.write_bytes(path.read_bytes()[:2000])
+        (root / "images/S1_Walking_1.54138969_000004.jpg").unlink()
+    else:
+        with h5py.File(root / "annot/train.h5", "r+") as file:
+            offsets = file["images/offsets"][...]
+            for row, begin in ((2, 500), (3, 0)):
+                file["images/bytes"][offsets[row] + begin : offsets[row + 1]] = 0
+    found = bad(root)
+    assert set(found) == {("train", "images decode")}
+    assert "10 of 12" in found["train", "images decode"]
+    assert "000003.jpg" in found["train", "images decode"]
+    assert "000004.jpg" in found["train", "images decode"]
+
+
+def test_odd_offsets_are_found(root: Path, layout: str) -> None:
+    if layout == "packed":
+        change(root, "images/offsets", lambda offsets: offsets.__setitem__(4, 0))
+        assert "rising" in bad(root)["train", "files"]
+
+
+def test_an_image_of_another_size_is_named(root: Path, layout: str) -> None:
+    if layout == "files":
+        Image.new("RGB", (200, 256)).save(root / "images/S9_Walking_1.54138969_000002.jpg")
+        assert "S9_Walking_1.54138969_000002.jpg: 200 x 256 px" in bad(root)["valid", "image size"]
+
+
+@pytest.mark.parametrize(
+    ("key", "edit", "checks"),
+    [
+        ("pose2d", lambda v: v.__setitem__((slice(0, 8), 4), 300), {"pose2d inside crop", "3D meets 2D"}),
+        ("pose2d", lambda v: v.__setitem__((3, 4, 0), v[3, 4, 0] + 1.5), {"3D meets 2D"}),
+        ("pose3d", lambda v: v.__imul__(0.001), {"bone lengths", "3D meets 2D"}),  # metres
+        ("pose3d", lambda v: v.__setitem__(slice(0, 6), v[:6] * 0.7), {"bones constant", "3D meets 2D"}),
+        ("pose3d", lambda v: v.__setitem__((..., 0), -v[..., 0]), {"left and right", "3D meets 2D"}),
+        ("camera", lambda v: v.__setitem__((7, 0), v[7, 0] + 300), {"3D meets 2D"}),
+        ("root_camera_mm", lambda v: v.__setitem__((slice(None), 0), np.nan), {"3D meets 2D"}),
+    ],
+)
+def test_faults_of_the_labels_are_told_apart(root: Path, key: str, edit: Callable[..., object], checks: set) -> None:
+    change(root, key, edit)
+    assert {check for _, check in bad(root)} == checks
+
+
+def test_one_joint_outside_is_a_remark(root: Path) -> None:
+    with h5py.File(root / "annot/train.h5", "r+") as file:
+        del file["camera"]
+    change(root, "pose2d", lambda v: v.__setitem__((3, 4, 0), 260))
+    report = check(root)
+    assert not report.offenders
+    assert any(f.check == "pose2d inside crop" and f.result.startswith("1 of 12") for f in report.findings)
+    assert any(f.check == "3D meets 2D" and "no 'camera'" in f.result for f in report.findings)
+
+
+def test_left_leg_first_is_reported(root: Path) -> None:
+    for key in ("pose2d", "pose3d"):
+        change(root, key, lambda v: v.__setitem__((slice(None), slice(1, 7)), v[:, [4, 5, 6, 1, 2, 3]]))
+    report = check(root)
+    assert not report.offenders
+    assert any("order c2f: hips -1.00" in finding.result for finding in report.findings)
+
+
+def test_faults_of_the_list(root: Path, layout: str) -> None:
+    path = root / "annot/train_images.txt"
+    names = path.read_text().split()
+    path.write_text("\n".join(names[:-1]))
+    if layout == "packed":
+        assert "of shape (13,); expected 12" in bad(root)["train", "files"]
+    else:
+        assert "'pose2d' is float32 (12, 17, 2), expected numbers (11, 17, 2)" in bad(root)["train", "labels"]
+    path.write_text("\n".join([*names[:-1], names[0]]))
+    assert f"{names[0]}: listed 2 times" in bad(root)["train", "duplicates"]
+    path.write_text("\n".join([*names[:-1], "img_12.jpg"]))
+    assert "img_12.jpg" in bad(root)["train", "names parse"]
+    path.write_text("\n".join([*names[:-1], "S9_Walking_1.54138969_000001.jpg"]))
+    assert "S9 is in both" in bad(root)["both", "subjects apart"]
+    path.write_text("")
+    assert ("train", "files" if layout == "packed" else "images") in bad(root)
+
+
+def test_a_truncated_label_file_is_named(root: Path) -> None:
+    path = root / "annot/train.h5"
+    path.write_bytes(path.read_bytes()[:1500])
+    assert "train.h5: is damaged, cut short or no HDF5 file" in bad(root)["train", "files"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no data set"):
+        check(tmp_path)
+
+
+def test_a_test_set_may_have_no_labels(root: Path, layout: str) -> None:
+    if layout == "files":
+        (root / "annot/valid.h5").unlink()
+        assert not check(root).offenders
+        (root / "annot/train.h5").unlink()
+        assert ("train", "labels") in bad(root)
+
+
+def test_encode_crop_is_what_the_set_holds() -> None:
+    from integral_pose.geometry.crop import Crop
+
+    assert encode_crop(np.zeros((300, 300, 3), np.uint8), Crop(0, 0, 1, 256)).startswith(b"\xff\xd8")

@@ -1,0 +1,201 @@
+"""What all converters share: where a picture's point lands, resuming, layouts, faults of the disk."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from integral_pose.datasets import conversion
+from integral_pose.datasets.conversion import Frame, Recording, Request, convert
+from integral_pose.errors import ConfigError, DataError
+from integral_pose.geometry.camera import human36m_camera
+from integral_pose.geometry.crop import Crop, crop_metric, crop_tight
+from integral_pose.io.pictures import resample
+
+CAMERA = human36m_camera("S1", "54138969")
+
+
+def dot(x_px: float, y_px: float, width: int = 1000, height: int = 1002) -> NDArray[np.uint8]:
+    """A soft bright dot whose centre of mass is at the given point, pixel i spanning [i, i + 1]."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    glow = np.exp(-((x - x_px) ** 2 + (y - y_px) ** 2) / (2 * 4.0**2))
+    return np.repeat((255 * glow).round().astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def center_of_mass(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    weight = picture[..., 0].astype(np.float64)
+    y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
+    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("side_px", [131.3, 256.0, 376.2, 901.7])
+@pytest.mark.parametrize("corner_px", [(312.4, 287.9), (-60.3, 250.0), (600.1, 655.5)])
+def test_a_bright_dot_lands_on_its_crop_px(side_px: float, corner_px: tuple[float, float]) -> None:
+    crop = Crop(*corner_px, side_px / 256, 256)
+    # Somewhere inside both the crop and the picture, off the middle so that a wrong scale would show.
+    point_px = np.clip(np.array(corner_px) + side_px * np.array([0.3, 0.6]), 40, 960)
+    found_px = center_of_mass(resample(dot(*point_px), crop))
+    np.testing.assert_allclose(found_px, crop.image_px_to_crop_px(point_px), atol=0.1)
+
+
+def test_shrinking_averages_instead_of_picking() -> None:
+    chequers = np.repeat(((np.indices((1024, 1024)).sum(0) % 2) * 255).astype(np.uint8)[..., None], 3, axis=-1)
+    small = resample(chequers, Crop(0, 0, 4.0, 256))[2:-2, 2:-2]
+    assert abs(small.astype(int) - 127).max() <= 2
+
+
+def test_outside_of_the_picture_is_black() -> None:
+    white = np.full((100, 100, 3), 255, np.uint8)
+    cut = resample(white, Crop(-50, -50, 1.0, 256))
+    assert cut[60:140, 60:140].min() == 255
+    assert cut[:48].max() == cut[:, :48].max() == cut[152:].max() == cut[:, 152:].max() == 0
+    assert resample(white, Crop(500, 500, 1.0, 256)).max() == 0
+
+
+def test_tight_and_metric_crops_known_answers() -> None:
+    tight = crop_tight(np.array([[100.0, 50.0], [300.0, 130.0]]), 256)
+    assert (tight.left_px, tight.top_px, tight.side_px) == (75, -35, 250)
+    # Integral's box of the first picture of S1: 440.08 x 439.59 px about the root 5.2 m away.
+    metric = crop_metric(np.array([473.654, 444.887]), 5203.9, CAMERA.focal_px, 256)
+    assert metric.side_px == pytest.approx((440.08 + 439.59) / 2, abs=0.02)
+    assert metric.crop_px_to_image_px(np.array([128.0, 128.0])) == pytest.approx([473.654, 444.887])
+
+
+@dataclass(frozen=True)
+class Made:
+    """A recording of n grey pictures; `log` is a file that counts how often it was read."""
+
+    name: str
+    split: str
+    num_images: int
+    log: Path
+    fails_at: int | None = None
+
+    def frames(self, notes: list[str]) -> Iterator[Frame]:
+        with self.log.open("a") as file:
+            file.write(f"{self.name}\n")
+        notes.append(f"note of {self.name}")
+        subject = self.name.partition("_")[0]
+        for i in range(self.num_images):
+            if i == self.fails_at:
+                raise DataError(f"{self.name}.mp4: is damaged")
+            joints_mm = np.random.default_rng(i).normal((0, 0, 5000), 300, (17, 3))
+            picture = np.full((1002, 1000, 3), 10 * i + 20, np.uint8)
+            name = f"{self.name}_{i + 1:06d}.jpg"
+            joints_px = CAMERA.camera_to_image_px(joints_mm)
+            yield Frame(name, picture, joints_px, joints_mm, CAMERA, subject, "Walking", 1, i + 1)
+
+
+def made(tmp_path: Path, fails_at: int | None = None) -> list[Recording]:
+    log = tmp_path / "log"
+    return [
+        Made("S1_Walking_1.54138969", "train", 3, log),
+        Made("S5_Walking.54138969", "train", 2, log, fails_at),
+        Made("S9_Walking.54138969", "valid", 2, log),
+    ]
+
+
+def request(tmp_path: Path, **changes: object) -> Request:
+    return Request(**({"out": tmp_path / "öut", "source": "made", "show_progress": False} | changes))  # type: ignore[arg-type]
+
+
+def test_labels_agree_with_each_other(tmp_path: Path) -> None:
+    summary = convert(made(tmp_path), request(tmp_path), {})
+    assert (summary.num_train, summary.num_valid) == (5, 2)
+    assert summary.notes[0] == "note of S1_Walking_1.54138969"
+    annot = tmp_path / "öut/annot"
+    names = (annot / "train_images.txt").read_text().split()
+    assert names[0] == "S1_Walking_1.54138969_000001.jpg"
+    assert names[-1] == "S5_Walking.54138969_000002.jpg"
+    with h5py.File(annot / "train.h5") as file:
+        labels = {name: column[:] for name, column in file.items()}
+    assert labels["subject"].tolist() == [b"S1"] * 3 + [b"S5"] * 2
+    assert labels["frame"].tolist() == [1, 2, 3, 1, 2]
+    for row in range(5):
+        left, top, scale = labels["crop_to_image"][row]
+        absolute_mm = labels["pose3d"][row] + labels["root_camera_mm"][row]
+        image_px = Crop(left, top, scale, 256).crop_px_to_image_px(labels["pose2d"][row])
+        np.testing.assert_allclose(CAMERA.camera_to_image_px(absolute_mm), image_px, atol=1e-3)
+    assert np.loadtxt(annot / "mean.txt").shape == (51,)
+    assert not (tmp_path / ".öut.unfinished").exists()
+
+
+def test_packed_holds_the_bytes_of_the_files(tmp_path: Path) -> None:
+    convert(made(tmp_path), request(tmp_path), {})
+    convert(made(tmp_path), request(tmp_path, out=tmp_path / "packed", layout="packed"), {})
+    assert not any((tmp_path / "packed/images").iterdir())
+    for split in ("train", "valid"):
+        with h5py.File(tmp_path / f"packed/annot/{split}.h5") as file:
+            offsets, content = file["images/offsets"][:], file["images/bytes"]
+            assert content.chunks is None  # one stretch of the file
+            assert content.id.get_offset() is not None
+            for i, name in enumerate((tmp_path / f"packed/annot/{split}_images.txt").read_text().split()):
+                jpeg = content[offsets[i] : offsets[i + 1]].tobytes()
+                assert jpeg == (tmp_path / "öut/images" / name).read_bytes()
+                assert Image.open(io.BytesIO(jpeg)).size == (256, 256)
+            assert offsets[-1] == len(content)
+
+
+def test_what_was_finished_is_not_redone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"S5_Walking.54138969.mp4: is damaged"):
+        convert(made(tmp_path, fails_at=1), request(tmp_path), {})
+    assert not (tmp_path / "öut").exists()
+    convert(made(tmp_path), request(tmp_path), {})
+    read = (tmp_path / "log").read_text().split()
+    assert read == ["S1_Walking_1.54138969", "S5_Walking.54138969", "S5_Walking.54138969", "S9_Walking.54138969"]
+    fresh = tmp_path / "fresh"
+    convert(made(tmp_path), request(tmp_path, out=fresh), {})
+    for path in fresh.rglob("*.h5"):
+        assert path.read_bytes() == (tmp_path / "öut" / path.relative_to(fresh)).read_bytes()
+
+
+def test_workers_give_the_same_bytes(tmp_path: Path) -> None:
+    convert(made(tmp_path), request(tmp_path, out=tmp_path / "one"), {})
+    convert(made(tmp_path), request(tmp_path, out=tmp_path / "two", workers=2), {})
+    for path in (path for path in (tmp_path / "one").rglob("*") if path.is_file()):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_a_finished_set_is_left_alone_and_other_settings_are_refused(tmp_path: Path) -> None:
+    convert(made(tmp_path), request(tmp_path), {"every": 5})
+    assert convert(made(tmp_path), request(tmp_path), {"every": 5}).was_complete
+    with pytest.raises(DataError, match="exists and is not an empty folder"):
+        convert(made(tmp_path), request(tmp_path), {"every": 6})
+    shutil.rmtree(tmp_path / "öut")
+    with pytest.raises(DataError):
+        convert(made(tmp_path, fails_at=0), request(tmp_path), {"every": 5})
+    with pytest.raises(DataError, match="unfinished conversion with other settings .crop: 'c2f' there, 'tight' now"):
+        convert(made(tmp_path), request(tmp_path, crop="tight"), {"every": 5})
+
+
+def test_faults_of_the_disk_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file.*Not a directory.*kept"):
+        convert(made(tmp_path), request(tmp_path, out=tmp_path / "file/out"), {})
+    monkeypatch.setattr(conversion, "BYTES_PER_IMAGE", 10**15)
+    with pytest.raises(DataError, match="GB are needed and .* GB are free"):
+        convert(made(tmp_path), request(tmp_path), {})
+    monkeypatch.undo()
+
+    def full(*_: object) -> bytes:
+        raise OSError(28, "No space left on device", "x.jpg")
+
+    monkeypatch.setattr(conversion, "encode_crop", full)
+    with pytest.raises(DataError, match=r"x.jpg: No space left on device. What was finished is kept"):
+        convert(made(tmp_path), request(tmp_path), {})
+
+
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--crop 'wide' is unknown; known: c2f, tight, metric"):
+        convert(made(tmp_path), request(tmp_path, crop="wide"), {})
+    with pytest.raises(DataError, match="twice"):
+        convert([*made(tmp_path), Made("S1_Walking_1.54138969", "train", 1, tmp_path / "log")], request(tmp_path), {})

@@ -1,0 +1,67 @@
+import os
+import stat
+
+import pytest
+
+from integral_pose.io.atomic import atomic_write, write_text_atomic
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "result.bin"
+    path.write_bytes(b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.bin"]
+
+
+def test_after_an_exception_the_old_content_stays_and_nothing_is_left(tmp_path):
+    path = tmp_path / "result.bin"
+    path.write_bytes(b"old")
+
+    def interrupted():
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt  # not an Exception, and no less likely
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.bin"]
+
+
+def test_content_is_synced_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+
+    def record(descriptor):
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        synced.append((kind, (tmp_path / "a").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    write_text_atomic(tmp_path / "a", "x")
+    assert synced == [("file", False), ("folder", True)]
+
+
+def test_text_is_utf8_with_the_line_ends_it_came_with_and_missing_folders_are_made(tmp_path):
+    path = tmp_path / "new" / "folder" / "text"
+    write_text_atomic(path, "a\r\nµ\n")
+    assert path.read_bytes() == b"a\r\n\xc2\xb5\n"
+
+
+def test_others_may_read_the_file_as_the_umask_says(tmp_path):
+    plain, atomic = tmp_path / "plain", tmp_path / "atomic"
+    plain.write_text("")
+    write_text_atomic(atomic, "")
+    assert atomic.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_link_is_replaced_and_what_it_pointed_at_stays(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("kept")
+    link.symlink_to(target)
+    write_text_atomic(link, "new")
+    assert (target.read_text(), link.read_text(), link.is_symlink()) == ("kept", "new", False)

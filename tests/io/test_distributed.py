@@ -1,0 +1,161 @@
+"""Several processes of which one dies, hangs or fails, and whose launcher is killed: all end, and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from integral_pose.cli import main as cli
+from integral_pose.config.loading import load_config
+from integral_pose.errors import OutOfMemoryError
+from integral_pose.experiment import train
+from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.runs.status import read_status
+from integral_pose.training.step import TrainStep
+from tests.conftest import write_course
+from tests.fork_server import REPOSITORY, ForkServer, environment_of, free_port
+from tests.nested import differences
+from tests.training.test_signals import SOON_S, no_partial_files
+
+HERE = "tests.io.test_distributed"
+SIGNALS = "tests.training.test_signals"
+
+
+@pytest.fixture
+def experiment(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> Path:
+    tiny_values["stages"] = [{"epochs": 20, "learning_rate": 1e-3}]
+    tiny_values["trainer"] |= {"checkpoint_every": 2, "process_timeout_s": 4.0}
+    return write_yaml(tiny_values)
+
+
+def test_one_dies_or_hangs_and_the_run_goes_on(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+    whole = tmp_path / "whole"
+    for process in fork_server.start_two(["train", str(experiment), f"run_dir={whole}"], tmp_path):
+        assert process.wait() == 0, process.said
+    run = tmp_path / "run"
+    arguments = ["train", str(experiment), f"run_dir={run}"]
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        reached = step_of(run) + 2
+        first, second = fork_server.start_two(arguments, tmp_path, f"{SIGNALS}:slow_steps")
+        first.wait_alive_until(lambda: step_of(run) >= reached)  # noqa: B023 - called in this round only
+        sent = time.monotonic()
+        second.send(number)
+        assert first.wait() == 1
+        assert time.monotonic() - sent < 4 + SOON_S
+        assert "process 1 of 0..1 ended, or was silent for 4 s (says process 0 on" in first.said, first.said
+        assert "The same command continues from the last checkpoint" in first.said
+        assert "Traceback" not in first.said
+        assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("failed", 1)
+        assert no_partial_files(run)
+        second.end()
+    for process in fork_server.start_two(arguments, tmp_path):
+        assert process.wait() == 0, process.said
+    found, expected = load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt")
+    for part in ("model", "optimizer", "progress"):
+        assert differences(found[part], expected[part]) == []
+
+
+def step_of(run: Path) -> int:
+    return int(load_checkpoint(run / "last.pt")["progress"]["step"]) if (run / "last.pt").exists() else 0
+
+
+def test_the_fault_of_another_process_is_in_the_status(
+    experiment: Path, tmp_path: Path, fork_server: ForkServer
+) -> None:
+    root = write_course(tmp_path / "course")
+    for path in sorted((root / "images").iterdir())[::2]:
+        path.write_bytes(b"no image")
+    arguments = ["train", str(experiment), f"run_dir={tmp_path / 'run'}", f"data.root={root}"]
+    first, second = fork_server.start_two(arguments, tmp_path, f"{HERE}:only_the_second_reads_bad_images")
+    assert (second.wait(), first.wait()) == (3, 1)
+    status = read_status(tmp_path / "run")
+    assert (status["exit_code"], status["rank"]) == (3, 1)
+    assert "is damaged or no image" in status["message"]
+
+
+def only_the_second_reads_bad_images(arguments: list[str]) -> int:
+    from integral_pose.data import loader
+
+    if os.environ["RANK"] == "0":
+        loader.decode_image = lambda *a: None
+    return cli.main(arguments)
+
+
+def test_both_are_stopped_by_a_signal(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", str(experiment), f"run_dir={run}", "stages.0.epochs=2000"]
+    both = fork_server.start_two(arguments, tmp_path, f"{SIGNALS}:slow_steps")
+    both[0].wait_alive_until((run / "last.pt").exists)
+    sent = time.monotonic()
+    both[1].send(signal.SIGTERM)  # one is enough: they agree
+    assert [process.wait() for process in both] == [75, 75]
+    assert time.monotonic() - sent < SOON_S
+    assert read_status(run)["state"] == "stopped"
+
+
+def launch_two(arguments: list[str]) -> int:
+    """As torchrun does: one child a process, and then wait."""
+    port = free_port()
+    for rank in range(2):
+        if os.fork() == 0:
+            os.environ.update(environment_of(rank, port))
+            from tests.training.test_signals import slow_steps
+
+            sys.exit(slow_steps(arguments))
+    os.wait()
+    return 0
+
+
+def test_a_killed_launcher_leaves_no_orphan(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", str(experiment), f"run_dir={run}", "stages.0.epochs=2000"]
+    launcher = fork_server.start(arguments, said=tmp_path / "said", call=f"{HERE}:launch_two")
+    launcher.wait_alive_until((run / "last.pt").exists)
+    assert len(launcher.group()) == 2
+    launcher.send(signal.SIGKILL)
+    launcher.wait_until(lambda: not launcher.group(), timeout_s=SOON_S)
+    assert read_status(run)["state"] == "stopped", "they save before they go"
+
+
+def test_torchrun_passes_the_signal_of_slurm_on(experiment: Path, tmp_path: Path) -> None:
+    """SIGUSR1 without the option would kill torchrun and leave its processes behind."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "-m", "integral_pose", "train",
+               str(experiment), f"run_dir={run}", "stages.0.epochs=2000", "trainer.process_timeout_s=60"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
+    end = time.monotonic() + 200
+    while not (run / "last.pt").exists():
+        assert process.poll() is None, (tmp_path / "said").read_text()[-2000:]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(signal.SIGUSR1)
+    process.wait(60)
+    assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("stopped", 75)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+def test_too_little_memory_says_what_to_lower(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee documentation")
+
+    monkeypatch.setattr(TrainStep, "__call__", greedy)
+    with pytest.raises(OutOfMemoryError) as error:
+        train(load_config(str(experiment)).config)
+    assert str(error.value) == (
+        "cpu: out of memory (CUDA out of memory. Tried to allocate 20.00 GiB.). Lower trainer.batch_size, or raise "
+        "trainer.accumulation_steps; or see with nvidia-smi whether other programs hold memory"
+    )

@@ -1,0 +1,132 @@
+"""Images of every kind come out as RGB of the wanted size; the others as one clear error."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import Image
+
+from integral_pose.errors import DataError
+from integral_pose.io.images import read_image, resize
+
+SIDE = 64
+
+
+def picture(side=SIDE):
+    y, x = np.mgrid[:side, :side] / side * 2 * np.pi
+    return np.stack([127 + 100 * np.sin(x + k) * np.cos(y) for k in range(3)], -1).astype(np.uint8)
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def error_of(path, stored_size=SIDE):
+    with pytest.raises(DataError) as caught:
+        read_image(path, stored_size, SIDE, SIDE)
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.ppm", "a.tif", "ä #%$\n.png", "-x.png"])
+def test_lossless_formats_come_back_as_they_were(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"")
+    save(path, Image.fromarray(picture()), format={"a.bmp": "BMP", "a.ppm": "PPM", "a.tif": "TIFF"}.get(name, "PNG"))
+    found = read_image(path, SIDE, SIDE, SIDE)
+    np.testing.assert_array_equal(found, picture())
+    assert found.flags.writeable
+
+
+def test_grey_alpha_and_palette(tmp_path):
+    grey = Image.fromarray(picture()).convert("L")
+    found = read_image(save(tmp_path / "g.png", grey), SIDE, SIDE, SIDE)
+    np.testing.assert_array_equal(found, np.repeat(np.asarray(grey)[..., None], 3, -1))
+    alpha = Image.fromarray(np.dstack([picture(), np.full((SIDE, SIDE), 7, np.uint8)]))
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", alpha), SIDE, SIDE, SIDE), picture())
+    palette = Image.fromarray(picture()).quantize(16)
+    found = read_image(save(tmp_path / "p.png", palette), SIDE, SIDE, SIDE)
+    np.testing.assert_array_equal(found, np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize(("mode", "tolerance"), [("RGB", 3), ("L", 3), ("CMYK", 4)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_of_every_kind(tmp_path, mode, tolerance, progressive):
+    image = Image.fromarray(picture()).convert(mode)
+    path = save(tmp_path / "a.jpg", image, quality=95, subsampling=0, progressive=progressive)
+    found = read_image(path, SIDE, SIDE, SIDE)
+    assert found.shape == (SIDE, SIDE, 3)
+    assert np.abs(found.astype(int) - np.asarray(image.convert("RGB"))).mean() < tolerance
+
+
+def test_a_jpeg_named_png(tmp_path):
+    (tmp_path / "a.png").write_bytes(simplejpeg.encode_jpeg(picture(), quality=95))
+    assert np.abs(read_image(tmp_path / "a.png", SIDE, SIDE, SIDE).astype(int) - picture()).mean() < 5
+
+
+def test_reduced_decoding_equals_an_area_mean(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(simplejpeg.encode_jpeg(picture(256), quality=98, colorsubsampling="444"))
+    decoded, decode = [], simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *a, **k: decoded.append(decode(*a, **k)) or decoded[-1])
+    found = read_image(path, 256, 128, 128).astype(float)
+    assert decoded[0].shape == (128, 128, 3)  # by the decoder itself, at a fraction of the cost
+    mean = picture(256).reshape(128, 2, 128, 2, 3).mean((1, 3))
+    assert np.abs(found - mean).mean() < 1.5
+    # A shift by half a pixel would show: neighbours differ by more than that.
+    assert np.abs(found[:, 1:] - mean[:, :-1]).mean() > 1.5
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 64), (32, 128), (96, 160)])
+def test_pixel_areas_keep_their_place(height, width):
+    """A ramp from edge to edge stays that ramp at the new pixel centres."""
+    ramp = np.repeat((np.arange(64) + 0.5)[None, :, None] * 4, 64, 0).repeat(3, 2)
+    found = resize(ramp.astype(np.uint8), height, width)
+    assert found.shape == (height, width, 3)
+    assert found.flags.writeable
+    expected = (np.arange(width) + 0.5) / width * 256
+    inner = slice(width // 8, -width // 8)
+    np.testing.assert_allclose(found[height // 2, inner, 0], expected[inner], atol=1.1)
+
+
+def test_other_sizes(tmp_path):
+    for name in ("a.jpg", "a.png"):
+        path = save(tmp_path / name, Image.fromarray(picture()[:40]))
+        assert error_of(path) == "is 64 x 40 px, expected 64 x 64 (data.stored_size); crop all images to one size"
+
+
+def test_a_small_file_that_claims_a_huge_picture(tmp_path):
+    encoded = bytearray(simplejpeg.encode_jpeg(picture(), quality=90))
+    at = encoded.index(b"\xff\xc0") + 5
+    encoded[at : at + 4] = b"\xff\xdc\xff\xdc"
+    (tmp_path / "a.jpg").write_bytes(encoded)
+    assert error_of(tmp_path / "a.jpg").startswith("is 65500 x 65500 px, expected 64 x 64")
+
+
+def test_unreadable_images(tmp_path):
+    encoded = simplejpeg.encode_jpeg(picture(), quality=95)
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "PNG")
+    for name, content in (
+        ("empty.jpg", b""), ("text.jpg", b"hello"), ("cut.jpg", encoded[:900]),
+        ("head.jpg", encoded[:3]),
+        ("cut.png", stream.getvalue()[:400]), ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        assert error_of(tmp_path / name).startswith("is damaged or no image ("), name
+        assert error_of(tmp_path / name).endswith("); restore the file or take it out of the list"), name
+    assert error_of(tmp_path / "none.jpg") == "cannot be read: No such file or directory"
+    assert error_of(tmp_path) == "cannot be read: Is a directory"
+
+
+def test_formats_that_start_other_programs_are_not_even_tried(tmp_path):
+    path = save(tmp_path / "a.eps", Image.fromarray(picture()))
+    assert error_of(path).startswith("is damaged or no image (cannot identify image file")
+
+
+def test_more_than_8_bits_are_refused(tmp_path):
+    path = save(tmp_path / "deep.png", Image.fromarray(picture()[..., 0].astype(np.uint16) * 257))
+    assert "more than 8 bits a channel" in error_of(path)

@@ -1,0 +1,47 @@
+"""Tasks in processes: results, and an end that loses nothing and begins nothing new."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from integral_pose.errors import DataError, IntegralPoseError
+from integral_pose.io.parallel import as_finished
+
+
+def square(number: int) -> int:
+    return number**2
+
+
+def leave_a_mark(path: Path) -> None:
+    if path.name == "0":
+        raise DataError(f"{path}: is damaged")
+    time.sleep(0.1)
+    path.write_text("")
+
+
+def die(_: int) -> None:
+    os._exit(1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_result_comes_with_its_task(workers: int) -> None:
+    with as_finished(square, range(20), workers) as results:
+        assert sorted(results) == [(i, i**2) for i in range(20)]
+
+
+def test_after_a_fault_nothing_new_begins(tmp_path: Path) -> None:
+    tasks = [tmp_path / str(i) for i in range(40)]
+    with pytest.raises(DataError, match="0: is damaged"), as_finished(leave_a_mark, tasks, 2) as results:
+        for _ in results:
+            pass
+    assert len(list(tmp_path.iterdir())) < 8
+
+
+def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(IntegralPoseError, match="fewer --workers"), as_finished(die, range(4), 2) as results:
+        for _ in results:
+            pass

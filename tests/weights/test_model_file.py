@@ -1,0 +1,58 @@
+"""The model file: what is written is read, and what contradicts itself is named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from integral_pose.errors import CheckpointError
+from integral_pose.runs.checkpoint import save_checkpoint
+from integral_pose.skeleton import Skeleton
+from integral_pose.weights.model_file import ModelDescription, parse_description, read_model_file, save_model_file
+
+THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
+DESCRIPTION = ModelDescription(
+    {"backbone": "resnet18", "volume": "image"}, (96, 64), THREE, box_scale=1.25, crop_aspect=2 / 3, cells="edge",
+    depth_extent_crop_px=288.0, bone_length_mm=4502.881, provenance="from a paper",
+)  # fmt: skip
+
+
+def test_what_is_written_is_read(tmp_path):
+    save_model_file(tmp_path / "m.pt", DESCRIPTION, {"w": torch.arange(3.0)})
+    description, weights = read_model_file(tmp_path / "m.pt")
+    assert description == DESCRIPTION
+    assert torch.equal(weights["w"], torch.arange(3.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": (100, 64)}, r"image_size \(100, 64\): expected multiples of 32"),
+        ({"box_scale": float("nan")}, "box_scale: expected a positive number, found nan"),
+        ({"bone_length_mm": None}, "bone_length_mm: expected a positive number, found None"),
+        ({"cells": "corner"}, "cells: expected 'centred' or 'edge', found 'corner'"),
+        ({"skeleton": Skeleton(("a", "b"), {"a": "b", "b": "a"}, ())}, "just one joint of which has no parent"),
+        ({"skeleton": Skeleton(("a", "b", "c"), {"a": "b", "b": "a"}, ())}, "the parents go in a circle"),
+        ({"skeleton": Skeleton(("a", "b"), {"b": "z"}, ())}, "joint names are unknown or double"),
+    ],
+)
+def test_a_description_that_contradicts_itself(changes, message, tmp_path):
+    with pytest.raises(CheckpointError, match=message):
+        save_model_file(tmp_path / "m.pt", dataclasses.replace(DESCRIPTION, **changes), {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_field_that_is_missing_or_unknown(tmp_path):
+    with pytest.raises(CheckpointError, match="m.pt: its description has no 'skeleton'"):
+        parse_description({"image_size": [64, 64]}, tmp_path / "m.pt")
+    plain = {"skeleton": {"names": ["a"], "parent_names": {}, "mirror_pairs": []}, "image_size": [64, 64]}
+    with pytest.raises(CheckpointError, match="m.pt: its description cannot be used: .*cellls"):
+        parse_description({**plain, "network": {}, "cellls": "edge"}, tmp_path / "m.pt")
+
+
+def test_a_checkpoint_of_training_is_told_apart(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", {"model": {}, "config": ""})
+    with pytest.raises(CheckpointError, match="is a checkpoint of training, not a model file"):
+        read_model_file(tmp_path / "last.pt")
