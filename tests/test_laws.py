@@ -44,7 +44,6 @@ LAZY = {
     "cli.prepare": {"integral_pose"},
     "cli.report_command": {"integral_pose"},
     "cli.score_commands": {"integral_pose"},
-    "cli.synthetic_command": {"integral_pose"},
     "cli.train_commands": {"integral_pose"},
     "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},

@@ -27,10 +27,11 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
     sub-commands. So what it leaves over goes to the list that the command named as its `more`.
     """
     options, left = parser.parse_known_args(arguments)
-    if left and (not options.more or any(text.startswith("-") for text in left)):
+    more = getattr(options, "more", "")
+    if left and (not more or any(text.startswith("-") for text in left)):
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     if left:
-        setattr(options, options.more, [*getattr(options, options.more), *left])
+        setattr(options, more, [*getattr(options, more), *left])
     return options
 
 
@@ -38,14 +39,3 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Paths and `key=value` from one list; what exists is a path."""
     overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
     return [Path(text) for text in arguments if text not in overrides], overrides
-
-
-def count(text: str) -> int:
-    """The type of a number of things, 1 or more."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
-    return number

@@ -15,10 +15,9 @@ from integral_pose.cli.arguments import parse
 from integral_pose.cli.bench_commands import add_bench
 from integral_pose.cli.doctor_command import add_doctor
 from integral_pose.cli.predict_command import add_predict
-from integral_pose.cli.prepare import add_check, add_sources
+from integral_pose.cli.prepare import add_check, add_prepare
 from integral_pose.cli.report_command import add_report
 from integral_pose.cli.score_commands import add_score, add_test
-from integral_pose.cli.synthetic_command import add_synthetic
 from integral_pose.cli.train_commands import add_config, add_status, add_train
 from integral_pose.cli.weights_commands import add_model_commands
 from integral_pose.errors import IntegralPoseError
@@ -35,13 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="integral-pose", description="3D human pose by integral regression.")
     parser.add_argument("--version", action="version", version=f"integral-pose {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
-    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
-    add_synthetic(sources)
-    add_sources(sources)
     for add in (
-        add_check, add_train, add_status, add_test, add_score, add_model_commands, add_report, add_predict, add_bench,
-        add_doctor, add_config,
+        add_prepare, add_check, add_train, add_status, add_test, add_score, add_model_commands, add_report, add_predict,
+        add_bench, add_doctor, add_config,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -97,6 +97,7 @@ def test_options_stand_anywhere(arguments):
     [
         (["train", "x.yaml", "--alow-change", "a=1"], "--alow-change"),
         (["score", "p.csv", "--truth", "t.h5", "q.csv"], "q.csv"),
+        (["prepare", "c2f", "--source", "s", "--out", "o", "more"], "more"),
     ],
 )
 def test_what_no_command_takes_is_named(arguments, unknown, capsys):
