@@ -159,10 +159,10 @@ def _test(options: argparse.Namespace) -> None:
     if result.scores is None or result.mean_pose is None:
         print("The test set has no labels (annot/valid.h5), so there is no score.")
         return
-    from integral_pose.evaluation.report import comparison_table
+    from integral_pose.evaluation.text_tables import markdown_table
 
     print(f"scores       {result.scores_json}\n")
-    print(comparison_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
     print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
@@ -179,8 +179,8 @@ def _print_files(result: TestResult) -> None:
 
 
 def _compare(results: Sequence[TestResult]) -> None:
-    from integral_pose.evaluation.report import comparison_table
-    from integral_pose.evaluation.scoring import compare_csv
+    from integral_pose.evaluation.csv_scores import compare_csv
+    from integral_pose.evaluation.text_tables import markdown_table
 
     warnings.showwarning = _say_warning
     rows, first = [], results[0]
@@ -196,7 +196,7 @@ def _compare(results: Sequence[TestResult]) -> None:
         row["less the first (mm)"] = None if found is None else found.mean
         row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
         rows.append(row)
-    print(f"\n{comparison_table(rows)}" if rows else "The test set has no labels (annot/valid.h5), so no score.")
+    print(f"\n{markdown_table(rows)}" if rows else "The test set has no labels (annot/valid.h5), so no score.")
 
 
 def _bounds(interval_mm: Sequence[float] | None) -> str:
@@ -208,9 +208,10 @@ def _row(name: str, scores: Scores) -> dict[str, str | float | None]:
 
 
 def _score(options: argparse.Namespace) -> None:
+    from integral_pose.evaluation.csv_scores import compare_csv, score_csv
     from integral_pose.evaluation.protocols import find_protocol
-    from integral_pose.evaluation.report import scores_table, write_scores_json
-    from integral_pose.evaluation.scoring import compare_csv, score_csv
+    from integral_pose.evaluation.scores_json import write_scores_json
+    from integral_pose.evaluation.text_tables import scores_table
 
     protocol = find_protocol(options.protocol)
     warnings.showwarning = _say_warning
