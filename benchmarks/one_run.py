@@ -1,6 +1,6 @@
 """One run of a benchmark in a process of its own: train, predict, and a JSON of errors by joint and sequence.
 
-    python -m integral_pose.bench.one_run RESULT.json test|held-out CONFIG key=value ...
+    python -m benchmarks.one_run RESULT.json test|held-out CONFIG key=value ...
 
 Started again it continues the training where it stopped.
 """
