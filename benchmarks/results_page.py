@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.results_figure import draw
 from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
-from integral_pose.evaluation.report import comparison_table
+from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.figures import write_png
 
@@ -101,9 +101,9 @@ def _verdict(worse: Mapping[str, Any], better: Mapping[str, Any]) -> str:
 
 def _ablation(content: Mapping[str, Any], name: str) -> str:
     found = lines(content)
-    table = comparison_table([_row(line) for line in found])
+    table = markdown_table([_row(line) for line in found])
     absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
-    groups = comparison_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
+    groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
     figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
     order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
     said = [f"- {text}" for text in verdicts(content)]
@@ -123,7 +123,7 @@ def _ablation(content: Mapping[str, Any], name: str) -> str:
 
 def _trials(content: Mapping[str, Any], name: str) -> str:
     rows = {row["name"]: row for row in content["rows"]}
-    table = comparison_table([
+    table = markdown_table([
         {
             "change": line.title,
             "to": "" if line.difference is None else rows[rows[line.name]["against"]]["title"],

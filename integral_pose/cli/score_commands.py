@@ -52,7 +52,7 @@ def _test(options: argparse.Namespace) -> None:
 
 
 def _print_one(result: TestResult) -> None:
-    from integral_pose.evaluation.report import comparison_table
+    from integral_pose.evaluation.text_tables import markdown_table
 
     print(f"checkpoint   {result.checkpoint}")
     _print_files(result)
@@ -60,7 +60,7 @@ def _print_one(result: TestResult) -> None:
         print(NO_LABELS)
         return
     print(f"scores       {result.scores_json}\n")
-    print(comparison_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
     print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
@@ -77,8 +77,8 @@ def _print_files(result: TestResult) -> None:
 
 
 def _print_several(results: Sequence[TestResult]) -> None:
-    from integral_pose.evaluation.report import comparison_table
-    from integral_pose.evaluation.scoring import compare_csv
+    from integral_pose.evaluation.csv_scores import compare_csv
+    from integral_pose.evaluation.text_tables import markdown_table
 
     warnings.showwarning = _print_warning
     rows, first = [], results[0]
@@ -94,7 +94,7 @@ def _print_several(results: Sequence[TestResult]) -> None:
         row["less the first (mm)"] = None if found is None else found.mean
         row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
         rows.append(row)
-    print(f"\n{comparison_table(rows)}" if rows else NO_LABELS)
+    print(f"\n{markdown_table(rows)}" if rows else NO_LABELS)
 
 
 def _bounds(interval_mm: Sequence[float] | None) -> str:
@@ -106,9 +106,10 @@ def _row(name: str, scores: Scores) -> dict[str, str | float | None]:
 
 
 def _score(options: argparse.Namespace) -> None:
+    from integral_pose.evaluation.csv_scores import compare_csv, score_csv
     from integral_pose.evaluation.protocols import find_protocol
-    from integral_pose.evaluation.report import scores_table, write_scores_json
-    from integral_pose.evaluation.scoring import compare_csv, score_csv
+    from integral_pose.evaluation.scores_json import write_scores_json
+    from integral_pose.evaluation.text_tables import scores_table
 
     protocol = find_protocol(options.protocol)
     warnings.showwarning = _print_warning

@@ -15,8 +15,8 @@ from integral_pose import __version__, experiment
 from integral_pose.cli import main as cli
 from integral_pose.cli.arguments import parse
 from integral_pose.errors import CheckpointError, DataError, Interrupted, NonFiniteLossError
-from integral_pose.evaluation.report import write_predictions_csv
-from integral_pose.evaluation.scoring import score_csv
+from integral_pose.evaluation.csv_scores import score_csv
+from integral_pose.evaluation.predictions_csv import write_predictions_csv
 
 REPOSITORY = Path(__file__).parents[2]
 
