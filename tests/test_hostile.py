@@ -29,8 +29,8 @@ from integral_pose.data.course import read_image_list, read_statistics, read_tra
 from integral_pose.datasets.human36m_files import unpack
 from integral_pose.datasets.stored import read_split
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
+from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
-from integral_pose.evaluation.scoring import score_csv
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.photographs import read_photograph
 from integral_pose.io.pictures import read_picture

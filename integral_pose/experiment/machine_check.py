@@ -32,26 +32,14 @@ class Check(NamedTuple):
 
     name: str
     verdict: Verdict
-    found: str
+    finding: str
     advice: str = ""
 
 
-def examine(data_root: Path | None, run_dir: Path) -> list[Check]:
+def check_machine(data_root: Path | None, run_dir: Path) -> list[Check]:
     """Look at the machine, the data set and the folder that runs are written to."""
     checks = [*_software(), _gpu(), _compiler(), *_limits(), _disk(run_dir), _run_folder(run_dir)]
     return [*checks, *(_data(data_root) if data_root else [])]
-
-
-def table(checks: list[Check]) -> str:
-    """One line a check, advice below it, and the sum."""
-    width = max(len(check.name) for check in checks)
-    lines = []
-    for check in checks:
-        lines.append(f"{check.verdict:<4}  {check.name:<{width}}  {check.found}")
-        if check.advice:
-            lines.append(f"{'':<{width + 8}}-> {check.advice}")
-    bad = sum(check.verdict == "BAD" for check in checks)
-    return "\n".join([*lines, f"\n{bad} of {len(checks)} checks failed" if bad else "\nready to train"])
 
 
 def _software() -> Iterator[Check]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from integral_pose.bench import results_page
-from integral_pose.bench.approaches import BEST, PUBLISHED
-from integral_pose.bench.results_figure import draw
-from integral_pose.bench.results_page import headline, page, verdicts
-from integral_pose.bench.summary import GROUPS, difference, lines
+from benchmarks import results_page
+from benchmarks.approaches import BEST, PUBLISHED
+from benchmarks.results_figure import draw
+from benchmarks.results_page import headline, page, verdicts
+from benchmarks.summary import GROUPS, difference, lines
 from integral_pose.skeleton import HUMAN36M
 
 ROOT = Path(__file__).parents[2]

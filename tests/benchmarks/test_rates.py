@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from integral_pose.bench import rates
-from integral_pose.bench.rates import images_for, measure_rate
+from benchmarks import rates
+from benchmarks.rates import images_for, measure_rate
 from integral_pose.config.loading import load_config
 from integral_pose.training.step import TrainStep
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import evaluate, sequence_names
 from integral_pose.evaluation.intervals import Interval, paired_interval
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
+from integral_pose.evaluation.scores import score_predictions, sequence_names
 from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.untrusted import find_dataset, read_regular, require_plain
@@ -33,7 +33,9 @@ def score_csv(
     it the scores have neither. Raises DataError where a file is missing, damaged or of another length.
     """
     predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, skeleton)
-    return evaluate(Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton, protocol)
+    return score_predictions(
+        Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton, protocol
+    )
 
 
 def compare_csv(

@@ -1,4 +1,4 @@
-"""`integral-pose bench ablation` and `bench trials`: which candidates, on what, and the JSON and page they end in."""
+"""`python -m benchmarks ablation` and `trials`: which candidates, on what, and the JSON and page they end in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from integral_pose.bench.approaches import APPROACHES, SIZES, Size
-from integral_pose.bench.benchmark import Benchmark, Candidate, run_benchmark
-from integral_pose.bench.results_page import page
-from integral_pose.bench.trials import HELD_OUT, TRIALS
+from benchmarks.approaches import APPROACHES, SIZES, Size
+from benchmarks.benchmark import Benchmark, Candidate, run_benchmark
+from benchmarks.results_page import page
+from benchmarks.trials import HELD_OUT, TRIALS
 from integral_pose.errors import ConfigError
 from integral_pose.io.atomic import write_text_atomic
 
@@ -59,6 +59,6 @@ def _chosen(candidates: Sequence[Candidate], only: Sequence[str] | None) -> list
 
 def _command(kind: str, size: Size, options: argparse.Namespace, minutes: float) -> str:
     """What repeats it; places on this machine are left out."""
-    script = "scripts/ablation.sh" if kind == "ablation" else f"integral-pose bench {kind}"
+    script = "scripts/ablation.sh" if kind == "ablation" else f"python -m benchmarks {kind}"
     extra = "".join(f" --{name} {' '.join(values)}" for name in ("only", "set") if (values := getattr(options, name)))
     return f"{script}{size.flags} --seeds {options.seeds} --minutes {minutes:g}{extra}"

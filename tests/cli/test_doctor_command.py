@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from integral_pose.cli import doctor
 from integral_pose.cli import main as cli
+from integral_pose.experiment import machine_check
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def verdicts(data: Path | None, run_dir: Path) -> dict[str, doctor.Check]:
-    return {check.name: check for check in doctor.examine(data, run_dir)}
+def verdicts(data: Path | None, run_dir: Path) -> dict[str, machine_check.Check]:
+    return {check.name: check for check in machine_check.check_machine(data, run_dir)}
 
 
 def test_a_machine_that_is_fit(course_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_too_little_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def none() -> None:
         raise CompilerUnavailableError("no C++ compiler was found")
 
-    monkeypatch.setattr(doctor, "load_library", none)
+    monkeypatch.setattr(machine_check, "load_library", none)
     found = verdicts(None, tmp_path)
     assert {name for name, check in found.items() if check.verdict == "note"} >= {
         "disk", "open files", "GPU", "CPU kernels",
@@ -68,7 +68,7 @@ def test_an_old_torch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(machine_check, "PACKAGES", ("torch", "no-such-package"))
     check = verdicts(None, tmp_path)["no-such-package"]
     assert (check.verdict, check.advice) == ("BAD", "run scripts/setup.sh")
     assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from integral_pose.bench.approaches import SIZES
-from integral_pose.bench.one_run import read_scored, score_run
-from integral_pose.bench.rates import images_for, measure_images_per_s
+from benchmarks.approaches import SIZES
+from benchmarks.one_run import read_scored, score_run
+from benchmarks.rates import images_for, measure_images_per_s
 from integral_pose.config.loading import load_config
 from integral_pose.experiment import train
 from integral_pose.io.atomic import write_text_atomic
@@ -25,23 +25,14 @@ RESERVE_S = 20  # for the start of Python and for scoring
 SPARE = 0.92  # of the time left beyond that once the rate is known: the rest is for checkpoints and slower stretches
 
 
-def main() -> None:
-    """Everything within `minutes` from now, rendering included where the data are not there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="for example configs/benchmark/integral.yaml")
-    parser.add_argument("minutes", type=float, help="for all of it")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    parser.add_argument("--small", action="store_true", help="synthetic-1-small at the size of the file, to try it")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="rendered where it is not there (data/NAME)")
-    parser.add_argument("--out", type=Path, default=Path("gpu_train.json"), metavar="FILE")
-    options = parser.parse_intermixed_args()  # overrides may follow the options
-    found = render_and_train(options, deadline=time.monotonic() + 60 * options.minutes)
-    write_text_atomic(options.out, json.dumps(found, indent=1) + "\n")
-    print(found["line"])
+def gpu_train(options: argparse.Namespace) -> None:
+    """Everything within `minutes` from now; writes the JSON and prints the result."""
+    result = _render_and_train(options, deadline=time.monotonic() + 60 * options.minutes)
+    write_text_atomic(options.out, json.dumps(result, indent=1) + "\n")
+    print(result["line"])
 
 
-def render_and_train(options: argparse.Namespace, deadline: float) -> dict[str, Any]:
+def _render_and_train(options: argparse.Namespace, deadline: float) -> dict[str, Any]:
     """What the JSON holds. Raises ConfigError before anything else where there is no such device."""
     device = choose_device(options.device)
     size = SIZES["small" if options.small else "large"]
@@ -72,7 +63,3 @@ def render_and_train(options: argparse.Namespace, deadline: float) -> dict[str, 
         "training_s": training_s,
         "run": run,
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from integral_pose.bench.approaches import APPROACHES, BEST, EPOCHS, FOLDER, REFERENCE, SIZES
-from integral_pose.bench.trials import TRIALS
+from benchmarks.approaches import APPROACHES, BEST, EPOCHS, FOLDER, REFERENCE, SIZES
+from benchmarks.trials import TRIALS
 from integral_pose.config.loading import load_config
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 """One run of a benchmark in a process of its own: train, predict, and a JSON of errors by joint and sequence.
 
-    python -m integral_pose.bench.one_run RESULT.json test|held-out CONFIG key=value ...
+    python -m benchmarks.one_run RESULT.json test|held-out CONFIG key=value ...
 
 Started again it continues the training where it stopped.
 """
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
-from integral_pose.evaluation.evaluator import sequence_names
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
+from integral_pose.evaluation.scores import sequence_names
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import build_predictor
 from integral_pose.io.atomic import write_text_atomic

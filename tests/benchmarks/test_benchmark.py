@@ -8,10 +8,10 @@ from contextlib import nullcontext
 
 import pytest
 
-from integral_pose.bench import benchmark as module
-from integral_pose.bench import one_run
-from integral_pose.bench.benchmark import Benchmark, Candidate, images_per_s, run_benchmark, what_is_missing
-from integral_pose.bench.rates import Rate
+from benchmarks import benchmark as module
+from benchmarks import one_run
+from benchmarks.benchmark import Benchmark, Candidate, images_per_s, run_benchmark, what_is_missing
+from benchmarks.rates import Rate
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.runs.stop import StopSignal
@@ -23,7 +23,7 @@ def here(monkeypatch):
     started = []
 
     def start(command, stdout=None):
-        assert command[1:3] == ["-m", "integral_pose.bench.one_run"]
+        assert command[1:3] == ["-m", "benchmarks.one_run"]
         started.append(command[3].rpartition("/small/")[2])
         one_run.main(command[3:])
 

@@ -1,4 +1,4 @@
-"""What `bench ablation` compares, in which sizes, and what `bench trials` tries: names, files and changes, no work."""
+"""What `ablation` compares and in which sizes: names, files and changes, no work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FOLDER = Path("configs/benchmark")
 EPOCHS = 25  # of every approach, whatever the budget: as in the source report
 REFERENCE = "integral"  # what differences are against, and whose step the others' are timed with
 PUBLISHED = "published"
-BEST = "best"  # the winner of `bench trials`, which is shipped
+BEST = "best"  # the winner of the trials, which is shipped
 
 RECIPE = frozenset({
     "data.augmentation", "model.head_init_std", "stages", "optimizer", "trainer.channels_last", "trainer.clip_gradient",

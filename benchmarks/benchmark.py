@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from integral_pose.bench.approaches import REFERENCE
+from benchmarks.approaches import REFERENCE
+from benchmarks.rates import Rate, images_for
 from integral_pose.bench.memory import TIMING_ENVIRONMENT
-from integral_pose.bench.rates import Rate, images_for
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test
@@ -70,7 +70,7 @@ class Benchmark:
         """The run as a process."""
         result = self.result(candidate, seed)
         return [
-            sys.executable, "-m", "integral_pose.bench.one_run", str(result), self.scored_on, candidate.config,
+            sys.executable, "-m", "benchmarks.one_run", str(result), self.scored_on, candidate.config,
             *self.changes(candidate), f"seed={seed}", f"run_dir={result.with_suffix('')}",
             f"data.epoch_images={epoch_images}",
         ]  # fmt: skip
@@ -154,7 +154,7 @@ def _rates(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, A
 def _measure_apart(benchmark: Benchmark, candidate: Candidate, reference: Candidate) -> Rate:
     """In a process of its own, under the same conditions as a run."""
     specs = [[one.config, benchmark.changes(one)] for one in (candidate, reference)]
-    done = _start([sys.executable, "-m", "integral_pose.bench.rates", json.dumps(specs)], stdout=subprocess.PIPE)
+    done = _start([sys.executable, "-m", "benchmarks.rates", json.dumps(specs)], stdout=subprocess.PIPE)
     return Rate(*json.loads(done.stdout.splitlines()[-1]))
 
 

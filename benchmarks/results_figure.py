@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from integral_pose.bench.summary import Line, lines
+from benchmarks.summary import Line, lines
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#808080"
 

@@ -1,4 +1,4 @@
-"""`integral-pose import-weights | export`: the options. Heavy packages are imported when a command runs."""
+"""`integral-pose import-weights | export`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from integral_pose.cli.arguments import add_command
+
 SOURCES = ("posenet", "mks-integral", "integral", "epipolar")
 
 
 def add_model_commands(commands: Any) -> None:
-    """The sub-commands of the command line."""
-    importer = commands.add_parser("import-weights", help="weights of another project -> a model file")
+    """Other projects' weights in, networks for other programs out."""
+    importer = add_command(commands, "import-weights", "weights of another project -> a model file", _import)
     importer.add_argument("source", choices=SOURCES, metavar="SOURCE", help=f"the project: {' | '.join(SOURCES)}")
     importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="its file, for example snapshot.pth.tar")
     importer.add_argument("--out", type=Path, required=True, metavar="MODEL.pt", help="the model file to write")
-    importer.set_defaults(run=_import)
 
-    exporter = commands.add_parser("export", help="a trained network -> ONNX, or a torch.export archive")
+    exporter = add_command(commands, "export", "a trained network -> ONNX, or a torch.export archive", _export)
     exporter.add_argument("model", type=Path, metavar="MODEL", help="a run folder, checkpoint or model file")
     exporter.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="%(default)s")
     exporter.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
-    exporter.set_defaults(run=_export)
 
 
 def _import(options: argparse.Namespace) -> None:

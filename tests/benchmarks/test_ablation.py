@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import pytest
 
-from integral_pose.bench import ablation as module
-from integral_pose.bench import gpu_train
-from integral_pose.bench.approaches import APPROACHES
-from integral_pose.bench.trials import TRIALS
-from integral_pose.cli.main import main
+from benchmarks import ablation as module
+from benchmarks.__main__ import main
+from benchmarks.approaches import APPROACHES
+from benchmarks.trials import TRIALS
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def asked(monkeypatch, tmp_path):
 
 
 def test_the_small_ablation(asked, tmp_path, capsys):
-    assert main(["bench", "ablation", "--small", "--out", "results"]) == 0
+    assert main(["ablation", "--small", "--out", "results"]) == 0
     benchmark, candidates = asked[0]
     assert [candidate.name for candidate in candidates] == [approach.name for approach in APPROACHES]
     assert (benchmark.minutes, benchmark.num_seeds, benchmark.scored_on) == (2.0, 3, "test")
@@ -42,19 +40,19 @@ def test_the_small_ablation(asked, tmp_path, capsys):
 
 
 def test_trials_hold_a_subject_out(asked, tmp_path):
-    main(["bench", "trials", "--small", "--seeds", "1", "--minutes", "2", "--only", "rate-4e-3", "published-bf16"])
+    main(["trials", "--small", "--seeds", "1", "--minutes", "2", "--only", "rate-4e-3", "published-bf16"])
     benchmark, candidates = asked[0]
     assert {candidate.name for candidate in candidates} == {"integral", "published", "rate-4e-3", "published-bf16"}
     assert (benchmark.scored_on, benchmark.overrides) == ("held-out", ("data.val_subjects=[S8]",))
     content = json.loads((tmp_path / "docs/results/trials-synthetic-1-small.json").read_text())
     assert content["command"] == (
-        "integral-pose bench trials --small --seeds 1 --minutes 2 --only rate-4e-3 published-bf16"
+        "python -m benchmarks trials --small --seeds 1 --minutes 2 --only rate-4e-3 published-bf16"
     )
     assert len({trial.name for trial in TRIALS}) == len(TRIALS)
 
 
 def test_another_data_set_at_the_large_size(asked, tmp_path):
-    main(["bench", "ablation", "--data", "/data/h36m", "--name", "human36m", "--minutes", "600", "--set", "seed=1"])
+    main(["ablation", "--data", "/data/h36m", "--name", "human36m", "--minutes", "600", "--set", "seed=1"])
     benchmark, _ = asked[0]
     assert benchmark.overrides[-1] == "seed=1"
     assert "model.backbone=resnet50" in benchmark.overrides
@@ -63,17 +61,15 @@ def test_another_data_set_at_the_large_size(asked, tmp_path):
 
 
 def test_an_unknown_row(asked, capsys):
-    assert main(["bench", "ablation", "--only", "integrall"]) == 2
+    assert main(["ablation", "--only", "integrall"]) == 2
     assert "--only: unknown integrall. Known: regression, integral," in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny_backbone")
 def test_one_approach_within_its_minutes(tiny_yaml, course_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no workers
-    monkeypatch.setattr(sys, "argv", ["gpu_train", str(tiny_yaml), "0.05", "--small", "--device", "cpu", "--data",
-                                      str(course_root), "--out", str(tmp_path / "found.json"),
-                                      "stages.0.epochs=1"])  # fmt: skip
-    gpu_train.main()
+    assert main(["gpu_train", str(tiny_yaml), "0.05", "--small", "--device", "cpu", "--data", str(course_root),
+                 "--out", str(tmp_path / "found.json"), "stages.0.epochs=1"]) == 0  # fmt: skip
     found = json.loads((tmp_path / "found.json").read_text())
     line = capsys.readouterr().out.splitlines()[-1]
     assert line == found["line"]

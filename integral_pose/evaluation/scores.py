@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OTHER = "other"  # the group of images whose names say neither action nor subject
 
 
-def evaluate(
+def score_predictions(
     predictions: Predictions,
     true_camera_mm: FloatArray,
     names: Sequence[str],

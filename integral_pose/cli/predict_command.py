@@ -1,4 +1,4 @@
-"""`integral-pose predict`: the options. Nothing heavy is imported here."""
+"""`integral-pose predict`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from integral_pose.cli.arguments import DEVICES, add_command
+
 
 def add_predict(commands: Any) -> None:
-    """The sub-command of the command line."""
-    predict = commands.add_parser("predict", help="poses of the people in an image, a folder of images or a video")
+    """Poses in pictures."""
+    text = "poses of the people in an image, a folder of images or a video"
+    predict = add_command(commands, "predict", text, _predict)
     predict.add_argument("model", type=Path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
     predict.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -26,8 +29,7 @@ def add_predict(commands: Any) -> None:
     predict.add_argument("--root-depth", type=_positive, metavar="MM", help="distance of the hip along the axis")
     predict.add_argument("--flip", action="store_true", help="average with the mirrored crops")
     predict.add_argument("--no-pictures", action="store_true", help="write poses.json and poses.csv alone")
-    predict.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="%(default)s")
-    predict.set_defaults(run=_predict)
+    predict.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from integral_pose.contracts import Predictions
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import evaluate
-from integral_pose.evaluation.report import write_predictions_csv
-from integral_pose.evaluation.scoring import score_csv
+from integral_pose.evaluation.csv_scores import score_csv
+from integral_pose.evaluation.predictions_csv import write_predictions_csv
+from integral_pose.evaluation.scores import score_predictions
 
 NAMES = ["S9_Walking_1.54138969_000001.jpg", "S11_TakingPhoto.54138969_000001.jpg"]
 
@@ -40,7 +40,7 @@ def test_a_csv_scores_as_the_poses_in_memory_do_to_the_last_bit(files):
     poses[:, 0] = 0
     write_predictions_csv(files / "p.csv.gz", poses)
     with h5py.File(files / "valid.h5") as file:
-        expected = evaluate(Predictions(np.arange(2), poses), file["pose3d"][()], NAMES)
+        expected = score_predictions(Predictions(np.arange(2), poses), file["pose3d"][()], NAMES)
     assert score_csv(files / "p.csv.gz", files / "valid.h5") == expected
 
 
@@ -83,9 +83,9 @@ def test_scoring_loads_neither_torch_nor_matplotlib(files):
     """A leaderboard's machine has NumPy and h5py; the whole way is run, so a late import shows too."""
     code = (
         "import sys\n"
-        "from integral_pose.evaluation import report, scoring\n"
-        f"scores = scoring.score_csv({str(files / 'p.csv')!r}, {str(files / 'valid.h5')!r})\n"
-        "report.scores_table(scores)\n"
+        "from integral_pose.evaluation import csv_scores, text_tables\n"
+        f"scores = csv_scores.score_csv({str(files / 'p.csv')!r}, {str(files / 'valid.h5')!r})\n"
+        "text_tables.scores_table(scores)\n"
         "heavy = {'torch', 'torchvision', 'matplotlib', 'tqdm', 'PIL', 'yaml', 'pydantic'} & sys.modules.keys()\n"
         "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)\n"
     )

@@ -5,8 +5,8 @@ The test subjects are not looked at until the winner is chosen.
 
 from __future__ import annotations
 
-from integral_pose.bench.approaches import FOLDER, PUBLISHED, REFERENCE
-from integral_pose.bench.benchmark import Candidate
+from benchmarks.approaches import FOLDER, PUBLISHED, REFERENCE
+from benchmarks.benchmark import Candidate
 
 HELD_OUT = ("data.val_subjects=[S8]",)
 NO_CHANGE = "translate_percent: [0.0, 0.0], scale: [1.0, 1.0], hue_saturation: [0, 0], contrast: [1.0, 1.0]"

@@ -5,22 +5,23 @@ What the figures mean is in docs/results/reading.md, which is put in as it is.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from integral_pose.bench.approaches import BEST, PUBLISHED
-from integral_pose.bench.results_figure import draw
-from integral_pose.bench.summary import LEAST_SHARE, Difference, Line, difference, lines
-from integral_pose.evaluation.report import comparison_table
+from benchmarks.approaches import BEST, PUBLISHED
+from benchmarks.results_figure import draw
+from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
+from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.figures import write_png
 
 HEADER = """# Results
 
-Made by `integral-pose bench results --write docs/results.md` of the JSON files in [results/](results): change those, or
-`results/reading.md`, never this page. MPJPE and PA-MPJPE in mm over all 17 joints. Differences are paired, frame by
+Made by `python -m benchmarks results --write docs/results.md` from the JSON files in [results/](results): change those,
+or `results/reading.md`, never this page. MPJPE and PA-MPJPE in mm over all 17 joints. Differences are paired, frame by
 frame, with 95 % intervals over the sequences of the test set, errors averaged over the seeds; `better in` counts the
 seeds for which the sign is the same. Together they say whether other recordings or other seeds would turn the order.
 """
@@ -30,6 +31,11 @@ ORDER = (
     ("integral", "integral_then_heatmap"),
     ("heatmap_only", "integral"),
 )
+
+
+def results(options: argparse.Namespace) -> None:
+    """Write the page."""
+    write(options.write)
 
 
 def write(path: Path) -> None:
@@ -95,9 +101,9 @@ def _verdict(worse: Mapping[str, Any], better: Mapping[str, Any]) -> str:
 
 def _ablation(content: Mapping[str, Any], name: str) -> str:
     found = lines(content)
-    table = comparison_table([_row(line) for line in found])
+    table = markdown_table([_row(line) for line in found])
     absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
-    groups = comparison_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
+    groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
     figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
     order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
     said = [f"- {text}" for text in verdicts(content)]
@@ -117,7 +123,7 @@ def _ablation(content: Mapping[str, Any], name: str) -> str:
 
 def _trials(content: Mapping[str, Any], name: str) -> str:
     rows = {row["name"]: row for row in content["rows"]}
-    table = comparison_table([
+    table = markdown_table([
         {
             "change": line.title,
             "to": "" if line.difference is None else rows[rows[line.name]["against"]]["title"],
@@ -142,7 +148,7 @@ def _what(content: Mapping[str, Any], name: str) -> str:
     seeds = len({run["seed"] for run in runs})
     mean_pose = content["mean_pose_on_test"]
     scored = (
-        f"the test subjects, where always saying the mean pose has {mean_pose['mpjpe_mm']:.1f} mm"
+        f"the test subjects, where predicting the mean pose has {mean_pose['mpjpe_mm']:.1f} mm"
         if content["scored_on"] == "test" else "a training subject that was held out"
     )  # fmt: skip
     return (
