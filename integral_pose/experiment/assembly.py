@@ -18,11 +18,11 @@ from integral_pose.data.augmentation import build_augmentation, build_device_aug
 from integral_pose.data.course import (
     PoseTable,
     evenly_spaced,
-    read_statistics,
     read_train,
     split_by_subject,
 )
 from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.data.statistics import read_statistics
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.illustration import illustrate
 from integral_pose.experiment.scoring import build_predictor, build_root_placement, check_can_lift, score

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 
-JOINT_ORDERS = ("auto", "official", "c2f")
 # Position i of the official order (right leg first) holds this joint of the coarse-to-fine order; its own inverse.
 C2F_TO_OFFICIAL = (0, 4, 5, 6, 1, 2, 3, *range(7, 17))
 # Mean cosine between the line from right to left and the trunk's left: real sets give 0.8 to 1, noise near 0.
@@ -70,7 +69,7 @@ def order_of_poses(joints_mm: NDArray[Any], setting: str, source: str) -> str:
         raise DataError(
             f"{source}: data.joint_order says '{setting}' ({legs[setting]}), but the poses are in the order '{found}' "
             f"({legs[found]}): the mean cosine of the hips with the person's left is {evidence.hips:.2f}. "
-            f"Set data.joint_order to auto or {found}"
+            f"Set data.joint_order (of score: --joint-order) to auto or {found}"
         )
     return setting if setting != "auto" else ("c2f" if found == "c2f" else "official")
 
