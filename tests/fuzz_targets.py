@@ -29,7 +29,7 @@ from integral_pose.io.pictures import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
 from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
-from integral_pose.weights.translation import read_foreign_checkpoint
+from integral_pose.weights.translation import read_other_project
 
 REPOSITORY = Path(__file__).parent.parent
 _OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # goes with the process
@@ -117,9 +117,9 @@ TARGETS = {
     "json": Target(_by_file(read_json, "a.json"), lambda: json.dumps({"a": [1, {"b": None}]}).encode()),
     "checkpoint": Target(_by_file(load_checkpoint, "a.pt"),
                          _written(lambda path: save_checkpoint(path, {"model": {"w": torch.ones(3)}}), "pt")),
-    "weights": Target(_by_file(read_foreign_checkpoint, "b.pth"),
+    "weights": Target(_by_file(read_other_project, "b.pth"),
                       _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}}, path), "pth")),
-    "old weights": Target(_by_file(read_foreign_checkpoint, "c.pth"),
+    "old weights": Target(_by_file(read_other_project, "c.pth"),
                           _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}, "epoch": 3}, path,
                                                            _use_new_zipfile_serialization=False), "old.pth")),
 }  # fmt: skip
