@@ -15,12 +15,11 @@ from integral_pose.heatmaps.backends.cube import JointCubes, joint_cubes
 from integral_pose.heatmaps.backends.memory_order import MemoryOrder
 from integral_pose.heatmaps.reference import HeatmapTarget
 
-# Voxels of a tile: 32 and 16 registers a thread, so that several tiles share a processor and one computes while
-# another waits for memory.
+# Voxels of a tile, small enough that ptxas gives a thread about 96 registers and spills none: several tiles share a
+# processor, and one computes while another waits for memory.
 _READ_VOXELS = 4096
 _WRITE_VOXELS = 2048
 _WARPS = 4
-_CUBE_BLOCK = 1024
 _NO_TARGET = HeatmapTarget(peak=0.0, radius=0)
 
 
@@ -48,21 +47,25 @@ class _Tiling:
     def num_joints(self) -> int:
         return self.shape[0] * self.shape[3]
 
-    def constants(self) -> dict[str, int]:
+    def constants(self, cubes: JointCubes | None) -> dict[str, Any]:
         """What the kernels are compiled for; never the batch."""
-        _, a, b, g, k = self.shape
-        return {"A": a, "B": b, "G": g, "K": k, "TILE_ROWS": self.rows, "PADDED_K": self.padded_k}
+        return {
+            "SHAPE": tuple(self.shape[1:]),
+            "WITH_LOSS": cubes is not None,
+            "TILE_ROWS": self.rows,
+            "PADDED_K": self.padded_k,
+        }
 
 
 def read_volume_with_triton(
     logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
 ) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm and heat map loss (0 without a target) of (B, J, D, H, W) logits."""
-    joints, loss = _ReadVolume.apply(logits, joints_norm, target)
+    joints, loss = _TritonVolume.apply(logits, joints_norm, target)
     return joints, loss
 
 
-class _ReadVolume(torch.autograd.Function):
+class _TritonVolume(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
@@ -81,16 +84,14 @@ class _ReadVolume(torch.autograd.Function):
         ctx.save_for_backward(logits, values, peaks, cells)
         ctx.order, ctx.cubes = order, cubes
         position = values[:, kernels.POSITION.value : kernels.POSITION.value + 3]
-        along_xyz = [order.axes_xyz.index(coordinate) for coordinate in range(3)]
-        return torch.stack([position[:, axis] for axis in along_xyz], -1).view(*order.shape[:2], 3), loss
+        return order.exchange_xyz(position).view(*order.shape[:2], 3), loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
         logits, values, peaks, cells = ctx.saved_tensors
         order: MemoryOrder = ctx.order
-        towards = joints_gradient.flatten(0, 1).float()
-        towards = torch.stack([towards[:, coordinate] for coordinate in order.axes_xyz], -1)
+        towards = order.exchange_xyz(joints_gradient.flatten(0, 1).float())
         weights = values.new_zeros(len(values)) if ctx.cubes is None else loss_gradient * ctx.cubes.weights.float()
         with torch.cuda.device_of(logits):
             gradient = _gradient(order.to_memory(logits), values, peaks, cells, towards, weights, ctx.cubes)
@@ -107,23 +108,14 @@ def _softmax(volume: Tensor, cubes: JointCubes | None) -> tuple[Tensor, Tensor, 
     peaks = volume.new_empty(num_joints, dtype=torch.int32)
     cells = peaks.new_empty(0) if cubes is None else cubes.cells.int().contiguous()
     target = _NO_TARGET if cubes is None else cubes.target
-    constants = {**tiling.constants(), "WITH_LOSS": cubes is not None, "num_warps": _WARPS}
-    kernels.sum_tiles[(num_joints * num_tiles,)](volume, tile_sums, tile_places, num_tiles, **constants)
-    spans = [min(2 * target.radius + 1, volume.shape[axis]) for axis in (1, 2, 4)]
+    constants = tiling.constants(cubes)
+    kernels.sum_tiles[(num_joints * num_tiles,)](
+        volume, tile_sums, tile_places, num_tiles, **constants, num_warps=_WARPS
+    )
+    padded_tiles = triton.next_power_of_2(num_tiles)
+    arguments = (volume, tile_sums, tile_places, cells, values, peaks, num_tiles, target.peak)
     kernels.merge_tiles[(num_joints,)](
-        volume,
-        tile_sums,
-        tile_places,
-        cells,
-        values,
-        peaks,
-        num_tiles,
-        target.radius,
-        target.peak,
-        **dict(zip(("SPAN_A", "SPAN_B", "SPAN_K"), spans, strict=True)),
-        **constants,
-        PADDED_TILES=triton.next_power_of_2(num_tiles),
-        BLOCK=_CUBE_BLOCK,
+        *arguments, **constants, RADIUS=target.radius, PADDED_TILES=padded_tiles, num_warps=_WARPS
     )
     return values, peaks, cells
 
@@ -140,19 +132,8 @@ def _gradient(
     tiling = _Tiling(volume.shape, _WRITE_VOXELS)
     target = _NO_TARGET if cubes is None else cubes.target
     gradient = torch.empty_like(volume)
+    arguments = (volume, values, peaks, cells, towards, weights, gradient, tiling.num_tiles, target.peak)
     kernels.write_gradient[(tiling.num_joints * tiling.num_tiles,)](
-        volume,
-        values,
-        peaks,
-        cells,
-        towards,
-        weights,
-        gradient,
-        tiling.num_tiles,
-        target.radius,
-        target.peak,
-        **tiling.constants(),
-        WITH_LOSS=cubes is not None,
-        num_warps=_WARPS,
+        *arguments, **tiling.constants(cubes), RADIUS=target.radius, num_warps=_WARPS
     )
     return gradient
