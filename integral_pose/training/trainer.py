@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.errors import CheckpointError, Interrupted, OutputError
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import Processes
-from integral_pose.runs.checkpoint import Found, load_checkpoint, random_state, restore_random_state
+from integral_pose.runs.checkpoint import ResumePoint, random_state, restore_random_state
 from integral_pose.runs.checkpoint_saver import CheckpointKeeper
 from integral_pose.runs.folder import RunFolder
 from integral_pose.runs.status import RunStatus
@@ -160,7 +161,7 @@ class Trainer:
         if wait:
             self.keeper.wait()
 
-    def resume(self, found: Found, changes: Sequence[Mapping[str, Any]] = ()) -> None:
+    def resume(self, found: ResumePoint, changes: Sequence[Mapping[str, Any]] = ()) -> None:
         """Continue from a checkpoint. `changes` are those of the configuration since it was written.
 
         Raises CheckpointError if it cannot be used, or if the processes were handed different ones.

@@ -17,9 +17,9 @@ from integral_pose.config.schema import OptimizerConfig
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.experiment import train
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.runs.folder import read_metrics
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import SkippedSteps

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.skeleton import HUMAN36M, joint_order
 from integral_pose.weights.formats import (
     CHECKPOINT_FORMATS,
