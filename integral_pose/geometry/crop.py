@@ -1,6 +1,6 @@
 """Person box -> crop: an affine map between the pixels of the picture and those of the crop.
 
-Both sides count as `coordinates` says: pixel i spans [i, i + 1].
+Both sides count as in `coordinates`: pixel i spans [i, i + 1].
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ HUMAN36M_NAMES = {
     "L_Shoulder": "LShoulder", "L_Elbow": "LElbow", "L_Wrist": "LWrist", "R_Shoulder": "RShoulder",
     "R_Elbow": "RElbow", "R_Wrist": "RWrist", "Thorax": SHOULDERS,
 }  # fmt: skip
-# MuCo-3DHP: the middle of the head stands in for Neck/Nose, as in `prepare.mpi_inf_3dhp`.
+# MuCo-3DHP: the middle of the head stands in for Neck/Nose, as in `datasets.mpi_inf_3dhp`.
 MUCO_NAMES = {
     "Head_top": "Head", "Thorax": "Thorax", "R_Shoulder": "RShoulder", "R_Elbow": "RElbow", "R_Wrist": "RWrist",
     "L_Shoulder": "LShoulder", "L_Elbow": "LElbow", "L_Wrist": "LWrist", "R_Hip": "RHip", "R_Knee": "RKnee",

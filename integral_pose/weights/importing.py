@@ -1,4 +1,4 @@
-"""Another project's checkpoint -> a model file, which says by itself what its use takes."""
+"""Another project's checkpoint -> a model file, which describes itself."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def recognise_format(
 ) -> RecognisedCheckpoint:
     """Which of a project's formats the weights have, and how large they are.
 
-    Raises CheckpointError saying what was expected where they have none of them.
+    Raises CheckpointError naming what was expected where it is none of them.
     """
     layout = formats[0].layout
     channels: list[int] = []

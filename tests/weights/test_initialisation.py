@@ -103,7 +103,7 @@ def test_a_run_is_initialised_once(tiny_yaml, tmp_path, capsys):
     torch.testing.assert_close(found["head.to_volume.bias"], torch.arange(4, 18 * 4.0))
     torch.testing.assert_close(found["backbone.layers.0.weight"], given.backbone.layers[0].weight)
     assert found["image_mean"].flatten().tolist() == [0.5] * 3
-    assert not load_network(folder).network.edge_cells  # from here on our own training says where joints are
+    assert not load_network(folder).network.edge_cells  # from here on cells are centred
     (tmp_path / "m.pt").unlink()
     experiment.train(load_config(str(tiny_yaml), [*still, "trainer.max_steps=2"]).config)  # continues without it
     assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 2

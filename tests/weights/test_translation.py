@@ -1,4 +1,4 @@
-"""Weights of other projects say here what they said there: randomly initialised networks of their structure."""
+"""Imported weights give the same coordinates as in their project: randomly initialised networks of their structure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def images_of(size, batch=2, seed=0):
 
 
 def our_voxels(loaded, images):
-    """(B, J, 3) indices as the others count them, from what our network says in norm."""
+    """(B, J, 3) indices as the others count them, from the norm coordinates of our network."""
     with torch.inference_mode():
         output = loaded.network(images)
         lengths = torch.tensor(output.logits.shape[2:]).flip(0)
@@ -205,7 +205,7 @@ def test_keys_that_do_not_fit_are_listed(tmp_path):
     assert not (tmp_path / "m.pt").exists()
 
 
-def test_unknown_keys_and_numbers_that_are_none(tmp_path):
+def test_unknown_keys_and_non_finite_weights(tmp_path):
     net = make_original("integral", "resnet18", [4], 18, 4)
     net.register_buffer("spare", torch.zeros(1))
     with torch.no_grad():
@@ -250,7 +250,7 @@ class Payload:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("careless", ["", "1"])
-def test_no_code_is_run_whatever_the_environment_says(legacy, careless, tmp_path, monkeypatch):
+def test_no_code_is_run_whatever_variables_are_set(legacy, careless, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", careless)
     content = {"network": {"w": torch.zeros(1)}, "epoch": Payload(tmp_path / "ran")}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
@@ -315,7 +315,7 @@ def test_damaged_files(tmp_path, monkeypatch):
         read_other_project(file)
 
 
-def test_the_file_says_whose_weights_it_holds(tmp_path):
+def test_the_file_names_the_project_of_its_weights(tmp_path):
     net = make_original("epipolar", "resnet18", [4], 16, 64)
     file = save_original(tmp_path / "model_best.pth.tar", net, container=None, counters=True)
     import_weights("epipolar", file, tmp_path / "m.pt")
