@@ -72,12 +72,10 @@ def root_depth_by_bones(
     return _require_length(fitted_mm) - float(depth_mm[0])
 
 
-def scale_by_bones(
-    variable: Array, fixed_mm: Array, bones: Sequence[tuple[int, int]], bone_length_mm: float, least: float = 0.0
-) -> float:
-    """`scale_by_bone_length` of one person (J, 3). Raises DataError where no s changes anything."""
+def scale_by_bones(variable: Array, fixed_mm: Array, bones: Sequence[tuple[int, int]], bone_length_mm: float) -> float:
+    """`scale_by_bone_length` of one person (J, 3), at least 0. Raises DataError where no s changes anything."""
     points, fixed = torch.from_numpy(variable)[None], torch.from_numpy(fixed_mm)[None]
-    return _require_length(scale_by_bone_length(points, fixed, bones, bone_length_mm, points.new_tensor([least])))
+    return _require_length(scale_by_bone_length(points, fixed, bones, bone_length_mm, points.new_zeros(1)))
 
 
 def _require_length(fitted: torch.Tensor) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from integral_pose import __version__
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.geometry.coordinates import CropVolume, ImageVolume, norm_to_crop_px
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume
 from integral_pose.io.atomic import atomic_write
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.weights.loading import LoadedNetwork, load_network
@@ -53,9 +53,8 @@ class ExportedNetwork(nn.Module):
         joints, space = self.network.locate(self.network(images)), self.network.space
         if not isinstance(space, ImageVolume):
             return space.decode(joints)
-        x, y, z = joints.unbind(-1)
-        crop_px = norm_to_crop_px(x, space.width_px), norm_to_crop_px(y, space.height_px)
-        return torch.stack([*crop_px, z * space.depth_extent_mm], -1)
+        crop_px, depth_mm = space.crop_px_and_depth_mm(joints)
+        return torch.cat([crop_px, depth_mm[..., None]], -1)
 
 
 def export(path: Path, file_format: ExportFormat, out: Path) -> ExportedFile:
@@ -123,14 +122,13 @@ def largest_difference_mm(network: nn.Module, loaded: LoadedNetwork, run: Any) -
     mm_per_unit = torch.ones(3)
     if isinstance(space, ImageVolume):  # the volume is about as wide as it is deep
         mm_per_unit[:2] = space.depth_extent_mm / torch.tensor([space.width_px, space.height_px])
-    generator, worst = torch.Generator().manual_seed(0), 0.0
+    generator, differences_mm = torch.Generator().manual_seed(0), []
     for batch in CHECKED_BATCHES:
         images = torch.randint(0, 256, (batch, 3, *sides_px), generator=generator).float()
         with torch.inference_mode():
             expected = network(images)
-        difference_mm = ((run(images) - expected) * mm_per_unit).abs().max().item()
-        worst = max(worst, difference_mm) if difference_mm == difference_mm else float("nan")
-    return worst
+        differences_mm.append(((run(images) - expected) * mm_per_unit).abs().max())
+    return torch.stack(differences_mm).max().item()  # NaN where one is
 
 
 def _example(loaded: LoadedNetwork) -> Tensor:

@@ -34,48 +34,13 @@ from integral_pose.weights.translation import read_other_project
 from tests.weights.originals import make_original, save_original, voxels
 
 NAMED_18 = [
-    "Pelvis",
-    "R_Hip",
-    "R_Knee",
-    "R_Ankle",
-    "L_Hip",
-    "L_Knee",
-    "L_Ankle",
-    "Torso",
-    "Neck",
-    "Nose",
-    "Head",
-    "L_Shoulder",
-    "L_Elbow",
-    "L_Wrist",
-    "R_Shoulder",
-    "R_Elbow",
-    "R_Wrist",
-    "Thorax",
-]
+    "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Torso", "Neck", "Nose", "Head",
+    "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist", "Thorax",
+]  # fmt: skip
 NAMED_21 = [
-    "Head_top",
-    "Thorax",
-    "R_Shoulder",
-    "R_Elbow",
-    "R_Wrist",
-    "L_Shoulder",
-    "L_Elbow",
-    "L_Wrist",
-    "R_Hip",
-    "R_Knee",
-    "R_Ankle",
-    "L_Hip",
-    "L_Knee",
-    "L_Ankle",
-    "Pelvis",
-    "Spine",
-    "Head",
-    "R_Hand",
-    "L_Hand",
-    "R_Toe",
-    "L_Toe",
-]
+    "Head_top", "Thorax", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine", "Head", "R_Hand", "L_Hand", "R_Toe", "L_Toe",
+]  # fmt: skip
 
 
 def images_of(size, batch=2, seed=0):

@@ -165,8 +165,8 @@ def _gradient_tables(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -
     towards = order.exchange_xyz(joints_gradient.flatten(0, 1))  # (Q, 3) along (A, B, K)
     position = _position(softmax, order)
     slope_a, slope_b, slope_k = (
-        towards[:, axis, None] * (cell_centers_norm(cells, position) - position[:, axis, None])
-        for axis, cells in enumerate(order.cells)
+        towards[:, axis, None] * (cell_centers_norm(num_cells, position) - position[:, axis, None])
+        for axis, num_cells in enumerate(order.cells)
     )
     peak_gradient = peak * others * (towards * (_peak_position(softmax, order) - softmax.mean)).sum(-1)
     weight, pull, targets = torch.zeros_like(peak), torch.zeros_like(peak), None
@@ -176,15 +176,10 @@ def _gradient_tables(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -
         sum_others = softmax.odds - ctx.cube_odds
         pull = weight * (gap_at_peak + others * sum_others)
         peak_gradient = peak_gradient + weight * (gap_at_peak - peak * sum_others)
-        targets = _target_tables(ctx.cubes, weight, order)
+        cells = (torch.arange(num_cells, device=weight.device) for num_cells in order.cells)
+        along_a, along_b, along_k = (ctx.cubes.along(axis, places) for axis, places in enumerate(cells))
+        targets = along_a * (weight * ctx.cubes.target.peak)[:, None], along_b, along_k
     return GradientTables(
         softmax.shift, softmax.log_sum, others, pull, weight, peak_gradient, softmax.peak_cells,
         slopes=(slope_a, slope_b, slope_k), targets=targets,
     )  # fmt: skip
-
-
-def _target_tables(cubes: JointCubes, weight: Tensor, order: MemoryOrder) -> tuple[Tensor, Tensor, Tensor]:
-    along_a, along_b, along_k = (
-        cubes.along(axis, torch.arange(cells, device=weight.device)) for axis, cells in enumerate(order.cells)
-    )
-    return along_a * (weight * cubes.target.peak)[:, None], along_b, along_k
