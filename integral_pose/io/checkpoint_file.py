@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 from integral_pose.errors import CheckpointError, DataError
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.plain import size_bytes, to_plain
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.io.untrusted import require_zip
 
 FORMAT = "integral-pose/2"
@@ -63,40 +63,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: is damaged: its part {member} has changed since it was written")
     except DataError as error:
         raise CheckpointError(f"{error}; it is not loaded") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile and zlib raise anything on damaged bytes
+        raise CheckpointError(f"{path}: is damaged or no checkpoint that can be loaded safely: {error}") from None
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
         raise CheckpointError(f"{path}: is not a checkpoint of this program (expected the format '{FORMAT}')")
     if content["format"] == FORMAT and not has_checksum:
         raise CheckpointError(f"{path}: is damaged: the checksum at its end has changed since it was written")
     return content
-
-
-def load_tensors(path: Path) -> Any:
-    """The content of a file of torch.save, whoever made it, on the CPU. No code in the file is run.
-
-    Both forms of torch.save are read: zip archives, and the bare pickles of PyTorch before 1.6. Raises CheckpointError
-    where the file is missing, damaged or holds more than plain data.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:  # `weights_only` is explicit, since an environment variable can turn the default off
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on damaged bytes
-        raise CheckpointError(f"{path}: {_refusal(error)}") from None
-
-
-def _refusal(error: Exception) -> str:
-    blocked = re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error))
-    if blocked:
-        return (
-            f"holds {blocked[1] or blocked[2]}, which is no plain data: reading it would run code from the file, and "
-            "that is refused. If you trust the file, save its weights alone, where that project runs: "
-            "torch.save(torch.load(OLD, map_location='cpu')['network'], NEW); they may have another key than 'network'"
-        )
-    if "legacy .tar format" in str(error):
-        return "is of PyTorch's oldest form, a tar archive, which is not read; load and save it again with PyTorch 1.x"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"is damaged or no checkpoint that can be loaded safely: {lines[-1] if lines else type(error).__name__}"
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], source: Path) -> None:

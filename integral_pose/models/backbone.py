@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_tensors
+from integral_pose.io.tensor_file import load_tensors
 
 RESNETS = {
     "resnet18": (torchvision_models.resnet18, torchvision_models.ResNet18_Weights.IMAGENET1K_V1),

@@ -14,8 +14,8 @@ from torch import nn
 from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, ssdlite320_mobilenet_v3_large
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_tensors
 from integral_pose.io.images import Picture
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
@@ -77,10 +77,9 @@ def _downloaded() -> Any:
 
 
 def _from_file(path: Path) -> Any:
-    try:
-        state = load_tensors(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; or {INSTEAD}") from None
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file of detector weights; or {INSTEAD}")
+    state = load_tensors(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a state dict of tensors")
     return state

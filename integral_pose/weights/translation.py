@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from integral_pose.errors import CheckpointError, DataError
-from integral_pose.io.checkpoint_file import load_tensors
-from integral_pose.io.untrusted import require_zip
+from integral_pose.errors import CheckpointError
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.weights.formats import CheckpointFormat
 
 LARGEST_FILE_BYTES = 4_000_000_000  # ResNet-152 with the optimiser's state has 0.8 GB
@@ -39,11 +38,6 @@ def read_other_project(path: Path) -> dict[str, Tensor]:
     """
     if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES:
         raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, at most {LARGEST_FILE_BYTES:,} are read")
-    if path.is_file() and _is_zip(path):
-        try:
-            require_zip(path)
-        except DataError as error:
-            raise CheckpointError(f"{error}; it is not loaded") from None
     return _tensors(load_tensors(path), path)
 
 
@@ -102,11 +96,6 @@ def rename_weights(
     if faults:
         raise CheckpointError(f"{source}: is not a {recognised.backbone} of this project: {_listed(faults, '; ')}")
     return weights
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -194,7 +194,7 @@ def test_pretrained_files_that_are_refused(tmp_path, classifier):
 
     assert error_of("none.pth", None) == "there is no such file"
     assert error_of("text.pth", b"hello").startswith("is damaged or no checkpoint that can be loaded safely: ")
-    assert error_of("code.pth", Path("x")).startswith("holds pathlib.PosixPath, which is no plain data")
+    assert error_of("code.pth", Path("x")).startswith("holds pathlib.")
     assert error_of("list.pth", [torch.zeros(1)]) == "expected a state dict of tensors"
     assert error_of("numbered.pth", {0: torch.zeros(1)}) == "expected a state dict of tensors"
     assert error_of("nested.pth", {"model": classifier}) == "expected a state dict of tensors"
