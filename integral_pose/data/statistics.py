@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from integral_pose.data.course import read_train
 from integral_pose.errors import DataError
-from integral_pose.geometry.sides import to_official_order
+from integral_pose.geometry.sides import to_human36m_order
 from integral_pose.io.labels import CAMERA_MM, read_rows, stored_order
 from integral_pose.io.untrusted import read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
@@ -46,7 +46,7 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
         labels = root / "annot" / "train.h5"
         poses_mm = read_rows(labels, CAMERA_MM, mean_mm.shape) if labels.exists() else mean_mm[None]
         order = stored_order(poses_mm, skeleton, joint_order, labels)
-        mean_mm, std_mm = to_official_order(mean_mm, order), to_official_order(std_mm, order)
+        mean_mm, std_mm = to_human36m_order(mean_mm, order), to_human36m_order(std_mm, order)
     else:
         joints_camera_mm = read_train(root, skeleton, joint_order).joints_camera_mm.astype(np.float64)
         mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -41,13 +41,13 @@ def read_labels(
     joints_crop_px = read_rows(path, CROP_PX, (skeleton.num_joints, 2), num_images)
     joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), num_images)
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)
-    return to_official_order(joints_crop_px, order), to_official_order(joints_camera_mm, order)
+    return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order)
 
 
 def read_joints_camera_mm(path: Path, skeleton: Skeleton, joint_order: str) -> NDArray[np.float64]:
     """As `read_labels`, the joints in mm alone and in full precision, of however many images there are."""
     joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), dtype=np.float64)
-    return to_official_order(joints_camera_mm, stored_order(joints_camera_mm, skeleton, joint_order, path))
+    return to_human36m_order(joints_camera_mm, stored_order(joints_camera_mm, skeleton, joint_order, path))
 
 
 def stored_order(joints_camera_mm: NDArray[Any], skeleton: Skeleton, joint_order: str, path: Path) -> str:
