@@ -97,8 +97,8 @@ class NonFiniteWatch:
         path = self._folder / f"nonfinite_step_{made.step}.json"
         content = {
             "step": made.step,
-            "meaning": "the loss or its gradient was not finite, so the step changed nothing; 'output' is what the "
-            f"network said of each sample when it was asked again, with the weights after step {read_after_step}",
+            "meaning": "the loss or its gradient was not finite, so the step changed nothing; 'output' is the "
+            f"network's for each sample when it was run again, with the weights after step {read_after_step}",
             "processes": parts,
         }
         write_text_atomic(path, json.dumps(content, indent=1) + "\n")
@@ -107,12 +107,12 @@ class NonFiniteWatch:
     def _share(self, made: Made) -> dict[str, Any]:
         samples: list[dict[str, Any]] = []
         for part, output in self._train_step.repeat_forward(made.batch):
-            said = output.logits if output.logits is not None else output.joints
+            tensors = output.tensors()
             for at, row in enumerate(part.indices.tolist()):
                 samples.append({
                     "name": self._name(row), "image": _figures(part.images[at]),
                     "joints_camera_mm": _figures(part.joints_camera_mm[at]),
-                    "output": None if said is None else _figures(said[at]),
+                    "output": {name: _figures(values[at]) for name, values in tensors.items()},
                 })  # fmt: skip
         terms = {name: _plain(value.item()) for name, value in made.values.items()}
         return {"rank": self._processes.rank, "terms": terms, "samples": samples}

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch
 from integral_pose.io.distributed import true_everywhere
 from integral_pose.runs.checkpoint import load_weights
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.moving_average import MovingAverage
 
-Loss = Callable[[PoseOutput, PoseBatch], LossResult]
+Loss = Callable[[NetworkOutput, PoseBatch], LossResult]
+# Predicted joints (B, J, 3) in the network's units and their batch -> a scalar to log, in mm.
+Metric = Callable[[Tensor, PoseBatch], Tensor]
 
 
 class TrainStep:
@@ -29,6 +31,7 @@ class TrainStep:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
+        metric: Metric,
         device: torch.device,
         precision: torch.dtype,
         accumulation_steps: int,
@@ -39,7 +42,8 @@ class TrainStep:
         compiled: bool = False,
         augment: Callable[[PoseBatch], PoseBatch] | None = None,
     ) -> None:
-        self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
+        self.model, self.optimizer, self.metric = model, optimizer, metric
+        self.device, self.precision = device, precision
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
         self._buffers = BufferCopy(model)
@@ -48,7 +52,7 @@ class TrainStep:
             self._exchange.register_comm_hook(None, bf16_compress_hook)
         forward = self._exchange or model
         # Only the training step: scoring has batches of another size, each of which would be compiled anew.
-        self._forward: Callable[[Tensor], PoseOutput] = torch.compile(forward) if compiled else forward
+        self._forward: Callable[[Tensor], NetworkOutput] = torch.compile(forward) if compiled else forward
 
     @property
     def averaged_model(self) -> nn.Module:
@@ -66,7 +70,7 @@ class TrainStep:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
-        results = []
+        results, errors_mm = [], []
         self._buffers.take()
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
@@ -75,7 +79,8 @@ class TrainStep:
                 result = loss(output, part)
                 (result.total / len(parts)).backward()
             results.append(result)
-        values = _mean_terms(results)
+            errors_mm.append(self.metric(result.joints, part))
+        values = {**_mean_terms(results), "mpjpe_mm": torch.stack(errors_mm).mean()}
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         finite = all_finite(values)
@@ -89,8 +94,8 @@ class TrainStep:
             self.average.update(self.model, counts=finite)
         return {**values, "skipped": ~finite}
 
-    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, PoseOutput]]:
-        """The parts of a batch as the network sees them and what it says of them now; changes nothing."""
+    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:
+        """The parts of a batch as the network sees them and its output for them now; changes nothing."""
         self._buffers.take()
         try:
             for part in (self.augment(batch) if self.augment else batch).split(self.accumulation_steps):
@@ -133,7 +138,6 @@ def _mean_terms(results: Sequence[LossResult]) -> dict[str, Tensor]:
     values = {"loss": torch.stack([result.total.detach() for result in results]).mean()}
     for name in results[0].terms:
         values[name] = torch.stack([result.terms[name] for result in results]).mean()
-    values["mpjpe_mm"] = torch.stack([result.mpjpe_mm for result in results]).mean()
     return values
 
 
