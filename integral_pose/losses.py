@@ -71,9 +71,9 @@ class Criterion:
             joints = output.joints()
         if weights.integral > 0:
             terms["integral"] = self.joint_loss(joints, true)
-        weighted = (weight * terms[name] for name, weight in weights._asdict().items() if weight > 0)
-        total = sum(weighted, joints.new_zeros(()))
-        return LossResult(total, {name: term.detach() for name, term in terms.items()}, joints.detach())
+        used = {name: weight for name, weight in weights._asdict().items() if weight > 0}
+        total = sum((weight * terms[name] for name, weight in used.items()), joints.new_zeros(()))
+        return LossResult(total, {name: terms[name].detach() for name in used}, joints.detach())
 
 
 def build_criterion(loss: LossConfig, space: PoseSpace) -> Criterion:

@@ -24,11 +24,11 @@ from integral_pose.config.loading import load_config_text
 from integral_pose.data.course import read_image_list, read_test
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.io.photographs import decode_photograph
 from integral_pose.io.pictures import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
-from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
 from integral_pose.weights.translation import read_foreign_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent

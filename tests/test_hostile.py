@@ -31,10 +31,10 @@ from integral_pose.datasets.stored import read_split
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.evaluation.scoring import score_csv
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.photographs import read_photograph
 from integral_pose.io.pictures import read_picture
 from integral_pose.io.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
-from integral_pose.runs.checkpoint import load_checkpoint
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6

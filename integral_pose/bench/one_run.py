@@ -26,10 +26,10 @@ from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import build_scorer
 from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.io.frame_names import parse_frame_name
-from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.loading import load_network
 

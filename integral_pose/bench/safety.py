@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 from integral_pose.bench.step import our_train_step, random_batch
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
 from integral_pose.io.plain import to_plain
 from integral_pose.runs.background_writer import BackgroundWriter
-from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
+from integral_pose.runs.checkpoint import save_with_predecessors
 
 HEATMAP_WEIGHT, EMA_DECAY = 1e-4, 0.999  # a run with all that has a state
 LEAST_STEPS = 4
@@ -46,7 +47,7 @@ def _measure(batch_size: int, rounds: int, device: torch.device, every: int, pat
     def save() -> None:  # as Trainer.save
         began = time.perf_counter()
         content = to_plain(step.state(), copy=True)
-        writer.submit(path, partial(save_checkpoint, path, content, keep_previous=1))
+        writer.submit(path, partial(save_with_predecessors, path, content, 1))
         copies.append(time.perf_counter() - began)
 
     def steps(number: int, *, saving: bool = False) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from integral_pose import __version__
 from integral_pose.cli.bench import add_bench
 from integral_pose.cli.predict import add_predict
-from integral_pose.cli.prepare import add_check, add_sources
+from integral_pose.cli.prepare import add_check, add_prepare
 from integral_pose.cli.report import add_report
 from integral_pose.cli.weights import add_model_commands
 from integral_pose.contracts import Scores
@@ -50,17 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"integral-pose {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
-    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
-    synthetic = sources.add_parser("synthetic", help="render people with known poses")
-    synthetic.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
-    synthetic.add_argument("--preset", metavar="NAME", help="a set of the documentation: synthetic-1[-small]")
-    synthetic.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
-    synthetic.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
-    synthetic.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
-    synthetic.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
-    synthetic.set_defaults(run=_prepare_synthetic)
-    add_sources(sources)
+    add_prepare(commands)
     add_check(commands)
 
     train = commands.add_parser("train", help="train an experiment, or continue it where it stopped")
@@ -105,22 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("--get", metavar="KEY", help="print the value of one key alone, for scripts")
     config.set_defaults(run=_config)
     return parser
-
-
-def _prepare_synthetic(options: argparse.Namespace) -> None:
-    from integral_pose.synthetic.dataset import render_dataset, render_preset
-
-    workers = options.workers or os.cpu_count() or 1
-    if options.preset:
-        is_same = render_preset(options.out, options.preset, workers=workers)
-        print(f"{options.out}: {options.preset}" + (
-            ", byte for byte as defined" if is_same else
-            "; its pictures differ from the definition in a few bits, since another processor rounds otherwise: "
-            "figures on it compare, but not to the last digit"
-        ))  # fmt: skip
-        return
-    render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed, workers=workers)
-    print(f"{options.out}: {options.train} training and {options.valid} test images")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -253,13 +227,3 @@ def _config(options: argparse.Namespace) -> None:
 
     loaded = load_config(options.config, options.overrides)
     print(loaded.get(options.get) if options.get else loaded.describe().rstrip("\n"))
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
-    return number

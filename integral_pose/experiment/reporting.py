@@ -24,10 +24,11 @@ from integral_pose.experiment import test
 from integral_pose.experiment.illustration import HEATMAP_JOINT, illustrate_heatmaps
 from integral_pose.experiment.testing import beside
 from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.report.page.content import HeatmapView, Report, RunNotes, Sample
 from integral_pose.report.page.document import render
 from integral_pose.report.page.poses import VIEW_PX
-from integral_pose.runs.checkpoint import find_checkpoint, load_checkpoint
+from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.runs.folder import read_metrics, read_starts
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.loading import load_network

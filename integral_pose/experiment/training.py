@@ -17,7 +17,7 @@ from integral_pose.experiment.assembly import build_trainer
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import Processes, processes
 from integral_pose.report.figures import draw_curves, write_png
-from integral_pose.runs.checkpoint import Found, load_newest
+from integral_pose.runs.checkpoint import ResumePoint, load_newest
 from integral_pose.runs.folder import RunFolder, read_metrics
 from integral_pose.runs.status import run_status
 from integral_pose.runs.stop import stop_signal
@@ -66,7 +66,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
 
 def _find_start(
     config: Config, folder: RunFolder, group: Processes, *, allow_change: bool
-) -> tuple[Found | None, list[dict[str, Any]]]:
+) -> tuple[ResumePoint | None, list[dict[str, Any]]]:
     """The newest whole checkpoint of the folder, and what was changed in the configuration since it was written."""
     found = load_newest(folder.last)
     steps = group.gather(found and found.content["progress"]["step"])
@@ -83,7 +83,9 @@ def _find_start(
     return found, [change._asdict() for change in changes if kind_of(change.key) != "free"]
 
 
-def _require_same_experiment(config: Config, folder: RunFolder, found: Found, *, allow_change: bool) -> list[Change]:
+def _require_same_experiment(
+    config: Config, folder: RunFolder, found: ResumePoint, *, allow_change: bool
+) -> list[Change]:
     """What differs from the configuration of a checkpoint; raises CheckpointError where that is not allowed.
 
     A run folder belongs to one experiment: continuing it with other settings would be neither of the two.
@@ -105,7 +107,7 @@ def _require_same_experiment(config: Config, folder: RunFolder, found: Found, *,
     return changes
 
 
-def _tell(found: Found, changes: list[Change]) -> None:
+def _tell(found: ResumePoint, changes: list[Change]) -> None:
     """What is not as it was when the run stopped."""
     for fault in found.damaged.values():
         print(f"{fault}. Continuing from {found.path}", file=sys.stderr)

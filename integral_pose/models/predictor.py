@@ -40,7 +40,7 @@ def keep_roots(joints: Tensor, views: CropViews) -> CropViews:
 
 @dataclass(frozen=True)
 class Predictor:
-    """The mean pose over `crops`, the first of which is the unchanged one, with `flip` over mirror images too.
+    """The mean pose over `crops`, with `flip` over their mirror images too.
 
     `place_root` sets the root's depth before a pose of the image volume is lifted.
     """
@@ -52,18 +52,24 @@ class Predictor:
     skeleton: Skeleton = HUMAN36M
 
     def __call__(self, images: Tensor, views: CropViews | None = None) -> tuple[Tensor, NetworkOutput]:
-        """(B, 3, H, W) RGB 0..255 -> (B, J, 3) root-relative mm, and the output for the unchanged crops."""
-        output = self.network(images)
-        poses_mm = []
-        for change in self.crops:
-            changed, changed_views = change_crop(images, views, change)
-            found = [self._decode(output if change == UNCHANGED else self.network(changed), changed_views)]
-            if self.flip:
-                found.append(self._decode_mirrored(changed, changed_views))
-            if change.depth_scale != 1:
-                found = [pose_mm / pose_mm.new_tensor([1.0, 1.0, change.depth_scale]) for pose_mm in found]
-            poses_mm += found
+        """(B, 3, H, W) RGB 0..255 -> (B, J, 3) root-relative mm, and the output for the first of the crops."""
+        output, poses_mm = self._predict(images, views, self.crops[0])
+        for change in self.crops[1:]:
+            poses_mm += self._predict(images, views, change)[1]
         return functools.reduce(torch.add, poses_mm) / len(poses_mm), output
+
+    def _predict(
+        self, images: Tensor, views: CropViews | None, change: CropChange
+    ) -> tuple[NetworkOutput, list[Tensor]]:
+        """The output for a changed crop, its pose and, with `flip`, that of its mirror image."""
+        images, views = change_crop(images, views, change)
+        output = self.network(images)
+        poses_mm = [self._decode(output, views)]
+        if self.flip:
+            poses_mm.append(self._decode_mirrored(images, views))
+        if change.depth_scale != 1:
+            poses_mm = [pose_mm / pose_mm.new_tensor([1.0, 1.0, change.depth_scale]) for pose_mm in poses_mm]
+        return output, poses_mm
 
     def _decode_mirrored(self, images: Tensor, views: CropViews | None) -> Tensor:
         """Mirroring negates x and swaps left with right, exactly, since the crop's middle is its centre."""

@@ -13,7 +13,7 @@ from integral_pose.errors import OutputError
 from integral_pose.io.distributed import Processes
 from integral_pose.io.plain import to_plain
 from integral_pose.runs.background_writer import BackgroundWriter
-from integral_pose.runs.checkpoint import save_checkpoint
+from integral_pose.runs.checkpoint import save_with_predecessors
 from integral_pose.runs.folder import RunFolder
 
 
@@ -28,7 +28,7 @@ class CheckpointKeeper:
         """Take a copy of `content` and write it soon."""
         if self._processes.is_first:
             copied = to_plain(content, copy=True)
-            self.writer.submit(path, partial(save_checkpoint, path, copied, keep_previous=keep_previous))
+            self.writer.submit(path, partial(save_with_predecessors, path, copied, keep_previous))
 
     def wait(self) -> None:
         """Until the first process has written everything; raises OutputError in every process if it cannot."""

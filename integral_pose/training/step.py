@@ -13,8 +13,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch
+from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
-from integral_pose.runs.checkpoint import load_weights
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.moving_average import MovingAverage
 
@@ -47,6 +47,7 @@ class TrainStep:
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
         self._buffers = BufferCopy(model)
+        self._predicted: list[tuple[Tensor, PoseBatch]] = []  # of the last step
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
         if self._exchange and compress_gradients:
             self._exchange.register_comm_hook(None, bf16_compress_hook)
@@ -70,7 +71,7 @@ class TrainStep:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
-        results, errors_mm = [], []
+        results, self._predicted = [], []
         self._buffers.take()
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
@@ -79,8 +80,8 @@ class TrainStep:
                 result = loss(output, part)
                 (result.total / len(parts)).backward()
             results.append(result)
-            errors_mm.append(self.metric(result.joints, part))
-        values = {**_mean_terms(results), "mpjpe_mm": torch.stack(errors_mm).mean()}
+            self._predicted.append((result.joints, part))
+        values = _mean_terms(results)
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         finite = all_finite(values)
@@ -93,6 +94,10 @@ class TrainStep:
         if self.average is not None:
             self.average.update(self.model, counts=finite)
         return {**values, "skipped": ~finite}
+
+    def error_mm(self) -> Tensor:
+        """The metric of the last step's predictions: asked for where it is logged, too dear for every step."""
+        return torch.stack([self.metric(joints, part) for joints, part in self._predicted]).mean()
 
     def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:
         """The parts of a batch as the network sees them and its output for them now; changes nothing."""

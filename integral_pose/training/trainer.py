@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.errors import CheckpointError, Interrupted, OutputError
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import Processes
-from integral_pose.runs.checkpoint import Found, load_checkpoint, random_state, restore_random_state
+from integral_pose.runs.checkpoint import ResumePoint, random_state, restore_random_state
 from integral_pose.runs.checkpoint_saver import CheckpointKeeper
 from integral_pose.runs.folder import RunFolder
 from integral_pose.runs.status import RunStatus
@@ -160,7 +161,7 @@ class Trainer:
         if wait:
             self.keeper.wait()
 
-    def resume(self, found: Found, changes: Sequence[Mapping[str, Any]] = ()) -> None:
+    def resume(self, found: ResumePoint, changes: Sequence[Mapping[str, Any]] = ()) -> None:
         """Continue from a checkpoint. `changes` are those of the configuration since it was written.
 
         Raises CheckpointError if it cannot be used, or if the processes were handed different ones.
@@ -293,7 +294,7 @@ class Trainer:
             self.keeper.write(self.folder.best, {**content, "progress": vars(self.progress)})
 
     def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
-        means = self.meter.means()
+        means = {**self.meter.means(), "mpjpe_mm": self.train_step.error_mm()}
         names = sorted(means)
         over_ranks = self.processes.mean(torch.stack([means[name] for name in names])).tolist()
         self.watch.read()
@@ -306,7 +307,8 @@ class Trainer:
         }
         self.folder.log(self.progress.step, "train", {**values, **self.meter.speed(), **epoch})
         if values:
-            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
+            error_mm = values.get("mpjpe_mm", math.nan)
+            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {error_mm:.0f} mm", refresh=False)
         self.meter.reset()
 
     def _leave_if_asked(self, *, now: bool = False) -> None:

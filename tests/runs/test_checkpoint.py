@@ -10,16 +10,8 @@ import torch
 from torch import nn
 
 from integral_pose.errors import CheckpointError
-from integral_pose.runs.checkpoint import (
-    FORMAT,
-    find_checkpoint,
-    load_checkpoint,
-    load_weights,
-    newest_run,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from integral_pose.io.checkpoint_file import FORMAT, load_checkpoint, load_weights, save_checkpoint
+from integral_pose.runs.checkpoint import find_checkpoint, newest_run, random_state, restore_random_state
 
 
 def test_round_trip(tmp_path: Path) -> None:

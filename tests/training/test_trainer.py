@@ -13,8 +13,8 @@ from integral_pose.config.loading import load_config
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.experiment import test as run_test
 from integral_pose.experiment import train
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device, choose_precision
-from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.runs.folder import read_metrics
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
