@@ -67,6 +67,7 @@ def _duration(text: str) -> str:
 Duration = Annotated[str, AfterValidator(_duration)]
 
 BACKBONE_STRIDE = 32
+BACKEND_OF = {"rotation": "device", "flip": "device", "erase": "device"}  # augmenters that only one backend has
 HEAD_INIT_STD = 0.02
 
 
@@ -92,11 +93,12 @@ class AugmentationConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> AugmentationConfig:
-        if self.backend != "device" and (self.rotation != [0, 0] or self.flip or self.erase):
-            name = "rotation" if self.rotation != [0, 0] else "flip" if self.flip else "erase"
-            raise ValueError(
-                f"{name} is {getattr(self, name)}, which backend '{self.backend}' does not do; set backend to device"
-            )
+        for name, backend in BACKEND_OF.items():
+            value = getattr(self, name)
+            if self.backend != backend and value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is {value}, which backend '{self.backend}' does not do; set backend to {backend}"
+                )
         return self
 
 

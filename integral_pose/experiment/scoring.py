@@ -21,7 +21,7 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import evaluate
+from integral_pose.evaluation.scores import score_predictions
 from integral_pose.experiment.prediction import predict
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import at_root_depth
@@ -130,7 +130,7 @@ def check_can_lift(config: Config, table: PoseTable) -> None:
 
 def score(table: PoseTable, predictions: Predictions) -> Scores:
     """Against the labels of the table."""
-    return evaluate(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
+    return score_predictions(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:

@@ -13,7 +13,8 @@ from integral_pose.data.course import (
     read_test,
 )
 from integral_pose.errors import ConfigError
-from integral_pose.evaluation.report import write_confidence_csv, write_predictions_csv, write_scores_json
+from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv
+from integral_pose.evaluation.scores_json import write_scores_json
 from integral_pose.experiment.scoring import (
     build_root_placement,
     build_scorer,

@@ -196,7 +196,12 @@ def test_a_run_goes_on_and_says_what_it_skipped(
     described = json.loads((folder / "nonfinite_step_3.json").read_text())
     (process,) = described["processes"]
     assert process["terms"]["integral"] == "nan"
-    assert [sample["output"]["not_finite"] > 0 for sample in process["samples"]] == [False, True, False, False]
+    assert [sample["output"]["logits"]["not_finite"] > 0 for sample in process["samples"]] == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert all(sample["name"].endswith(".jpg") for sample in process["samples"])
     assert "step 3: skipped, its loss or gradient is not finite; see" in capsys.readouterr().err
     assert [path.name for path in folder.glob("nonfinite*")] == ["nonfinite_step_3.json"]
