@@ -19,6 +19,7 @@ from integral_pose.evaluation.predictions_csv import csv_header, read_prediction
 from integral_pose.experiment.scoring import build_root_placement, build_scorer
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.lifting import at_root_depth
+from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.distributed import Processes
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
@@ -150,7 +151,7 @@ def people(tmp_path_factory):
 
 
 class Truth(torch.nn.Module):
-    """Says the labels of a test set, a little off in depth all together, as a network of the image volume would."""
+    """Predicts the labels of a test set, a little off in depth all together, as a network of the image volume would."""
 
     def __init__(self, table):
         super().__init__()
@@ -159,13 +160,7 @@ class Truth(torch.nn.Module):
         self.norm = self.space.encode(torch.from_numpy(table.joints_camera_mm), px) + torch.tensor([0, 0, 0.02])
 
     def forward(self, images):
-        return None
-
-    def locate(self, output):
-        return self.norm
-
-    def predict_camera_mm(self, images, views=None):
-        return self.space.decode(self.norm, views)
+        return Coordinates(self.norm)
 
 
 def image_volume(tiny_yaml, root, *overrides):
