@@ -34,6 +34,7 @@ from integral_pose.evaluation.predictions_csv import read_predictions_csv, write
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.images import read_picture
 from integral_pose.io.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
+from integral_pose.io.tensor_file import load_tensors
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6
@@ -185,10 +186,12 @@ def score(path: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any], type[Exception], str]] = {
-    "checkpoint with a payload": (checkpoint_payload, load_checkpoint, CheckpointError, "cannot|safely"),
+    "checkpoint with a payload": (checkpoint_payload, load_checkpoint, CheckpointError, "holds posix.mkdir"),
     "old checkpoint with a payload": (checkpoint_legacy, load_checkpoint, CheckpointError, "no zip archive"),
     "pickle as a checkpoint": (bare_pickle, load_checkpoint, CheckpointError, "no zip archive"),
     "checkpoint bomb": (checkpoint_bomb, load_checkpoint, CheckpointError, "unpacks to 67 MB"),
+    "weights bomb": (checkpoint_bomb, load_tensors, CheckpointError, "unpacks to 67 MB"),
+    "old weights with a payload": (checkpoint_legacy, load_tensors, CheckpointError, "holds posix.mkdir"),
     "YAML tag": (text("a: !!python/name:os.system x"), lambda p: load_config(str(p)), ConfigError, "tags such as"),
     "YAML bomb": (text("a: &a [x]\nb: [*a]"), lambda p: load_config(str(p)), ConfigError, "anchors and aliases"),
     "YAML nesting": (text("a: " + "[" * 10_000), lambda p: load_config(str(p)), ConfigError, "nested deeper"),
