@@ -38,7 +38,7 @@ from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
-from integral_pose.weights.initialisation import start_from
+from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.loading import load_network
 
 
@@ -129,7 +129,7 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
     """The weights of a trained network where they fit, and a line that says which."""
     given = load_network(path)
-    state, summary = start_from(
+    state, summary = initialise_from(
         model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
     )
     model.load_state_dict(state)

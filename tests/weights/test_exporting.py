@@ -1,4 +1,4 @@
-"""Exported files say what the network says, at any batch, and describe themselves; else they are not written."""
+"""Exported files give the network's output at any batch and describe themselves; else they are not written."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_poses_without_a_volume_and_depth_in_pixels_come_out_in_millimetres(chan
     torch.testing.assert_close(torch.export.load(out).module()(images(2)), expected_mm, rtol=1e-4, atol=0.05)
 
 
-def test_a_file_that_would_say_something_else_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_differs_from_the_network_is_not_written(tmp_path, monkeypatch):
     model, out = make_model(tmp_path / "m.pt"), tmp_path / "m.pt2"
     honest = exporting.ExportedNetwork(load_network(model).network)
     monkeypatch.setattr(exporting, "_runner", lambda *_: lambda batch: honest(batch) + 0.06 * (len(batch) == 5))

@@ -14,9 +14,9 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.io.images import decode_crop
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.formats import FORMS
+from integral_pose.weights.formats import CHECKPOINT_FORMATS
 from integral_pose.weights.human36m_adapter import margins_px
-from integral_pose.weights.importing import import_forms
+from integral_pose.weights.importing import import_checkpoint
 from integral_pose.weights.loading import configuration_of, read_network
 from tests.weights.originals import make_original, save_original, voxels
 
@@ -46,10 +46,10 @@ def stored_images(root, side):
 
 
 def imported(tmp_path, source, at, depth, size):
-    form = dataclasses.replace(FORMS[source][at], depth=depth, image_size=size)
+    form = dataclasses.replace(CHECKPOINT_FORMATS[source][at], depth=depth, image_size=size)
     net = make_original(source, "resnet18", [6], form.skeleton.num_joints, depth)
     file = save_original(tmp_path / "a.pth", net, container="network")
-    return net, import_forms((form,), "test", file, tmp_path / "model" / "m.pt").path
+    return net, import_checkpoint((form,), "test", file, tmp_path / "model" / "m.pt").path
 
 
 @pytest.mark.parametrize(("at", "flip"), [(0, False), (1, False), (1, True)])
