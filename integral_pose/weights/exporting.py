@@ -50,7 +50,7 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Where it is traced, the volume operator is its plain reference, which exporters understand."""
-        joints, space = self.network.locate(self.network(images)), self.network.space
+        joints, space = self.network(images).joints(), self.network.space
         if not isinstance(space, ImageVolume):
             return space.decode(joints)
         crop_px, depth_mm = space.crop_px_and_depth_mm(joints)

@@ -87,7 +87,7 @@ def test_the_image_volume_comes_out_in_pixels_of_the_crop_and_depth(tmp_path):
     done = export(model, "torch", out)
     network = load_network(model).network
     with torch.inference_mode():
-        norm = network.locate(network(images(2)))
+        norm = network(images(2)).joints()
     expected = torch.stack([(norm[..., 0] + 0.5) * 96, (norm[..., 1] + 0.5) * 64, norm[..., 2] * 1500], -1)
     torch.testing.assert_close(torch.export.load(out).module()(images(2)), expected, rtol=1e-5, atol=1e-3)
     assert done.metadata["output"]["units"] == ["crop_px", "crop_px", "mm"]

@@ -9,11 +9,11 @@ from integral_pose import experiment
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.io.checkpoint_file import load_checkpoint
-from integral_pose.models.pose_net import build_model
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from tests.conftest import build_network_of
 
 THREE, FOUR = ("a", "b", "c"), ("x", "c", "a", "y")
 
@@ -79,7 +79,7 @@ def test_what_cannot_fit(given, message):
 def model_file(path, tiny_yaml, **changes):
     """A network of 18 joints with its own idea of pixels."""
     config = load_config(str(tiny_yaml), ["model.num_joints=18"]).config
-    network = build_model(config)
+    network = build_network_of(config)
     network.image_mean.fill_(0.5)
     with torch.no_grad():
         network.head.to_volume.bias.copy_(torch.arange(18 * 4.0))
@@ -103,7 +103,7 @@ def test_a_run_is_initialised_once(tiny_yaml, tmp_path, capsys):
     torch.testing.assert_close(found["head.to_volume.bias"], torch.arange(4, 18 * 4.0))
     torch.testing.assert_close(found["backbone.layers.0.weight"], given.backbone.layers[0].weight)
     assert found["image_mean"].flatten().tolist() == [0.5] * 3
-    assert not load_network(folder).network.edge_cells  # from here on cells are centred
+    assert not load_network(folder).network.head.edge_cells  # from here on cells are centred
     (tmp_path / "m.pt").unlink()
     experiment.train(load_config(str(tiny_yaml), [*still, "trainer.max_steps=2"]).config)  # continues without it
     assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 2

@@ -52,7 +52,7 @@ def our_voxels(loaded, images):
     with torch.inference_mode():
         output = loaded.network(images)
         lengths = torch.tensor(output.logits.shape[2:]).flip(0)
-        return (loaded.network.locate(output).double() + 0.5) * lengths
+        return (output.joints().double() + 0.5) * lengths
 
 
 def small(source, at, depth, size):
