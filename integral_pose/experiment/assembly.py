@@ -23,7 +23,6 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.loader import PoseImages, TrainingBatches
-from integral_pose.data.statistics import read_statistics
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.illustration import illustrate
 from integral_pose.experiment.model import build_model, mean_distance_mm
