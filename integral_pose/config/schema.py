@@ -66,6 +66,16 @@ def _duration(text: str) -> str:
 
 Duration = Annotated[str, AfterValidator(_duration)]
 
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+def _backbone(name: str) -> str:
+    if name not in RESNETS and not re.fullmatch(r"timm/[\w.]{1,100}", name, re.ASCII):
+        raise ValueError(f"expected {', '.join(map(repr, RESNETS))} or timm/NAME")
+    return name
+
+
+Backbone = Annotated[str, AfterValidator(_backbone)]
 BACKBONE_STRIDE = 32
 BACKEND_OF = {"rotation": "device", "flip": "device", "erase": "device"}  # augmenters that only one backend has
 HEAD_INIT_STD = 0.02
@@ -136,8 +146,9 @@ class ModelConfig(Section):
     The heads 'planes' and 'axes' say sums of that volume in its place; see docs/heads.md.
     """
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    backbone: Backbone = "resnet50"  # or timm/NAME: a model of timm that gives feature maps
+    backbone_stride: Literal[16, 32] = 32  # of the features: 16 leaves the last stage out
+    pretrained: Text | None = None  # 'imagenet', or the path of a state dict of the same torchvision or timm model
     init: Text | None = None  # start from the weights of a run folder, checkpoint or model file: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
@@ -352,6 +363,6 @@ class Config(Section):
         growth = 2 ** len(self.model.deconv_channels) * self.model.cells_per_feature
         return (
             self.model.volume_depth,
-            height // BACKBONE_STRIDE * growth,
-            width // BACKBONE_STRIDE * growth,
+            height // self.model.backbone_stride * growth,
+            width // self.model.backbone_stride * growth,
         )
