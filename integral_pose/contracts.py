@@ -1,4 +1,4 @@
-"""What the rooms hand to each other. Each field's shape, frame and unit is stated here and nowhere else."""
+"""What packages pass to each other. Each field's shape, frame and unit is stated here and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SampleKey(NamedTuple):
-    """Which sample, in which pass over the data. All randomness of a sample follows from it and the seed."""
+    """A sample in an epoch. All randomness of the sample is a function of this key and the seed."""
 
     epoch: int
     row: int
@@ -31,18 +31,18 @@ class PoseSample:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
     joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
-    moved: NDArray[np.float32] | None = None  # (2, 3) px of the unchanged image -> px of this one; None: the same
-    depth_scale: float = 1.0  # what the labels' z was multiplied by
+    moved: NDArray[np.float32] | None = None  # (2, 3) px of the original crop -> px of this one; None: identity
+    depth_scale: float = 1.0  # factor that the labels' z was multiplied by
 
 
 @dataclass
 class CropViews:
-    """How cameras saw B crops: what turns pixels of the crops and depths into camera mm."""
+    """Camera views of B crops: what lifting from crop pixels and depths to camera mm needs."""
 
     camera: torch.Tensor  # (B, 9) fx fy cx cy (px), k1 k2 k3 p1 p2 in the order of Human3.6M's lens model
-    crop_to_image: torch.Tensor  # (B, 2, 3) image_px = crop_to_image @ (x, y, 1) of the crop as it is in this batch
-    root_camera_mm: torch.Tensor  # (B, 3) the root joint, from the camera
-    label_axes: torch.Tensor  # (B, 3, 3) turns camera axes into those of the batch's labels: what augmentation did
+    crop_to_image: torch.Tensor  # (B, 2, 3) image_px = crop_to_image @ (x, y, 1) in crop px of this batch
+    root_camera_mm: torch.Tensor  # (B, 3) position of the root joint in camera axes, from the camera centre
+    label_axes: torch.Tensor  # (B, 3, 3) camera axes -> axes of the batch's labels, as augmentation changed them
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> CropViews:
         """The same with `function` applied to every tensor."""
@@ -58,8 +58,8 @@ class PoseBatch:
     images: torch.Tensor  # (B, 3, H, W) uint8 RGB, channels last in memory
     joints_camera_mm: torch.Tensor  # (B, J, 3) float32, root-relative; NaN where the set has no labels
     joints_crop_px: torch.Tensor  # (B, J, 2) float32, pixels of the crop; NaN where the set has no labels
-    changes: torch.Tensor | None = None  # (B, P) float32, drawn for the augmentation on the device; None: as it is
-    views: CropViews | None = None  # where the set says how its crops were seen
+    changes: torch.Tensor | None = None  # (B, P) float32, parameters of the device augmentation; None: no augmentation
+    views: CropViews | None = None  # None: the data set has no camera columns
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -69,13 +69,13 @@ class PoseBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
-        """Keep the memory from being used again before `stream` is done with it."""
+        """Keep the memory from being reused before `stream` has finished with it."""
 
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
+        def record(tensor: torch.Tensor) -> torch.Tensor:
             tensor.record_stream(stream)
             return tensor
 
-        self._map(keep)
+        self._map(record)
 
     def pin_memory(self) -> PoseBatch:
         """The same batch in page-locked memory. Called by the data loader."""
@@ -135,7 +135,7 @@ class Scores:
     per_subject_mm: dict[str, float] = field(default_factory=dict)
     per_camera_mm: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # all of evaluation.metrics.summarise
-    interval_mm: list[float] | None = None  # of the MPJPE, 95 %, over sequences; None where names do not say them
+    interval_mm: list[float] | None = None  # MPJPE, 95 %, over sequences; None: sequences unknown
     headline_interval: list[float] | None = None  # as above, of the protocol's headline and in its unit
     num_sequences: int = 0
     protocol: str = "all"

@@ -1,11 +1,8 @@
-"""Errors that speak to the person who can act. The command line prints them without a traceback.
-
-Each carries the exit status that scripts can rely on.
-"""
+"""Errors that the user can correct. The command line prints them without a traceback and exits with their status."""
 
 
 class IntegralPoseError(Exception):
-    """Something the user can mend: says what was expected, what was found, where, and what to change."""
+    """Base class. A message states what was expected, what was found, where, and what to change."""
 
     exit_code = 1
 
@@ -17,7 +14,7 @@ class ConfigError(IntegralPoseError):
 
 
 class DataError(IntegralPoseError):
-    """A data set, an image or a CSV that is missing, damaged or of another form."""
+    """A data set, an image or a CSV that is missing, damaged or of another format."""
 
     exit_code = 3
 
@@ -35,19 +32,19 @@ class CheckpointError(IntegralPoseError):
 
 
 class OutputError(IntegralPoseError):
-    """A run folder that cannot be written: full, read-only, gone, or in the hands of another run."""
+    """A run folder that cannot be written: full, read-only, deleted, or in use by another run."""
 
     exit_code = 5
 
 
-class Interrupted(IntegralPoseError):  # noqa: N818 - not a fault: the run was asked to stop and has been saved
-    """The run was stopped by a signal after everything had been saved; the same command continues it."""
+class Interrupted(IntegralPoseError):  # noqa: N818 - not an error: the run was asked to stop and has been saved
+    """The run was stopped by a signal and has been saved; the same command continues it."""
 
     exit_code = 75  # EX_TEMPFAIL: try again
 
 
 class WorkerError(IntegralPoseError):
-    """A process that reads images ended or hangs."""
+    """A data loader worker ended or hangs."""
 
 
 class ProcessLostError(IntegralPoseError):

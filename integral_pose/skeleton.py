@@ -1,4 +1,4 @@
-"""The 17 joints of Human3.6M: names, tree and symmetry. Orders between skeletons are derived by name."""
+"""The 17 joints of Human3.6M: names, tree and symmetry. Joints of other skeletons are matched by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from integral_pose.errors import DataError
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joint names, parents by name, and the names that swap when a picture is mirrored."""
+    """Joint names, parents by name, and the names that swap when an image is mirrored."""
 
     names: tuple[str, ...]
     parent_names: dict[str, str]
@@ -39,13 +39,9 @@ class Skeleton:
 
     def side(self, joint: int) -> str:
         """'left', 'right' or 'middle'."""
+        lefts, rights = ({pair[side] for pair in self.mirror_pairs} for side in (0, 1))
         name = self.names[joint]
-        for left, right in self.mirror_pairs:
-            if name == left:
-                return "left"
-            if name == right:
-                return "right"
-        return "middle"
+        return "left" if name in lefts else "right" if name in rights else "middle"
 
 
 HUMAN36M = Skeleton(
@@ -68,7 +64,7 @@ HUMAN36M = Skeleton(
 
 
 def joint_order(source: Sequence[str], target: Sequence[str]) -> tuple[int, ...]:
-    """Indices that turn an array in the order of `source` into the order of `target`.
+    """Indices that reorder an array from the order of `source` to the order of `target`.
 
     Raises DataError naming the joints of `target` that `source` does not have.
     """

@@ -22,7 +22,7 @@ import yaml
 
 from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 from tests.conftest import TINY, write_course
 from tests.fork_server import Forked, ForkServer
 from tests.nested import differences

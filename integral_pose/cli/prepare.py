@@ -1,21 +1,20 @@
-"""The command lines of the converters and of check-data. Heavy packages are imported when a command runs."""
+"""`prepare` and `check-data`: their options, and what they print. Heavy packages are imported when a command runs."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from integral_pose.errors import ConfigError
 
 if TYPE_CHECKING:
     from integral_pose.datasets.conversion import Request, Summary
+    from integral_pose.datasets.human36m_table import Choice
 
 
-@dataclass(frozen=True)
-class Source:
+class Converter(NamedTuple):
     """A converter on the command line."""
 
     name: str
@@ -23,49 +22,63 @@ class Source:
     folder: str  # what --source is
 
 
-SOURCES = (
-    Source("h36m", "Human3.6M's official download", "the tgz archives or what they hold; metadata.xml may be there"),
-    Source("c2f", "Human3.6M as released with coarse-to-fine", "the folder of annot/ and images/"),
-    Source("mmpose", "Human3.6M as mmpose prepares it", "the folder of the .npz files, cameras.pkl and the pictures"),
-    Source("posenet", "Human3.6M as released with 3DMPPE", "the folder of annotations/ and images/"),
-    Source("mpi-inf-3dhp", "MPI-INF-3DHP's training and test set", "the folder of S1 .. S8 and TS1 .. TS6"),
-)
+CONVERTERS = (
+    Converter("h36m", "Human3.6M's official download", "the tgz archives or what they hold; metadata.xml may be there"),
+    Converter("c2f", "Human3.6M as released with coarse-to-fine", "the folder of annot/ and images/"),
+    Converter("mmpose", "Human3.6M as mmpose prepares it",
+              "the folder of the .npz files, cameras.pkl and the pictures"),
+    Converter("posenet", "Human3.6M as released with 3DMPPE", "the folder of annotations/ and images/"),
+    Converter("mpi-inf-3dhp", "MPI-INF-3DHP's training and test set", "the folder of S1 .. S8 and TS1 .. TS6"),
+)  # fmt: skip
 
 
-def add_sources(commands: Any) -> None:
-    """Add a subcommand for each converter to what `add_subparsers` returned."""
-    for source in SOURCES:
-        parser = commands.add_parser(source.name, help=source.help)
-        is_planned = source.name == "h36m"  # --plan needs neither folder
-        parser.add_argument("--source", dest="folder", type=Path, metavar="DIR", help=source.folder,
-                            required=not is_planned)  # fmt: skip
-        parser.add_argument("--out", type=Path, metavar="DIR", help="a folder that is not there yet",
-                            required=not is_planned)  # fmt: skip
-        parser.add_argument("--layout", default="files", metavar="files|packed", help="%(default)s")
-        parser.add_argument("--crop", default="c2f", metavar="c2f|tight|metric", help="%(default)s")
-        parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
-        if is_planned:
-            parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")
-        if source.name in ("h36m", "posenet"):
-            _add_choice(parser)
-        if source.name == "mpi-inf-3dhp":
-            parser.add_argument("--every", type=int, default=5, metavar="N", help="training frames (%(default)s)")
-        parser.set_defaults(run=_prepare)
+def add_prepare(commands: Any) -> None:
+    """Add `prepare`, with a subcommand for each source, to what `add_subparsers` returned."""
+    prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
+    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    _add_synthetic(sources)
+    for converter in CONVERTERS:
+        _add_converter(sources, converter)
 
 
 def add_check(commands: Any) -> None:
-    """Add check-data to what `add_subparsers` returned."""
+    """Add `check-data` to what `add_subparsers` returned."""
     parser = commands.add_parser("check-data", help="read a data set critically: a table, a contact sheet, offenders")
     parser.add_argument("root", type=Path, metavar="ROOT", help="the folder of annot/ and images/")
-    parser.add_argument(
-        "--sheet",
-        type=Path,
-        default=None,
-        metavar="PNG",
-        help="a picture of 24 crops with their joints; default: contact_sheet.png in the current folder",
-    )
+    parser.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"), metavar="PNG",
+                        help="where to draw 24 crops with their joints (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     parser.set_defaults(run=_check)
+
+
+def _add_synthetic(sources: Any) -> None:
+    parser = sources.add_parser("synthetic", help="render people with known poses")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    parser.add_argument("--preset", metavar="NAME", help="a set of the documentation: synthetic-1[-small]")
+    parser.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
+    parser.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
+    parser.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
+    parser.set_defaults(run=_prepare_synthetic)
+
+
+def _add_converter(sources: Any, converter: Converter) -> None:
+    parser = sources.add_parser(converter.name, help=converter.help)
+    is_planned = converter.name == "h36m"  # --plan needs neither folder
+    parser.add_argument("--source", dest="folder", type=Path, metavar="DIR", help=converter.folder,
+                        required=not is_planned)  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder that is not there yet",
+                        required=not is_planned)  # fmt: skip
+    parser.add_argument("--layout", default="files", metavar="files|packed", help="%(default)s")
+    parser.add_argument("--crop", default="c2f", metavar="c2f|tight|metric", help="%(default)s")
+    parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
+    if is_planned:
+        parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")
+    if converter.name in ("h36m", "posenet"):
+        _add_choice(parser)
+    if converter.name == "mpi-inf-3dhp":
+        parser.add_argument("--every", type=int, default=5, metavar="N", help="training frames (%(default)s)")
+    parser.set_defaults(run=_prepare)
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +91,22 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
                         help="three sequences of S9 with displaced 3D (%(default)s)")  # fmt: skip
     parser.add_argument("--corrupt-video", default="exclude", choices=("exclude", "keep"),
                         help="S11 Directions camera 54138969, mended in 2020 (%(default)s)")  # fmt: skip
+
+
+def _prepare_synthetic(options: argparse.Namespace) -> None:
+    from integral_pose.synthetic.dataset import render_dataset, render_preset
+
+    if options.preset:
+        is_same = render_preset(options.out, options.preset, workers=_workers(options))
+        print(f"{options.out}: {options.preset}" + (
+            ", byte for byte as defined" if is_same else
+            "; its pictures differ from the definition in a few bits, since another processor rounds otherwise: "
+            "figures on it compare, but not to the last digit"
+        ))  # fmt: skip
+        return
+    render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed,
+                   workers=_workers(options))  # fmt: skip
+    print(f"{options.out}: {options.train} training and {options.valid} test images")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -103,28 +132,22 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace, request: Request) -> Summary:
-    if options.source == "h36m":
-        from integral_pose.datasets.human36m import convert_human36m
-
-        return convert_human36m(options.folder, request, _choice(options))
-    if options.source == "mpi-inf-3dhp":
-        from integral_pose.datasets.mpi_inf_3dhp import convert_mpi_inf_3dhp
-
-        return convert_mpi_inf_3dhp(options.folder, request, options.every)
-    if options.source == "c2f":
-        from integral_pose.datasets.c2f import convert_c2f
-
-        return convert_c2f(options.folder, request)
-    if options.source == "mmpose":
-        from integral_pose.datasets.mmpose import convert_mmpose
-
-        return convert_mmpose(options.folder, request)
+    from integral_pose.datasets.c2f import convert_c2f
+    from integral_pose.datasets.human36m import convert_human36m
+    from integral_pose.datasets.mmpose import convert_mmpose
+    from integral_pose.datasets.mpi_inf_3dhp import convert_mpi_inf_3dhp
     from integral_pose.datasets.posenet import convert_posenet
 
-    return convert_posenet(options.folder, request, _choice(options))
+    if options.source == "h36m":
+        return convert_human36m(options.folder, request, _choice(options))
+    if options.source == "posenet":
+        return convert_posenet(options.folder, request, _choice(options))
+    if options.source == "mpi-inf-3dhp":
+        return convert_mpi_inf_3dhp(options.folder, request, options.every)
+    return {"c2f": convert_c2f, "mmpose": convert_mmpose}[options.source](options.folder, request)
 
 
-def _choice(options: argparse.Namespace) -> Any:
+def _choice(options: argparse.Namespace) -> Choice:
     from integral_pose.datasets.human36m_table import Choice
 
     subjects = tuple(name.strip() for name in options.subjects.split(",") if name.strip())
@@ -134,8 +157,7 @@ def _choice(options: argparse.Namespace) -> Any:
 def _check(options: argparse.Namespace) -> int:
     from integral_pose.datasets.check import check_data
 
-    sheet = options.sheet or Path("contact_sheet.png")
-    report = check_data(options.root, sheet, workers=_workers(options))
+    report = check_data(options.root, options.sheet, workers=_workers(options))
     print(report.table())
     return 1 if report.offenders else 0
 
@@ -144,3 +166,13 @@ def _workers(options: argparse.Namespace) -> int:
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers is {options.workers}; it has to be 1 or more")
     return options.workers or os.cpu_count() or 1
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found '{text}'") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {number}")
+    return number

@@ -28,6 +28,8 @@ from integral_pose.config.value_types import (
     Share,
 )
 
+BACKEND_OF = {"rotation": "device", "flip": "device", "erase": "device"}  # augmenters that only one backend has
+
 
 class Section(BaseModel):
     """Strict: an unknown key, a text for a number or a 1 for `true` is an error."""
@@ -59,8 +61,9 @@ class AugmentationConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> AugmentationConfig:
-        if self.backend != "device":
-            self.refuse_changed(["rotation", "flip", "erase"], f"backend '{self.backend}'", "set backend to device")
+        for name, backend in BACKEND_OF.items():
+            if self.backend != backend:
+                self.refuse_changed([name], f"backend '{self.backend}'", f"set backend to {backend}")
         return self
 
 

@@ -1,12 +1,13 @@
-"""Random changes to a raw training image. Each augmenter draws from a stream of its own.
+"""Random augmentation of raw training images. Each augmenter draws from a random stream of its own.
 
-A stream is fixed by (seed, epoch, sample, augmenter), so a picture does not depend on the number of workers
-or on the other augmenters, and a run that is continued sees what it would have seen.
+A stream is fixed by (seed, epoch, sample, augmenter), so an augmented image depends neither on the number of workers
+nor on the other augmenters, and a resumed run sees the images that it would have seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,29 +18,35 @@ from integral_pose.contracts import PoseSample, SampleKey
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.errors import ConfigError
 
-SOURCE_RANGES = {"translate_percent", "scale", "hue_saturation", "contrast", "brightness"}
+# Colour augmenters by their key in the configuration: (imgaug.augmenters, range) -> augmenter. They are applied in this
+# order, and their random streams are numbered by it: append new ones, so that the draws of the others stay the same.
+COLOUR_AUGMENTERS: dict[str, Callable[[Any, tuple[float, ...]], Any]] = {
+    "hue_saturation": lambda augmenters, bounds: augmenters.AddToHueAndSaturation(bounds),
+    "contrast": lambda augmenters, bounds: augmenters.LinearContrast(bounds),
+    "brightness": lambda augmenters, bounds: augmenters.Multiply(bounds, per_channel=True),
+}
 
 
 class Augmentation(Protocol):
-    """Changes a sample; labels that the change moves in the picture move along."""
+    """An augmentation of one sample; labels in pixels move with the image."""
 
     def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
-        """The changed sample."""
+        """The augmented sample."""
         ...
 
 
 def stream_seed(seed: int, key: SampleKey, stream: int) -> int:
-    """128 bits from which one augmenter draws for one sample."""
+    """128-bit seed of one augmenter for one sample."""
     words = np.random.SeedSequence([seed, key.epoch, key.row, stream]).generate_state(4, np.uint32)
     return int.from_bytes(words.tobytes(), "little")
 
 
 class ImgaugAugmentation:
-    """The augmenters of Pantalos & Rudin 2019, in imgaug.
+    """The augmenters of Pantalos & Rudin 2019, in imgaug: shift and scale, hue and saturation, contrast, brightness.
 
-    Affine with shift and scale, hue and saturation, contrast, brightness a channel. `translate_percent` is a
-    range on each axis; the literal constant of that report's code is [0.05, 0.05]. The 2D labels move with the
-    picture, the 3D ones do not, but for their depth with `scale_depth` (`device_augmentation` says what that is).
+    `translate_percent` is a range on each axis; the literal constant of that report's code is [0.05, 0.05]. `colours`
+    are the ranges of COLOUR_AUGMENTERS. 2D labels move with the image, 3D labels do not, but for their depth with
+    `scale_depth` (see `device_augmentation`).
     """
 
     def __init__(
@@ -48,27 +55,20 @@ class ImgaugAugmentation:
         seed: int,
         translate_percent: Sequence[float],
         scale: Sequence[float],
-        hue_saturation: Sequence[int],
-        contrast: Sequence[float],
-        brightness: Sequence[float],
         scale_depth: bool = False,
+        **colours: Sequence[float],
     ) -> None:
         augmenters = _import_imgaug().augmenters
         shift, zoom = tuple(translate_percent), tuple(scale)
         self.seed, self.scale_depth = seed, scale_depth
-        self.augmenters = [
-            augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom}),
-            augmenters.AddToHueAndSaturation(tuple(hue_saturation)),
-            augmenters.LinearContrast(tuple(contrast)),
-            augmenters.Multiply(tuple(brightness), per_channel=True),
-        ]
+        self.affine = augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom})
+        self.colours = [make(augmenters, tuple(colours[name])) for name, make in COLOUR_AUGMENTERS.items()]
 
     def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
-        """The changed sample."""
-        affine, *colours = self.augmenters
-        self._reseed(affine, key, 0)
-        image, joints_crop_px, moved = _move(affine, sample.image, sample.joints_crop_px)
-        for stream, augmenter in enumerate(colours, start=1):
+        """The augmented sample."""
+        self._reseed(self.affine, key, 0)
+        image, joints_crop_px, moved = _move(self.affine, sample.image, sample.joints_crop_px)
+        for stream, augmenter in enumerate(self.colours, start=1):
             self._reseed(augmenter, key, stream)
             image = augmenter.augment_image(image)
         depth_scale = float(np.sqrt(moved[0, 0] * moved[1, 1])) if self.scale_depth else 1.0
@@ -81,27 +81,29 @@ class ImgaugAugmentation:
 
 
 def build_augmentation(config: AugmentationConfig, seed: int) -> Augmentation | None:
-    """What an experiment changes image by image where it loads them, None for nothing."""
+    """The augmentation of single images where they are loaded; None: there is none."""
     if config.backend != "imgaug":
         return None
-    return ImgaugAugmentation(seed=seed, **config.model_dump(include=SOURCE_RANGES | {"scale_depth"}))
+    keys = {"translate_percent", "scale", "scale_depth", *COLOUR_AUGMENTERS}
+    return ImgaugAugmentation(seed=seed, **config.model_dump(include=keys))
 
 
 def build_device_augmentation(
     config: AugmentationConfig, seed: int, flip_order: Sequence[int]
 ) -> DeviceAugmentation | None:
-    """What an experiment changes batch by batch on the device, None for nothing."""
+    """The augmentation of whole batches on the device; None: there is none."""
     if config.backend != "device":
         return None
-    return DeviceAugmentation(seed=seed, flip_order=flip_order, **config.model_dump(exclude={"backend"}))
+    keys = {field.name for field in fields(DeviceAugmentation)}
+    return DeviceAugmentation(seed=seed, flip_order=flip_order, **config.model_dump(include=keys))
 
 
 def _move(
     augmenter: Any, image: NDArray[np.uint8], joints_crop_px: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """The moved image and joints, and the map (2, 3) that moved them."""
-    # imgaug counts pixels as we do: the centre of the first one is at 0.5. It does not hand out what it drew, so
-    # three points more are moved along.
+    """The transformed image and joints, and the transform (2, 3): px of the image before -> px of the image after."""
+    # imgaug's pixel convention is ours: the centre of the first one is at 0.5. It does not return what it drew, so the
+    # transform is found from three more points.
     height, width = image.shape[:2]
     points = np.concatenate([joints_crop_px, [[0, 0], [width, 0], [0, height]]])
     keypoints = _import_imgaug().augmentables.kps.KeypointsOnImage.from_xy_array(points, shape=image.shape)

@@ -1,6 +1,6 @@
-"""The augmenters of `augmentation`, and three more, on whole batches on whichever device they are.
+"""Augmentation of whole batches on their device: the augmenters of `augmentation`, and rotation, flip and erasing.
 
-Parameters are drawn where the samples are loaded, a row of numbers a sample; applying them draws nothing.
+Parameters are drawn where the samples are loaded, one row of numbers a sample; applying them draws nothing.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from integral_pose.contracts import PoseBatch
-from integral_pose.data.draws import draw_uniform, in_range, whole_in_range
+from integral_pose.data.draws import draw_uniform, in_range, integer_in_range
 from integral_pose.geometry.lifting import inverse_2x2, move_views
 
 # Columns of the drawn parameters (B, 19).
-SHIFT = slice(0, 2)  # x, y as shares of the image's sides
+SHIFT = slice(0, 2)  # x, y as fractions of the image's sides
 SCALE = slice(2, 4)  # x, y
-ROTATION = 4  # radians, clockwise in the picture
+ROTATION = 4  # radians, clockwise in the image
 FLIP = 5  # 0 or 1
 HUE = 6  # added, 0..180 scale
 SATURATION = 7  # added, 0..255 scale
 CONTRAST = 8  # factor around CONTRAST_CENTER
 BRIGHTNESS = slice(9, 12)  # factors of red, green, blue
-ERASED = slice(12, 16)  # left, top, right, bottom as shares of the image's sides; no area: nothing is erased
+ERASED = slice(12, 16)  # left, top, right, bottom as fractions of the image's sides; no area: nothing is erased
 ERASED_COLOUR = slice(16, 19)  # 0..255
 NUM_CHANGES = 19
 
 CONTRAST_CENTER = 127.0  # of imgaug
-HALF_UP = 0.5 + 2e-4  # interpolated levels are multiples of 1/1024 but for our own rounding, so halves stay halves
+HALF_UP = 0.5 + 2e-4  # interpolated levels are multiples of 1/1024 up to float rounding, so exact halves round up
 ERASED_SHARE = (0.02, 0.2)  # of the image's area
 ERASED_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020
 
 
 @dataclass(frozen=True)
 class DeviceAugmentation:
-    """What is drawn for each sample, and its application to a batch.
+    """Draws the parameters of each sample, and applies them to a batch.
 
     `flip` and `erase` are probabilities, `rotation` degrees. `flip_order` lists for each joint its mirror image.
-    3D labels turn with rotation and are mirrored with flips; with `scale_depth` their depth grows with the
-    picture (mean of both axes), which makes sense where x and y are pixels (image volume) and nowhere else.
+    3D labels are rotated and mirrored with the image; with `scale_depth` their depth is scaled by the (geometric) mean
+    of both image scales, which makes sense where x and y are pixels (image volume) and nowhere else.
     """
 
     seed: int
@@ -60,14 +60,14 @@ class DeviceAugmentation:
     flip_order: Sequence[int]
 
     def draw(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
-        """(B, 19) float32, the changes of some rows of the table in an epoch; see the columns above."""
+        """(B, 19) float32, the parameters of some rows of the table in an epoch; see the columns above."""
         changes = np.zeros((len(rows), NUM_CHANGES))
         affine, colour, contrast, brightness, rotation, flip, erase = (
             draw_uniform(self.seed, epoch, rows, stream, number) for stream, number in enumerate((4, 1, 1, 3, 1, 1, 8))
         )
         changes[:, SHIFT] = in_range(affine[:, :2], self.translate_percent)
         changes[:, SCALE] = in_range(affine[:, 2:], self.scale)
-        changes[:, SATURATION] = whole_in_range(colour[:, 0], self.hue_saturation)
+        changes[:, SATURATION] = integer_in_range(colour[:, 0], self.hue_saturation)
         changes[:, HUE] = np.trunc(changes[:, SATURATION] / 255 * 180)  # one value for both, as imgaug draws it
         changes[:, CONTRAST] = in_range(contrast[:, 0], self.contrast)
         changes[:, BRIGHTNESS] = in_range(brightness, self.brightness)
@@ -78,7 +78,7 @@ class DeviceAugmentation:
         return torch.from_numpy(changes.astype(np.float32))
 
     def __call__(self, batch: PoseBatch) -> PoseBatch:
-        """The batch with its drawn changes made; as it is where none were drawn."""
+        """The augmented batch; the same batch where no parameters were drawn."""
         changes = batch.changes
         if changes is None:
             return batch
@@ -101,15 +101,15 @@ class DeviceAugmentation:
 
 
 def crop_to_changed_crop(changes: Tensor, height: int, width: int) -> Tensor:
-    """(B, 2, 3): px of the crop -> px of the changed crop; scaled, turned and flipped about the middle, then shifted.
+    """(B, 2, 3): px of the crop -> px of the augmented crop: scaled, rotated, flipped about the centre, then shifted.
 
-    It turns in shares of the sides, so that a crop that was resized to a rectangle turns as the square it was.
+    Rotated in fractions of the sides, so that a crop that was resized to a rectangle rotates as the square it was.
     """
     cosine, sine = changes[:, ROTATION].cos(), changes[:, ROTATION].sin()
     turn = torch.stack([cosine, -sine, sine, cosine], -1).view(-1, 2, 2)
     mirror = torch.stack([1 - 2 * changes[:, FLIP], torch.ones_like(cosine)], -1)
     linear = mirror[:, :, None] * turn * changes[:, None, SCALE]
-    # The shift is of the picture before it is mirrored: the same draws flipped give the mirror image.
+    # The shift is that of the image before the flip: the same draws with a flip give the mirror image.
     shift = 0.5 + changes[:, SHIFT] * mirror - linear.sum(-1) / 2
     sides = linear.new_tensor([width, height])
     linear = linear * (sides[:, None] / sides)
@@ -117,7 +117,7 @@ def crop_to_changed_crop(changes: Tensor, height: int, width: int) -> Tensor:
 
 
 def label_axes(changes: Tensor, *, scale_depth: bool) -> Tensor:
-    """(B, 3, 3) that turns camera axes into those of the changed labels; the joints' sides are swapped elsewhere."""
+    """(B, 3, 3): camera axes -> axes of the augmented labels. Left and right joints are swapped by the caller."""
     cosine, sine = changes[:, ROTATION].cos(), changes[:, ROTATION].sin()
     axes = changes.new_zeros(len(changes), 3, 3)
     mirror = 1 - 2 * changes[:, FLIP]
@@ -128,10 +128,10 @@ def label_axes(changes: Tensor, *, scale_depth: bool) -> Tensor:
 
 
 def warp(images: Tensor, moved: Tensor) -> Tensor:
-    """(B, 3, H, W) moved by (B, 2, 3): bilinear, black from outside; float32 0..255 rounded to whole levels.
+    """(B, 3, H, W) transformed by (B, 2, 3): bilinear, black outside; float32 0..255 rounded to integer levels.
 
-    Places in the source are rounded as OpenCV rounds them, to 1/1024 px in each term and to 1/32 px in the sum:
-    half a level more or less would become many levels in the colours.
+    Source coordinates are rounded as OpenCV rounds them, to 1/1024 px in each term and to 1/32 px in the sum: half a
+    level of difference would become many in the colour augmentation.
     """
     height, width = images.shape[-2:]
     back = inverse_2x2(moved[:, :, :2])
@@ -149,9 +149,9 @@ def warp(images: Tensor, moved: Tensor) -> Tensor:
 
 
 def change_colours(levels: Tensor, changes: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB whole levels -> uint8: hue and saturation, then contrast, then brightness, as imgaug does it.
+    """(B, 3, H, W) RGB integer levels -> uint8: hue and saturation, then contrast, then brightness, as in imgaug.
 
-    Each step ends in whole levels, since the source's do: a hue step is up to 8 levels of a colour.
+    Each step ends in integer levels, as imgaug's do: one step of hue is up to 8 levels of a colour.
     """
     levels = shift_hue_and_saturation(levels, changes[:, HUE], changes[:, SATURATION])
     factor = changes[:, CONTRAST, None, None, None]
@@ -160,28 +160,28 @@ def change_colours(levels: Tensor, changes: Tensor) -> Tensor:
 
 
 def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB whole levels with (B,) added in OpenCV's 8-bit HSV (hue 0..179); float32 whole levels."""
+    """(B, 3, H, W) RGB integer levels with (B,) added in OpenCV's 8-bit HSV (hue 0..179); float32 integer levels."""
     red, green, blue = levels.unbind(1)
     value, which = levels.max(1)
     chroma = value - levels.amin(1)
     sector = torch.where(
         which == 0, green - blue, torch.where(which == 1, blue - red + 2 * chroma, red - green + 4 * chroma)
     )
-    # OpenCV divides by multiplying with 12-bit fractions, which rounds one quotient in fifty the other way.
+    # OpenCV divides by multiplying with 12-bit reciprocals, which rounds one quotient in fifty the other way.
     h = (sector * (30 * 4096 / chroma.clamp(min=1)).round_()).add_(2048).div_(4096).floor_()
     s = (chroma * (255 * 4096 / value.clamp(min=1)).round_()).add_(2048).div_(4096).floor_()
     h = (h + hue[:, None, None]).remainder_(180) / 30
     s = (s + saturation[:, None, None]).clamp_(0, 255) / 255
-    # Each channel falls from value to value * (1 - s) over one sector of six, in a phase of its own.
+    # Each channel falls from value to value * (1 - s) over one of six sectors, each with its own phase.
     channels = []
     for phase in (5, 3, 1):
         k = (h + phase).remainder_(6)
         channels.append(value - value * s * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(channels, 1).add_(1e-3).floor_()  # OpenCV cuts off; the thousandth is for our own rounding
+    return torch.stack(channels, 1).add_(1e-3).floor_()  # OpenCV truncates; the thousandth covers float rounding
 
 
 def erase(images: Tensor, changes: Tensor) -> Tensor:
-    """(B, 3, H, W) with the drawn rectangles of one colour each (random erasing, Zhong et al. 2020)."""
+    """(B, 3, H, W) with each image's drawn rectangle in one colour (random erasing, Zhong et al. 2020)."""
     height, width = images.shape[-2:]
     left, top, right, bottom = changes[:, ERASED, None].unbind(1)
     x, y = (torch.arange(n, device=images.device) + 0.5 for n in (width, height))
@@ -192,7 +192,7 @@ def erase(images: Tensor, changes: Tensor) -> Tensor:
 
 
 def _draw_box(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, 4) in [0, 1) -> left, top, right, bottom as shares of the sides."""
+    """(B, 4) in [0, 1) -> left, top, right, bottom as fractions of the sides."""
     area = in_range(uniform[:, 0], ERASED_SHARE)
     aspect = np.exp(in_range(uniform[:, 1], [math.log(bound) for bound in ERASED_ASPECT]))
     sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], -1)), 1)

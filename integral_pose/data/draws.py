@@ -1,4 +1,4 @@
-"""Random numbers that are a function of (seed, epoch, row, stream), drawn for a whole batch at once."""
+"""Random numbers as a function of (seed, epoch, row, stream), drawn for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def draw_uniform(seed: int, epoch: int, rows: NDArray[np.int64], stream: int, number: int) -> NDArray[np.float64]:
     """(B, number) in [0, 1): `number` draws for each row (B,).
 
-    A row's draws depend on no other row, so they are the same in whichever batch and process it is. A generator
-    for each sample would take longer than its image takes to be decoded; SplitMix64 (Steele et al. 2014) as a
-    hash of the position takes microseconds a batch.
+    A row's draws depend on no other row, so they are the same in every batch and process. Constructing a generator
+    for each sample would take longer than decoding its image; SplitMix64 (Steele et al. 2014) as a hash of the
+    position takes microseconds a batch.
     """
     state = _mix(np.array([seed], np.uint64))
     for word in (epoch, stream):
@@ -31,8 +31,8 @@ def in_range(uniform: NDArray[np.float64], bounds: Sequence[float]) -> NDArray[n
     return low + uniform * (high - low)
 
 
-def whole_in_range(uniform: NDArray[np.float64], bounds: Sequence[int]) -> NDArray[np.float64]:
-    """[0, 1) -> whole numbers low .. high, both included."""
+def integer_in_range(uniform: NDArray[np.float64], bounds: Sequence[int]) -> NDArray[np.float64]:
+    """[0, 1) -> integers low .. high, both included."""
     low, high = bounds
     return low + np.floor(uniform * (high - low + 1))
 

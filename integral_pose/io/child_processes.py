@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, even where that was killed and could tell nobody."""
+"""How child processes begin, and that they end with their parent, even where it was killed and told nobody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -21,3 +23,18 @@ def end_with_parent(number: signal.Signals) -> None:
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid != os.getppid():  # it was gone before
             os.kill(os.getpid(), number)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Inside, environment variables have these values, for processes that start; afterwards those of before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

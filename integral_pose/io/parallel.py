@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,10 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import TypeVar
-from unittest import mock
 
 from integral_pose.errors import IntegralPoseError
-from integral_pose.io.child_processes import end_with_parent
+from integral_pose.io.child_processes import end_with_parent, environment
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -39,7 +37,7 @@ def as_finished(
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     with (
-        mock.patch.dict(os.environ, ONE_THREAD),
+        environment(**ONE_THREAD),
         ProcessPoolExecutor(
             min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(stop,)
         ) as pool,

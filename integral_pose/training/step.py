@@ -13,8 +13,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
-from integral_pose.runs.checkpoint import load_weights
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.moving_average import MovingAverage
 

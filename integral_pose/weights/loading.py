@@ -15,9 +15,10 @@ from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config, ModelConfig
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.geometry.coordinates import CropVolume
+from integral_pose.io.checkpoint_file import load_checkpoint, load_weights
 from integral_pose.models.heads import VolumetricHead
 from integral_pose.models.pose_net import PoseNet, build_network
-from integral_pose.runs.checkpoint import find_checkpoint, load_checkpoint, load_weights
+from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.model_file import ModelDescription, parse_description
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
-from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.skeleton import Skeleton
 
 BACKBONE_STRIDE = 32

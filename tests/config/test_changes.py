@@ -23,7 +23,7 @@ from integral_pose.config.keys import schema_keys
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 
 SECTIONS = {"data", "data.augmentation", "model", "loss", "loss.heatmap", "stages", "stages.*.weights", "optimizer",
             "trainer", "evaluation"}  # fmt: skip

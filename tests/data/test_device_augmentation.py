@@ -13,7 +13,7 @@ from integral_pose.config.schema import AugmentationConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.data import device_augmentation as device
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.draws import draw_uniform, whole_in_range
+from integral_pose.data.draws import draw_uniform, integer_in_range
 from integral_pose.skeleton import HUMAN36M
 
 SIDE = 128
@@ -89,7 +89,7 @@ def test_draws_are_uniform_and_unrelated():
     assert np.abs(counts - 400).max() < 100
     correlation = np.corrcoef(np.concatenate([draws, np.roll(draws, 1, axis=0)], axis=1).T)
     assert np.abs(correlation[np.triu_indices(len(correlation), 1)]).max() < 0.08
-    assert set(whole_in_range(draws[:, 0], [-2, 2])) == {-2, -1, 0, 1, 2}
+    assert set(integer_in_range(draws[:, 0], [-2, 2])) == {-2, -1, 0, 1, 2}
 
 
 def test_flip_by_hand():

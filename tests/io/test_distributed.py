@@ -18,7 +18,7 @@ from integral_pose.cli import main as cli
 from integral_pose.config.loading import load_config
 from integral_pose.errors import OutOfMemoryError
 from integral_pose.experiment import train
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.runs.status import read_status
 from integral_pose.training.step import TrainStep
 from tests.conftest import write_course
@@ -86,7 +86,7 @@ def only_the_second_reads_bad_images(arguments: list[str]) -> int:
     from integral_pose.data import loader
 
     if os.environ["RANK"] == "0":
-        loader.decode_image = lambda *a: None
+        loader.decode_crop = lambda *a: None
     return cli.main(arguments)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integral_pose.errors import DataError, IntegralPoseError
+from integral_pose.io.child_processes import environment
 from integral_pose.io.parallel import as_finished
 
 
@@ -45,3 +46,12 @@ def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(IntegralPoseError, match="fewer --workers"), as_finished(die, range(4), 2) as results:
         for _ in results:
             pass
+
+
+def test_variables_are_set_inside_and_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "before")
+    monkeypatch.delenv("NEW", raising=False)
+    with environment(OURS="1", NEW="2"):
+        assert (os.environ["OURS"], os.environ["NEW"]) == ("1", "2")
+    assert os.environ["OURS"] == "before"
+    assert "NEW" not in os.environ

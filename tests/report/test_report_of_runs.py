@@ -21,7 +21,7 @@ from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.experiment import reporting, train
 from integral_pose.experiment import test as predict_run
 from integral_pose.experiment.reporting import write_report
-from integral_pose.runs.checkpoint import save_checkpoint
+from integral_pose.io.checkpoint_file import save_checkpoint
 
 # After two steps all joints still lie near the hip, which looks like another unit.
 pytestmark = pytest.mark.filterwarnings("ignore:.*the largest coordinate is")

@@ -21,15 +21,9 @@ import torch
 from integral_pose.errors import CheckpointError
 from integral_pose.io import atomic
 from integral_pose.io.atomic import remove_leftovers
+from integral_pose.io.checkpoint_file import FORMAT, FORMAT_WITHOUT_CHECKSUM, load_checkpoint, save_checkpoint
 from integral_pose.io.plain import size_bytes, to_plain
-from integral_pose.runs.checkpoint import (
-    FORMAT,
-    FORMAT_WITHOUT_CHECKSUM,
-    load_checkpoint,
-    load_newest,
-    previous_checkpoints,
-    save_checkpoint,
-)
+from integral_pose.runs.checkpoint import load_newest, previous_checkpoints, save_with_predecessors
 
 
 def content(step: int) -> dict[str, Any]:
@@ -140,11 +134,11 @@ def test_the_size_of_the_file_is_known_before(tmp_path: Path) -> None:
 def test_predecessors_age_and_surplus_goes(tmp_path: Path) -> None:
     last = tmp_path / "last.pt"
     for step in range(1, 6):
-        save_checkpoint(last, content(step), keep_previous=2)
+        save_with_predecessors(last, content(step), 2)
     three = ["last.pt", "previous.pt", "previous2.pt"]
     assert names(tmp_path) == three
     assert [load_checkpoint(tmp_path / name)["step"] for name in three] == [5, 4, 3]
-    save_checkpoint(last, content(6), keep_previous=1)
+    save_with_predecessors(last, content(6), 1)
     assert names(tmp_path) == three[:2]
     save_checkpoint(last, content(7))
     assert [load_checkpoint(path)["step"] for path in (last, *previous_checkpoints(last))] == [7, 5]
@@ -156,7 +150,7 @@ def test_without_hard_links_predecessors_are_kept_too(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "link", refuse)
     for step in (1, 2, 3):
-        save_checkpoint(tmp_path / "last.pt", content(step), keep_previous=1)
+        save_with_predecessors(tmp_path / "last.pt", content(step), 1)
     assert [load_checkpoint(tmp_path / name)["step"] for name in ("last.pt", "previous.pt")] == [3, 2]
 
 
@@ -164,7 +158,7 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path: Path) -> None:
     last = tmp_path / "last.pt"
     assert load_newest(last) is None
     for step in (1, 2, 3):
-        save_checkpoint(last, content(step), keep_previous=2)
+        save_with_predecessors(last, content(step), 2)
     flip(last, 4000)
     found = load_newest(last)
     assert found is not None
@@ -199,7 +193,7 @@ def test_killed_before_and_after_every_operation_of_a_save(tmp_path: Path) -> No
     for at in range(60):
         folder = tmp_path / str(at)
         for step in (1, 2):
-            save_checkpoint(folder / "last.pt", content(step), keep_previous=1)
+            save_with_predecessors(folder / "last.pt", content(step), 1)
         if in_child(lambda at=at, folder=folder: save_and_be_killed(folder / "last.pt", at)) == 0:
             break  # it had fewer operations than that
         kills += 1
@@ -212,7 +206,7 @@ def test_killed_before_and_after_every_operation_of_a_save(tmp_path: Path) -> No
         assert set(remove_leftovers(folder, {"last.pt", "previous.pt"})) == leftovers
         for path in (folder / "last.pt", *previous_checkpoints(folder / "last.pt")):
             assert loads(path, load_checkpoint)
-        save_checkpoint(folder / "last.pt", content(4), keep_previous=1)
+        save_with_predecessors(folder / "last.pt", content(4), 1)
         assert names(folder) == ["last.pt", "previous.pt"]
     assert kills >= 10
     assert survived == sorted(survived)
@@ -237,7 +231,7 @@ def save_and_be_killed(path: Path, at: int) -> None:
 
     for name in OPERATIONS:
         setattr(os, name, counted(getattr(os, name)))
-    save_checkpoint(path, content(3), keep_previous=1)
+    save_with_predecessors(path, content(3), 1)
 
 
 def test_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,10 +251,10 @@ def test_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         events.append(f"{kind(old)} becomes {kind(new)}")
         replace(old, new)
 
-    save_checkpoint(tmp_path / "last.pt", content(1), keep_previous=1)
+    save_with_predecessors(tmp_path / "last.pt", content(1), 1)
     monkeypatch.setattr(os, "fsync", record_sync)
     monkeypatch.setattr(os, "replace", record_replace)
-    save_checkpoint(tmp_path / "last.pt", content(2), keep_previous=1)
+    save_with_predecessors(tmp_path / "last.pt", content(2), 1)
     assert events == [
         "sync temporary", "temporary becomes previous.pt", "temporary becomes last.pt", "sync folder",
     ]  # fmt: skip

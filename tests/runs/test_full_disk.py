@@ -19,8 +19,8 @@ from integral_pose.config.loading import load_config
 from integral_pose.errors import OutputError
 from integral_pose.experiment import train
 from integral_pose.io import atomic
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.runs import background_writer as writer
-from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.runs.lock import FolderLock
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")

@@ -15,7 +15,7 @@ import pytest
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 from tests.nested import differences
 
 

@@ -8,8 +8,8 @@ import torch
 from integral_pose import experiment
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError, ConfigError
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.models.pose_net import build_model
-from integral_pose.runs.checkpoint import load_checkpoint
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.weights.initialisation import start_from
 from integral_pose.weights.loading import load_network

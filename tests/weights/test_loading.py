@@ -8,8 +8,8 @@ import torch
 from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
+from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.models.pose_net import build_model
-from integral_pose.runs.checkpoint import load_checkpoint, save_checkpoint
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from integral_pose.errors import CheckpointError
-from integral_pose.runs.checkpoint import save_checkpoint
+from integral_pose.io.checkpoint_file import save_checkpoint
 from integral_pose.skeleton import Skeleton
 from integral_pose.weights.model_file import ModelDescription, parse_description, read_model_file, save_model_file
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.runs.checkpoint import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.skeleton import HUMAN36M, joint_order
 from integral_pose.weights.formats import FORMS, HUMAN36M_18, HUMAN36M_NAMES, MPII_16, MUCO_21, MUCO_NAMES, SHOULDERS
 from integral_pose.weights.importing import import_forms, import_weights

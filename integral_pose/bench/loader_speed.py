@@ -1,0 +1,209 @@
+"""How many images a second one core brings from disk into a batch, part by part and against the common way.
+
+Times are CPU time of this process with one thread, so that neighbours disturb them little; candidates take turns,
+and a figure is the median over the rounds. Files are warm: what a disk adds is the disk's.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import io
+import itertools
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from integral_pose.bench.interleave import interleaved, median_ratio
+from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
+from integral_pose.data.augmentation import ImgaugAugmentation
+from integral_pose.data.course import PoseTable, evenly_spaced, read_train
+from integral_pose.data.device_augmentation import DeviceAugmentation
+from integral_pose.data.image_source import FileImages, PackedImages
+from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.io.images import decode_crop
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.synthetic.dataset import render_dataset
+
+NUM_IMAGES = 128  # a round
+BATCH = 32
+HUMAN36M_ROWS = 312_188
+MEMORY_WORKERS = 4
+RANGES: dict[str, Any] = {
+    "translate_percent": [-0.05, 0.05], "scale": [0.75, 1.25], "hue_saturation": [-60, 60],
+    "contrast": [0.7, 1.3], "brightness": [0.5, 1.5],
+}  # fmt: skip
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+
+BASELINE = "files + Pillow + imgaug + float"
+WHOLE = "packed: read + decode + collate"
+
+
+def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
+    """Measure the data in `root`, or rendered people where it is None; the keys are those of the JSON file."""
+    with tempfile.TemporaryDirectory(prefix="integral-pose-bench-") as folder:
+        source = root or Path(folder) / "rendered"
+        if root is None:
+            render_dataset(source, num_train=NUM_IMAGES, num_valid=1, seed=1, workers=1, show_progress=False)
+        table = evenly_spaced(read_train(source), NUM_IMAGES)
+        files, packed = _both_layouts(table, Path(folder))
+        size = _side_px(packed)
+        with _one_thread():
+            candidates = _candidates(files, packed, size)
+            times = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
+        memory = worker_memory_bytes(packed, size)
+    per_s = {name: len(table) / time.median_s for name, time in times.items()}
+    return {
+        "images_per_s_per_core": round(per_s[WHOLE]),
+        "vs_baseline": round(median_ratio(times[BASELINE], times[WHOLE]), 2) if BASELINE in times else None,
+        "packed_read_vs_files": round(median_ratio(times["files: read"], times["packed: read"]), 2),
+        "images_per_s_per_core_by_part": {name: round(value) for name, value in per_s.items()},
+        "worker_memory_mib": None if memory is None else round(memory / 2**20),
+        "rows_in_memory_test": HUMAN36M_ROWS,
+        "images": len(table),
+        "side_px": size,
+        "rounds": rounds,
+        "root": str(root) if root else "rendered",
+    }
+
+
+def loading_table(result: dict[str, Any]) -> str:
+    """The figures for people."""
+    parts = result["images_per_s_per_core_by_part"]
+    width = max(map(len, parts))
+    lines = [f"{'images/s per core':>{width + 20}}"]
+    lines += [f"{name:<{width}}{value:>20,}" for name, value in parts.items()]
+    if result["vs_baseline"] is None:
+        lines.append("\nimgaug or its OpenCV is not installed: what needs them was not measured")
+    else:
+        lines.append(f"\n{WHOLE}: {result['vs_baseline']} times the images/s of {BASELINE}")
+    if result["worker_memory_mib"] is not None:
+        lines.append(
+            f"A worker over {HUMAN36M_ROWS:,} rows adds {result['worker_memory_mib']} MiB to the memory of all (PSS)"
+        )
+    return "\n".join(lines)
+
+
+def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY_WORKERS) -> int | None:
+    """What each worker adds to the memory of all processes together (proportional set size), their mean.
+
+    Over a table of Human3.6M's length, its rows repeated; None where the system does not tell.
+    """
+    if not Path("/proc/self/smaps_rollup").exists():
+        return None
+    large = table.take(np.arange(HUMAN36M_ROWS) % len(table))
+    gc.collect()
+    before = _pss_bytes(os.getpid())
+    images = PoseImages(large, side_px, (side_px, side_px), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, of more workers than cores: their speed is no matter here
+        batches = TrainingBatches(images, 8, seed=0, workers=workers, rank=0, world=1, pin_memory=False)
+        epoch = batches.epoch(0)
+        for _ in itertools.islice(epoch, 8 * workers):
+            pass
+    after = sum(_pss_bytes(process) for process in [os.getpid(), *batches.worker_processes()])
+    return max(0, after - before) // workers
+
+
+def _pss_bytes(process: int) -> int:
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]:
+    """The same images as a file each and end to end in one file."""
+    encoded = [table.images.read(row) for row in range(len(table))]
+    names = np.array([f"{row:06d}.img".encode() for row in range(len(table))])
+    images, packed = folder / "images", folder / "packed"
+    images.mkdir()
+    for name, content in zip(names.tolist(), encoded, strict=True):
+        (images / name.decode()).write_bytes(content)
+    packed.write_bytes(b"".join(encoded))
+    sizes = np.array([len(content) for content in encoded], np.int64)
+    source = PackedImages(packed, names, np.cumsum(sizes) - sizes, sizes)
+    labels = table.joints_camera_mm, table.joints_crop_px
+    return PoseTable(images, names, *labels), PoseTable(images, names, *labels, packed=source)
+
+
+def _side_px(table: PoseTable) -> int:
+    with Image.open(io.BytesIO(table.images.read(0))) as picture:
+        return int(picture.width)
+
+
+def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, Callable[[], object]]:
+    rows, size = range(len(files)), (side_px, side_px)
+    file_images, packed_images = FileImages(files.images_folder, files.names), packed.images
+    encoded = [packed_images.read(row) for row in rows]
+    pixels = np.empty((side_px, side_px, 3), np.uint8)
+    on_device = DeviceAugmentation(
+        seed=0, rotation=[0, 0], flip=0, erase=0, scale_depth=False, flip_order=HUMAN36M.flip_order, **RANGES
+    )
+    loaded = _batches(PoseImages(packed, side_px, size, None, draw=on_device.draw))
+    candidates: dict[str, Callable[[], object]] = {
+        "files: read": lambda: [file_images.read(row) for row in rows],
+        "packed: read": lambda: [packed_images.read(row) for row in rows],
+        "decode": lambda: _decode(encoded, pixels),
+        "files: read + decode + collate": lambda: _batches(PoseImages(files, side_px, size, None)),
+        WHOLE: lambda: _batches(PoseImages(packed, side_px, size, None)),
+        "device backend alone, on the CPU": lambda: [on_device(batch) for batch in loaded],
+    }
+    if importlib.util.find_spec("imgaug") and importlib.util.find_spec("cv2"):
+        imgaug = ImgaugAugmentation(seed=0, **RANGES)
+        candidates["packed, imgaug backend"] = lambda: _batches(PoseImages(packed, side_px, size, imgaug))
+        candidates[BASELINE] = lambda: _baseline(files, imgaug)
+    return candidates
+
+
+def _decode(encoded: list[bytes], pixels: NDArray[np.uint8]) -> None:
+    for content in encoded:
+        decode_crop(content, len(pixels), pixels)
+
+
+def _batches(images: PoseImages) -> list[PoseBatch]:
+    found = []
+    for first in range(0, len(images), BATCH):
+        batch = images.__getitems__([SampleKey(0, row) for row in range(first, min(first + BATCH, len(images)))])
+        assert isinstance(batch, PoseBatch), batch
+        found.append(batch)
+    return found
+
+
+def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
+    """What most projects do: a file an image, Pillow, imgaug with key points, normalised floats, then stacked."""
+    for first in range(0, len(files), BATCH):
+        samples = []
+        for row in range(first, min(first + BATCH, len(files))):
+            with Image.open(files.images_folder / files.name(row)) as picture:
+                image: NDArray[np.uint8] = np.array(picture.convert("RGB"))
+            sample = PoseSample(row, image, files.joints_camera_mm[row], files.joints_crop_px[row])
+            image = np.ascontiguousarray(imgaug(sample, SampleKey(0, row)).image)
+            floats = torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div(255)
+            samples.append((floats - MEAN) / STD)
+        torch.stack(samples)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Of torch, and of OpenCV, which comes with imgaug and would multiply its CPU time by threads of its own."""
+    opencv = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None  # its import sets variables
+    threads = torch.get_num_threads(), opencv.getNumThreads() if opencv else 0
+    torch.set_num_threads(1)
+    if opencv:
+        opencv.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        if opencv:
+            opencv.setNumThreads(threads[1])
