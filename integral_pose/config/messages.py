@@ -24,20 +24,23 @@ def config_error(error: ValidationError, origins: Origins, source: str) -> Confi
 
 def _fault(error: dict[str, Any], origins: Origins, source: str) -> str:
     path: KeyPath = tuple(error["loc"])
-    kind, message, found = error["type"], error["msg"].removeprefix("Value error, "), error["input"]
+    message = error["msg"].removeprefix("Value error, ")
     # A rule over several keys belongs to a section; its text starts with the key to look at.
-    where = nearest_origin((*path, *split_key(message.partition(" ")[0])) if kind == "value_error" else path, origins)
-    start = f"{where or source}: "
-    if path == ("base",):
-        return f"{start}base: only a file that is named on the command line has one; write the values out"
+    is_rule = error["type"] == "value_error"
+    where = nearest_origin((*path, *split_key(message.partition(" ")[0])) if is_rule else path, origins)
+    return f"{where or source}: {_problem(error, path, message)}"
+
+
+def _problem(error: dict[str, Any], path: KeyPath, message: str) -> str:
+    kind, found, key = error["type"], error["input"], join_key(path)
+    if key == "base":
+        return "base: only a file that is named on the command line has one; write the values out"
     if kind == "extra_forbidden":
-        return f"{start}unknown key '{join_key(path)}'{suggestion(path)}"
+        return f"unknown key '{key}'{suggestion(path)}"
     if kind == "missing":
-        return f"{start}the key '{join_key(path)}' is missing"
-    if path:
-        start += f"{join_key(path)}: "
+        return f"the key '{key}' is missing"
     if kind == "model_type":
-        return f"{start}expected a section with keys of its own, found {_shown(found)}"
+        return f"{key}: expected a section with keys of its own, found {_shown(found)}"
     for words, plain in PLAIN_WORDS.items():
         message = message.replace(words, plain)
     if not isinstance(found, (dict, BaseModel)):
@@ -45,7 +48,7 @@ def _fault(error: dict[str, Any], origins: Origins, source: str) -> str:
     if kind == "literal_error":
         near = nearest(str(found), re.findall(r"'(.*?)'", error["ctx"]["expected"]), cutoff=0.8)
         message += f"; did you mean '{near}'?" if near else ""
-    return start + message
+    return f"{key}: {message}" if key else message
 
 
 def _shown(value: Any) -> str:

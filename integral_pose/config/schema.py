@@ -269,16 +269,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Config:
-        if self.data.epoch_images is not None and self.data.epoch_images < self.trainer.batch_size:
+        images, batch_size, parts = self.data.epoch_images, self.trainer.batch_size, self.trainer.accumulation_steps
+        if images is not None and images < batch_size:
             raise ValueError(
-                f"data.epoch_images {self.data.epoch_images} is less than trainer.batch_size "
-                f"{self.trainer.batch_size}, so an epoch would have no step; set it to that or more"
+                f"data.epoch_images {images} is less than trainer.batch_size {batch_size}, so an epoch would have no "
+                "step; set it to that or more"
             )
-        if self.trainer.batch_size % self.trainer.accumulation_steps:
-            raise ValueError(
-                f"trainer.batch_size {self.trainer.batch_size} is not divisible by "
-                f"trainer.accumulation_steps {self.trainer.accumulation_steps}"
-            )
+        if batch_size % parts:
+            raise ValueError(f"trainer.batch_size {batch_size} is not divisible by trainer.accumulation_steps {parts}")
         return self
 
     def _why_no_heatmap_loss(self) -> str | None:
