@@ -32,6 +32,12 @@ class _Loader(yaml.SafeLoader):
         self.source = source
         self.depth = 0
 
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """Refuse deep brackets while they are read: the time for them grows with their square."""
+        if self.flow_level >= MAX_DEPTH:
+            raise ConfigError(f"{self.source}:{self.line + 1}: nested deeper than {MAX_DEPTH} levels")
+        super().fetch_flow_collection_start(token)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse an event before a node is made of it: nesting would recurse, and aliases would multiply."""
         event = self.peek_event()
@@ -74,13 +80,14 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
-for _name, _pattern, _first_characters in (
-    ("bool", r"^(?:true|false)$", "tf"),
-    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
-    ("int", r"^[-+]?(?:0|[1-9]\d*)$", "-+0123456789"),
-    ("float", r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first_characters))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:null|~|)$"), ["n", "~", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$"),
+    list("-+.0123456789"),
+)
 
 
 def parse(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
