@@ -14,7 +14,8 @@ from integral_pose.data.loader import PoseImages
 from integral_pose.errors import IntegralPoseError
 from integral_pose.geometry.coordinates import axis_lengths_xyz, norm_to_voxel
 from integral_pose.heatmaps.marginals import PLANES, axes_of, log_probability, planes_of_volume, volume_shape
-from integral_pose.report.figures import PoseView, draw_axes, draw_planes, draw_poses
+from integral_pose.report.heatmap_figures import draw_axes, draw_planes
+from integral_pose.report.pose_figures import PoseView, draw_poses
 from integral_pose.skeleton import HUMAN36M
 
 HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong

@@ -16,7 +16,8 @@ from integral_pose.errors import CheckpointError, IntegralPoseError
 from integral_pose.experiment.assembly import build_trainer
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import Processes, processes
-from integral_pose.report.figures import draw_curves, write_png
+from integral_pose.report.canvas import write_png
+from integral_pose.report.curve_figures import draw_curves
 from integral_pose.runs.checkpoint import ResumePoint, load_newest
 from integral_pose.runs.folder import RunFolder, read_metrics
 from integral_pose.runs.status import run_status

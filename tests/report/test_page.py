@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integral_pose.evaluation.comparison import Estimate, Row, compare
-from integral_pose.report.figures import draw_planes
+from integral_pose.report.heatmap_figures import draw_planes
 from integral_pose.report.page import charts, tables
 from integral_pose.report.page.content import HeatmapView, Report, RunNotes, Sample
 from integral_pose.report.page.document import render

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integral_pose.evaluation.comparison import Row
-from integral_pose.report.figures import SERIES_COLOURS
+from integral_pose.report.colours import SERIES_COLOURS
 from integral_pose.report.page.content import RunNotes
 
 Chart = dict[str, Any]  # 'data' and 'layout' of plotly

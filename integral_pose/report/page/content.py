@@ -11,7 +11,7 @@ from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
-    from integral_pose.report.figures import Picture
+    from integral_pose.report.canvas import Picture
 
 
 @dataclass(frozen=True)

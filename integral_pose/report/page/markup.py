@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 if TYPE_CHECKING:
-    from integral_pose.report.figures import Picture
+    from integral_pose.report.canvas import Picture
 
 VOID_TAGS = {"img", "meta", "path", "line", "rect"}
 JPEG_QUALITY = 78

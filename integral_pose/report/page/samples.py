@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.report.figures import fit_weak_perspective
 from integral_pose.report.page.content import Report, Sample
 from integral_pose.report.page.markup import Html, drawing, element, folded, joined, photograph
 from integral_pose.report.page.poses import flat_view, overlay
+from integral_pose.report.pose_figures import fit_weak_perspective
 from integral_pose.skeleton import Skeleton
 
 X_AXIS, DEPTH_AXIS = 0, 2
