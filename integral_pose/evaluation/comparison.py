@@ -56,7 +56,7 @@ class Comparison:
     """R runs on one test set."""
 
     scores: Sequence[Scores]
-    distances: Sequence[Row]  # a key of `metrics.ALIGNMENTS` with `_mm` each
+    distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
     groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names say them
     frame_errors_mm: Sequence[Errors] = field(default=())  # a run: (N,) MPJPE of each frame
 
@@ -92,18 +92,16 @@ def compare(
         members = np.array([key(frame) if frame else OTHER for frame in frames])
         ordered = getattr(scores[0], f"per_{kind}_mm")
         groups[kind] = [row(name, frame_errors_mm, members == name) for name in ordered]
-    distances = [row(f"{name}_mm", [run.mean(1) for run in runs]) for name, runs in errors_mm.items()]
+    distances = {f"{name}_mm": row(f"{name}_mm", [run.mean(1) for run in runs]) for name, runs in errors_mm.items()}
     return Comparison(scores, distances, groups, frame_errors_mm)
 
 
 def compare_scores(scores: Sequence[Scores]) -> Comparison:
     """What can be said without the frames: the means, no differences, and of the intervals that of the MPJPE."""
-    distances = []
-    for name in (f"{alignment}_mm" for alignment in ALIGNMENTS):
-        if all(name in run.metrics for run in scores):
-            bounds = [run.interval_mm if name == "mpjpe_mm" else None for run in scores]
-            values = [Estimate(run.metrics[name], *(found or ())) for run, found in zip(scores, bounds, strict=True)]
-            distances.append(Row(name, values))
+    distances = {
+        "mpjpe_mm": Row("mpjpe_mm", [Estimate(run.mpjpe_mm, *(run.interval_mm or ())) for run in scores]),
+        "pa_mpjpe_mm": Row("pa_mpjpe_mm", [Estimate(run.pa_mpjpe_mm) for run in scores]),
+    }
     groups = {}
     for kind in ("joint", *GROUPS):
         means = [getattr(run, f"per_{kind}_mm") for run in scores]

@@ -26,9 +26,9 @@ from integral_pose.experiment.illustration import HEATMAP_JOINT, illustrate_heat
 from integral_pose.experiment.testing import beside
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
-from integral_pose.report.page.content import HeatmapView, Report, RunNotes, Sample
-from integral_pose.report.page.document import render
-from integral_pose.report.page.poses import VIEW_PX
+from integral_pose.report.page import render
+from integral_pose.report.page_content import HeatmapMarginals, PageContent, RunNotes, ShownImage
+from integral_pose.report.pose_svg import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.runs.folder import read_metrics, read_starts
 from integral_pose.skeleton import HUMAN36M
@@ -164,7 +164,7 @@ def _check_same_set(runs: Sequence[TestedRun]) -> None:
             raise ConfigError(f"{lists[0]} and {lists[1]} list other images; only runs on one test set can be compared")
 
 
-def _gather(runs: Sequence[TestedRun]) -> Report:
+def _gather(runs: Sequence[TestedRun]) -> PageContent:
     first = runs[0]
     found = _read_test_set(first)
     predicted_mm = [run.predicted_mm for run in runs]
@@ -179,7 +179,7 @@ def _gather(runs: Sequence[TestedRun]) -> Report:
     rows = [*worst.tolist(), *random.tolist()]
     shown = [_sample(row, predicted_mm, found, first.config) for row in rows]
     pictured = [row for row, sample in zip(rows, shown, strict=True) if sample.picture is not None]
-    return Report(
+    return PageContent(
         runs=[run.notes for run in runs],
         num_images=len(first.predicted_mm),
         comparison=comparison,
@@ -221,7 +221,7 @@ def _compare(runs: Sequence[TestedRun], found: TestSet) -> Comparison | None:
     return compare_scores(scores) if len(scores) == len(runs) else None
 
 
-def _sample(row: int, predicted_mm: Sequence[NDArray[np.float32]], found: TestSet, config: Config) -> Sample:
+def _sample(row: int, predicted_mm: Sequence[NDArray[np.float32]], found: TestSet, config: Config) -> ShownImage:
     picture, true_px = None, None
     if found.table is not None:
         batch = _read_images(found, [row], config, (VIEW_PX, VIEW_PX))
@@ -232,7 +232,7 @@ def _sample(row: int, predicted_mm: Sequence[NDArray[np.float32]], found: TestSe
     true_mm = None if found.true_mm is None else found.true_mm[row] - found.true_mm[row, HUMAN36M.root]
     errors_mm = [] if true_mm is None else [float(joint_errors_mm(pose[None], true_mm[None]).mean()) for pose in poses]
     name = found.names[row] if found.names else f"row {row + 1}"
-    return Sample(name, poses, true_mm, picture, true_px, errors_mm)
+    return ShownImage(name, poses, true_mm, picture, true_px, errors_mm)
 
 
 def _read_images(found: TestSet, rows: Sequence[int], config: Config, size: Sequence[int]) -> PoseBatch | None:
@@ -246,7 +246,7 @@ def _read_images(found: TestSet, rows: Sequence[int], config: Config, size: Sequ
     return None
 
 
-def _heatmaps(runs: Sequence[TestedRun], found: TestSet, rows: Sequence[int]) -> list[HeatmapView]:
+def _heatmaps(runs: Sequence[TestedRun], found: TestSet, rows: Sequence[int]) -> list[HeatmapMarginals]:
     """Of some images, the marginals of the joint that the first run misses by most, as each run's network has them."""
     if not rows or found.table is None:
         return []
@@ -263,7 +263,7 @@ def _heatmaps(runs: Sequence[TestedRun], found: TestSet, rows: Sequence[int]) ->
         for views, picture in zip(pictures, drawn, strict=False):
             views[run.notes.name] = picture
     return [
-        HeatmapView(found.names[row], HUMAN36M.names[joint], views)
+        HeatmapMarginals(found.names[row], HUMAN36M.names[joint], views)
         for row, joint, views in zip(rows, joints, pictures, strict=True)
         if views
     ]

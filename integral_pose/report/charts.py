@@ -10,7 +10,7 @@ from typing import Any
 
 from integral_pose.evaluation.comparison import Row
 from integral_pose.report.colours import SERIES_COLOURS
-from integral_pose.report.page.content import RunNotes
+from integral_pose.report.page_content import RunNotes
 
 Chart = dict[str, Any]  # 'data' and 'layout' of plotly
 
