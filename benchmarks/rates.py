@@ -25,6 +25,7 @@ from integral_pose.experiment.assembly import build_trainer
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.runs.folder import RunFolder
+from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import RunStatus
 from integral_pose.runs.stop import StopSignal
 from integral_pose.training.trainer import Batches, Stage
@@ -79,17 +80,18 @@ def images_for(minutes: float, images_per_s: float, config: Config) -> int:
 
 def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[], None]]]:
     """(epochs, a turn of steps) for each stage whose loss differs from the one before it; one network for all."""
-    folder = RunFolder(Path(config.run_dir), writes=False)
-    unheard, unwritten = StopSignal(), RunStatus(folder.path, rank=0)
-    trainer = build_trainer(config, device, Processes(), folder, unheard, unwritten, begins=True)
-    trainer.train_step.model.train()
+    folder, alone = RunFolder(Path(config.run_dir), writes=False), Processes()
+    unwritten = RunOutput(folder, RunStatus(folder.path, rank=0), "", alone)
+    trainer = build_trainer(config, device, alone, unwritten, StopSignal(), begins=True)
+    train_step = trainer.state.train_step
+    train_step.model.train()
     batches = _for_ever(trainer.batches)
     num_steps = _images_a_turn(config) // config.trainer.batch_size
 
     def turn(stage: Stage) -> Callable[[], None]:
         def steps() -> None:
             for batch in itertools.islice(batches, num_steps):
-                trainer.train_step(batch.to(device), stage.loss, 1e-4)
+                train_step(batch.to(device), stage.loss, 1e-4)
 
         return steps
 

@@ -22,8 +22,9 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_tight
 from integral_pose.io.atomic import atomic_write, write_text_atomic
+from integral_pose.io.images import Picture
 from integral_pose.io.parallel import as_finished
-from integral_pose.io.pictures import Picture, encode_crop
+from integral_pose.io.resampling import encode_crop
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.io.frame_names import FrameName, parse_frame_name
-from integral_pose.io.pictures import read_picture
+from integral_pose.io.images import read_picture
 from integral_pose.io.untrusted import inside
 
 Array = NDArray[np.float64]

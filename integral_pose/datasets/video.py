@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from integral_pose.errors import DataError
-from integral_pose.io.pictures import Picture
+from integral_pose.io.images import Picture
 from integral_pose.io.readers import optional
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
@@ -22,17 +20,18 @@ from integral_pose.data.course import (
     read_train,
     split_by_subject,
 )
+from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.illustration import illustrate
 from integral_pose.experiment.scoring import build_predictor, build_root_placement, check_can_lift, score
 from integral_pose.io.devices import choose_precision
 from integral_pose.io.distributed import Processes
+from integral_pose.io.notices import notify
 from integral_pose.losses import build_loss
 from integral_pose.models.heads import RegressionHead
 from integral_pose.models.pose_net import PoseNet, build_model, build_space
-from integral_pose.runs.folder import RunFolder
-from integral_pose.runs.status import RunStatus
+from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import StopSignal
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
@@ -46,9 +45,8 @@ def build_trainer(
     config: Config,
     device: torch.device,
     group: Processes,
-    folder: RunFolder,
+    output: RunOutput,
     stop: StopSignal,
-    status: RunStatus,
     *,
     begins: bool,
 ) -> Trainer:
@@ -57,9 +55,34 @@ def build_trainer(
     torch.manual_seed(config.seed)
     model = _build_training_model(config, device)
     if config.model.init and begins:  # a run that goes on has weights of its own
-        _begin_with(model, Path(config.model.init), group)
+        _initialise_from(model, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
-    batches = TrainingBatches(
+    batches = _build_batches(config, table, device, group, on_device)
+    stages = [
+        Stage(
+            stage.epochs,
+            build_loss(stage.weights, config.loss, model.space, debiased=model.debiased),
+            build_learning_rate(stage, len(batches)),
+        )
+        for stage in config.stages
+    ]
+    return Trainer(
+        train_step=_build_step(config, model, device, group, on_device),
+        batches=batches,
+        stages=stages,
+        settings=_settings(config),
+        output=output,
+        processes=group,
+        stop=stop,
+        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
+        illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
+    )
+
+
+def _build_batches(
+    config: Config, table: PoseTable, device: torch.device, group: Processes, on_device: DeviceAugmentation | None
+) -> TrainingBatches:
+    return TrainingBatches(
         PoseImages(
             table,
             config.data.stored_size,
@@ -76,27 +99,6 @@ def build_trainer(
         pin_memory=device.type == "cuda",
         epoch_images=config.data.epoch_images,
         worker_timeout_s=config.data.worker_timeout_s,
-    )
-    stages = [
-        Stage(
-            stage.epochs,
-            build_loss(stage.weights, config.loss, model.space, debiased=model.debiased),
-            build_learning_rate(stage, len(batches)),
-        )
-        for stage in config.stages
-    ]
-    return Trainer(
-        train_step=_build_step(config, model, device, group, on_device),
-        batches=batches,
-        stages=stages,
-        settings=_settings(config),
-        folder=folder,
-        processes=group,
-        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
-        illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
-        config_yaml=to_yaml(config),
-        stop=stop,
-        status=status,
     )
 
 
@@ -135,7 +137,7 @@ def _build_training_model(config: Config, device: torch.device) -> PoseNet:
     return model.to(device).to(memory_format=memory_format)
 
 
-def _begin_with(model: PoseNet, path: Path, group: Processes) -> None:
+def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
     """The weights of a trained network where they fit, and a line that says which."""
     given = load_network(path)
     state, summary = start_from(
@@ -143,7 +145,7 @@ def _begin_with(model: PoseNet, path: Path, group: Processes) -> None:
     )
     model.load_state_dict(state)
     if group.is_first:
-        print(summary, file=sys.stderr)
+        notify(summary)
 
 
 def _build_step(

@@ -30,7 +30,8 @@ from integral_pose.report.page import render
 from integral_pose.report.page_content import HeatmapMarginals, PageContent, RunNotes, ShownImage
 from integral_pose.report.pose_svg import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
-from integral_pose.runs.folder import read_metrics, read_starts
+from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.provenance import read_starts
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.loading import load_network
 

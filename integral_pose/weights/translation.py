@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from integral_pose.errors import CheckpointError, DataError
-from integral_pose.io.untrusted import require_zip
+from integral_pose.errors import CheckpointError
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.weights.formats import Form
 
 LARGEST_FILE_BYTES = 4_000_000_000  # ResNet-152 with the optimiser's state has 0.8 GB
@@ -39,20 +39,9 @@ def read_foreign_checkpoint(path: Path) -> dict[str, Tensor]:
     Both forms of torch.save are read: zip archives, and the bare pickles of PyTorch before 1.6. Raises CheckpointError
     for anything that is no plain container of tensors, and names what in it is not.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    if path.stat().st_size > LARGEST_FILE_BYTES:
+    if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES:
         raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, at most {LARGEST_FILE_BYTES:,} are read")
-    try:
-        if _is_zip(path):
-            require_zip(path)
-        # Said here, not left to a default: an environment variable can turn the default off, this it cannot.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except DataError as error:
-        raise CheckpointError(f"{error}; it is not loaded") from None
-    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
-        raise CheckpointError(f"{path}: {_refusal(error)}") from None
-    return _tensors(content, path)
+    return _tensors(load_tensors(path), path)
 
 
 def recognise(state: Mapping[str, Tensor], forms: Sequence[Form], source: Path) -> Found:
@@ -106,25 +95,6 @@ def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tenso
     if faults:
         raise CheckpointError(f"{source}: is not a {found.backbone} of this project: {_listed(faults, '; ')}")
     return weights
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _refusal(error: Exception) -> str:
-    blocked = re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error))
-    if blocked:
-        return (
-            f"holds {blocked[1] or blocked[2]}, which is no plain data: reading it would run code from the file, and "
-            "that is refused. If you trust the file, save its weights alone, where that project runs: "
-            "torch.save(torch.load(OLD, map_location='cpu')['network'], NEW); EpipolarPose has 'state_dict' there"
-        )
-    if "legacy .tar format" in str(error):
-        return "is of PyTorch's oldest form, a tar archive, which is not read; load and save it again with PyTorch 1.x"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"is damaged or no checkpoint that can be loaded safely: {lines[-1] if lines else type(error).__name__}"
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -193,8 +193,8 @@ def test_pretrained_files_that_are_refused(tmp_path, classifier):
         return str(caught.value).removeprefix(f"model.pretrained {path}: ")
 
     assert error_of("none.pth", None) == "there is no such file"
-    assert error_of("text.pth", b"hello").startswith("cannot be loaded safely as weights: ")
-    assert error_of("code.pth", Path("x")).startswith("cannot be loaded safely as weights: ")
+    assert error_of("text.pth", b"hello").startswith("is damaged or no checkpoint that can be loaded safely: ")
+    assert error_of("code.pth", Path("x")).startswith("holds pathlib.")
     assert error_of("list.pth", [torch.zeros(1)]) == "expected a state dict of tensors"
     assert error_of("numbered.pth", {0: torch.zeros(1)}) == "expected a state dict of tensors"
     assert error_of("nested.pth", {"model": classifier}) == "expected a state dict of tensors"

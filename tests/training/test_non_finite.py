@@ -20,10 +20,11 @@ from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.runs.folder import read_metrics
+from integral_pose.runs.metrics import read_metrics
 from integral_pose.training.meter import Meter
-from integral_pose.training.non_finite import SkippedSteps
+from integral_pose.training.non_finite import reason_to_stop
 from integral_pose.training.schedule import build_optimizer
+from integral_pose.training.state import SkippedSteps
 from integral_pose.training.step import TrainStep
 from tests.fork_server import ForkServer
 from tests.nested import differences
@@ -145,15 +146,15 @@ def test_when_to_stop() -> None:
     skipped = SkippedSteps()
     for _ in range(19):
         skipped.add(True)
-    assert skipped.reason_to_stop(19) is None
-    assert skipped.state() == {"total": 19, "in_a_row": 19}
+    assert reason_to_stop(skipped, 19) is None
+    assert vars(skipped) == {"total": 19, "in_a_row": 19}
     skipped.add(True)
-    assert skipped.reason_to_stop(20) == "20 steps in a row"
+    assert reason_to_stop(skipped, 20) == "20 steps in a row"
     skipped.add(False)
-    assert skipped.reason_to_stop(499) is None
-    assert skipped.reason_to_stop(500) == "20 of 500 steps, more than 1%,"
-    assert SkippedSteps(5, 0).reason_to_stop(500) is None
-    assert SkippedSteps(6, 0).reason_to_stop(500) == "6 of 500 steps, more than 1%,"
+    assert reason_to_stop(skipped, 499) is None
+    assert reason_to_stop(skipped, 500) == "20 of 500 steps, more than 1%,"
+    assert reason_to_stop(SkippedSteps(5, 0), 500) is None
+    assert reason_to_stop(SkippedSteps(6, 0), 500) == "6 of 500 steps, more than 1%,"
 
 
 @pytest.fixture

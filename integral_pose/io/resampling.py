@@ -1,55 +1,19 @@
-"""Pictures of a source -> crops as JPEG bytes. Pixel i spans [i, i + 1], as `geometry.coordinates` says."""
+"""Pictures -> resampled crops, and these as JPEG bytes. Pixel i spans [i, i + 1], as `geometry.coordinates` says."""
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image
 
-from integral_pose.errors import DataError
 from integral_pose.geometry.crop import Crop, Rectangle
-from integral_pose.io.untrusted import read_regular
-
-Picture = NDArray[np.uint8]
+from integral_pose.io.images import Picture
 
 JPEG_QUALITY = 90
-LARGEST_PX = 64_000_000
 LONGEST_WHOLE = 2.0  # rectangles longer than this many pictures are not laid out whole
-OTHER_FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
-
-
-def read_picture(path: Path) -> Picture:
-    """(H, W, 3) RGB. Raises DataError naming the file if it is missing or damaged."""
-    try:
-        encoded = read_regular(path)  # read first, decode from memory: decoders stumble over odd file names
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return decode_picture(encoded, str(path))
-
-
-def decode_picture(encoded: bytes, source: str) -> Picture:
-    """(H, W, 3) RGB of the bytes of an image file. Raises DataError naming `source` if they are damaged."""
-    try:
-        if encoded.startswith(b"\xff\xd8"):
-            _require_size(*simplejpeg.decode_jpeg_header(encoded)[:2])
-            return simplejpeg.decode_jpeg(encoded, "RGB")
-        with Image.open(io.BytesIO(encoded), formats=OTHER_FORMATS) as picture:
-            _require_size(*picture.size)
-            return np.asarray(picture.convert("RGB"))
-    except Exception as error:  # decoders raise ValueError, OSError, SyntaxError and more on damaged bytes
-        raise DataError(f"{source}: is damaged or no image ({error}); fetch it again") from None
-
-
-def _require_size(height_px: int, width_px: int) -> None:
-    """By what the header says: a few bytes can claim a picture that fills the memory."""
-    if height_px * width_px > LARGEST_PX:
-        raise ValueError(f"{width_px} x {height_px} px, more than {LARGEST_PX / 1e6:.0f} million")
 
 
 def encode_crop(picture: Picture, crop: Crop) -> bytes:
