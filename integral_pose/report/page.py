@@ -88,8 +88,7 @@ def _in_space(image: ShownImage) -> dict[str, Any]:
 
 
 def _rounded(pose_mm: NDArray[Any]) -> list[list[int]]:
-    rounded: list[list[int]] = np.rint(pose_mm).astype(int).tolist()
-    return rounded
+    return np.rint(pose_mm).astype(int).tolist()
 
 
 def _jpeg_uri(picture: Picture) -> str:

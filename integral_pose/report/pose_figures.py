@@ -99,8 +99,7 @@ def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArra
     centred_px = target_px - target_px.mean(axis=0)
     square = np.sum(centred_mm**2)
     scale = np.sum(centred_mm * centred_px) / square if square > 0 else 0.0
-    fitted: NDArray[np.float64] = centred_mm * scale + target_px.mean(axis=0)
-    return fitted
+    return centred_mm * scale + target_px.mean(axis=0)
 
 
 def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
