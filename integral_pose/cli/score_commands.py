@@ -92,7 +92,7 @@ def _print_several(results: Sequence[TestResult]) -> None:
         has_intervals = is_paired and result.scores.interval_mm is not None
         found = compare_csv(result.predictions_csv, first.predictions_csv, result.truth) if has_intervals else None
         row["less the first (mm)"] = None if found is None else found.mean
-        row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
+        row["95 % of that"] = _bounds(found and found.bounds)
         rows.append(row)
     print(f"\n{markdown_table(rows)}" if rows else NO_LABELS)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.intervals import Interval, paired_interval
+from integral_pose.evaluation.intervals import Estimate, paired_interval
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
@@ -40,7 +40,7 @@ def score_csv(
 
 def compare_csv(
     csv_path: PathLike, other_path: PathLike, truth_path: PathLike, protocol: Protocol = PROTOCOLS["all"]
-) -> Interval:
+) -> Estimate:
     """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
 
     Raises DataError as `score_csv`, and where image names do not say the sequences.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from integral_pose.evaluation.comparison import Comparison, Estimate, Row
+from integral_pose.evaluation.comparison import Comparison, Row
+from integral_pose.evaluation.intervals import Estimate
 from integral_pose.evaluation.scores import mean_over_actions_mm
 from integral_pose.report.page_content import RunNotes
 

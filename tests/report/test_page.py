@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integral_pose.evaluation.comparison import Estimate, Row, compare
+from integral_pose.evaluation.comparison import Row, compare
+from integral_pose.evaluation.intervals import Estimate
 from integral_pose.report import charts, tables
 from integral_pose.report.heatmap_figures import draw_planes
 from integral_pose.report.page import environment, render
