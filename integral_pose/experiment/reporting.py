@@ -18,7 +18,7 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.comparison import Comparison, compare, compare_scores
 from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
-from integral_pose.experiment.illustration import HEATMAP_JOINT, illustrate_heatmaps
+from integral_pose.experiment.sample_figures import HEATMAP_JOINT, draw_heatmaps
 from integral_pose.experiment.tested_runs import TestedRun, check_same_test_set, open_tested_run
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.page import render
@@ -172,7 +172,7 @@ def _heatmaps(runs: Sequence[TestedRun], test_set: TestSet, rows: Sequence[int])
         batch = _read_images(test_set, rows, run.config, run.config.data.image_size)
         if batch is None:
             continue
-        drawn = illustrate_heatmaps(load_network(run.checkpoint).network, batch, joints)
+        drawn = draw_heatmaps(load_network(run.checkpoint).network, batch, joints)
         if not drawn:
             test_set.remarks.append(f"{run.notes.name} predicts joints without heat maps, so none of its are shown.")
         for views, picture in zip(pictures, drawn, strict=False):

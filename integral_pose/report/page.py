@@ -10,7 +10,6 @@ from typing import Any
 import jinja2
 import numpy as np
 import plotly.offline
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,7 +34,7 @@ def render(content: PageContent) -> str:
         shown=[*content.worst, *content.random],
         charts=drawn,
         data=_data(content, drawn),
-        programs=[Markup(program) for program in programs],
+        programs=programs,
         program_hashes=[base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in programs],
     )
 

@@ -20,7 +20,7 @@ from integral_pose.skeleton import HUMAN36M
 HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
 
 
-def illustrate(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
     """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample.
 
     A network that makes no heat maps has no such picture.
@@ -52,7 +52,7 @@ def illustrate(model: PoseNet, images: PoseImages, device: torch.device) -> dict
     return {"poses": draw_poses(shown)} | ({} if heatmap is None else {"heatmap": heatmap})
 
 
-def illustrate_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+def draw_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
     """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
     with torch.inference_mode():
         output = model(batch.images)
