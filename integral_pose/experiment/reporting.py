@@ -20,6 +20,7 @@ from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.experiment.sample_figures import HEATMAP_JOINT, draw_heatmaps
 from integral_pose.experiment.tested_runs import TestedRun, check_same_test_set, open_tested_run
+from integral_pose.experiment.testing import beside
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.page import render
 from integral_pose.report.page_content import HeatmapMarginals, PageContent, ShownImage
@@ -104,13 +105,14 @@ def _gather(runs: Sequence[TestedRun]) -> PageContent:
 
 def _read_test_set(run: TestedRun) -> TestSet:
     """Pictures and labels; labels alone where the pictures cannot be read; and in words what there is not."""
-    truth, csv = run.root / "annot" / "valid.h5", run.checkpoint.parent / "predictions.csv"
+    truth, csv = run.root / "annot" / "valid.h5", beside(run.checkpoint, "predictions.csv")
     try:
         table = read_test(run.root, joint_order=run.config.data.joint_order)
     except DataError as error:
         test_set = TestSet(remarks=[f"No pictures and heat maps: {error}"])
         if truth.is_file():
-            _, test_set.true_mm, test_set.names = load_scoring_inputs(csv, truth)
+            order = run.config.data.joint_order
+            _, test_set.true_mm, test_set.names = load_scoring_inputs(csv, truth, joint_order=order)
     else:
         if len(table) != len(run.predicted_mm):
             raise DataError(
