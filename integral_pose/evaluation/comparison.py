@@ -39,7 +39,7 @@ class Comparison:
 
     scores: Sequence[Scores]
     distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
-    groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names say them
+    groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names hold them
     frame_errors_mm: Sequence[Errors] = field(default=())  # a run: (N,) MPJPE of each frame
 
 
@@ -57,7 +57,7 @@ def compare(
         score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run
     ]
     frames = [parse_frame_name(name) for name in names]
-    sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not say them
+    sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
 
     def row(name: str, values_by_run: Sequence[Errors], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
         values, own = [run[chosen] for run in values_by_run], sequences[chosen] if len(sequences) else sequences
@@ -78,7 +78,7 @@ def compare(
 
 
 def compare_scores(scores: Sequence[Scores]) -> Comparison:
-    """What can be said without the frames: the means, no differences, and of the intervals that of the MPJPE."""
+    """From scores alone, without the frames: means, no differences, and only the MPJPE's interval."""
     distances = {
         "mpjpe_mm": Row("mpjpe_mm", [Estimate(run.mpjpe_mm, *(run.interval_mm or ())) for run in scores]),
         "pa_mpjpe_mm": Row("pa_mpjpe_mm", [Estimate(run.pa_mpjpe_mm) for run in scores]),

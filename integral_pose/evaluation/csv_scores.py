@@ -51,7 +51,7 @@ def compare_csv(
 ) -> Estimate:
     """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
 
-    Raises DataError as `score_csv`, and where image names do not say the sequences.
+    Raises DataError as `score_csv`, and where image names do not hold the sequences.
     """
     predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, HUMAN36M, joint_order)
     other_mm = load_scoring_inputs(other_path, truth_path, HUMAN36M, joint_order)[0]

@@ -1,6 +1,6 @@
 """How far a mean would move with other recordings: bootstrap intervals over sequences.
 
-Neighbouring frames, and the cameras that saw them, are nearly the same sample. So whole sequences are drawn anew,
+Neighbouring frames, and the cameras that saw them, are nearly the same sample. So whole sequences are resampled,
 with replacement, and every frame of a drawn sequence counts (the cluster bootstrap, Davison & Hinkley 1997, 3.8).
 """
 
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
 def sequence_interval(values: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Estimate:
     """Of the mean over N frames, values (N,), each of the sequence of that name; `sequences` are empty where unknown.
 
-    Without bounds where there are fewer than two sequences, which say nothing of each other.
+    Without bounds where there are fewer than two sequences, which give no spread.
     """
     values = np.asarray(values, dtype=np.float64)
     if sequences and values.shape != (len(sequences),):

@@ -24,7 +24,7 @@ GROUPS: dict[str, Callable[[FrameName], str]] = {
     "subject": lambda frame: frame.subject,
     "camera": lambda frame: frame.camera,
 }
-OTHER = "other"  # the group of images whose names say neither action nor subject
+OTHER = "other"  # the group of images whose names hold neither action nor subject
 
 
 def score_predictions(
@@ -37,7 +37,7 @@ def score_predictions(
     """Scores of predictions against (N, J, 3) labels in mm; the roots of both are subtracted here.
 
     `names` are the N image names in the order of the labels, or empty where there are none. Actions, subjects,
-    cameras and intervals are left out where no name says them; every mean is over frames, not over actions. The
+    cameras and intervals are left out where no name holds them; every mean is over frames, not over actions. The
     predictions are of all N rows; the protocol chooses those that count.
 
     Raises DataError where a row is missing, double or not finite, and where counts differ.
@@ -75,12 +75,12 @@ def score_predictions(
 
 
 def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
-    """The recording of each frame, the same for all cameras that saw it; [] where not every name says it."""
+    """The recording of each frame, the same for all cameras that saw it; [] where not every name holds it."""
     return [f"{frame.subject} {frame.action} {frame.sub_action}" for frame in frames if frame] if all(frames) else []
 
 
 def frames_by_group(frames: Sequence[FrameName | None], kind: str) -> dict[str, NDArray[np.bool_]]:
-    """Name of a group -> which of the frames belong to it, in natural order; {} where no name says its group.
+    """Name of a group -> which of the frames belong to it, in natural order; {} where no name holds its group.
 
     `kind` is a key of GROUPS.
     """
@@ -94,7 +94,7 @@ def frames_by_group(frames: Sequence[FrameName | None], kind: str) -> dict[str, 
 def mean_over_actions_mm(scores: Scores) -> float | None:
     """Mean of the action means, which many papers print as their average; None without actions.
 
-    Frames whose names say no action count in none of them.
+    Frames whose names hold no action count in none of them.
     """
     means_mm = [mean for action, mean in scores.per_action_mm.items() if action != OTHER]
     return float(np.mean(means_mm)) if means_mm else None

@@ -1,4 +1,4 @@
-"""The report page: one HTML file about one or several runs, whole in itself. Its structure is templates/page.html."""
+"""The report page: one HTML file about one or several runs, self-contained. Its structure is templates/page.html."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Pict
     """A contact sheet, one row a sample: the crop, then the poses from the front, the side and obliquely.
 
     In the front view x points right and y down, as the camera sees; the side view has depth to the right, away
-    from the camera. A metric prediction knows no pixels: where the true 2D joints are known, its overlay on
+    from the camera. A metric prediction has no pixel coordinates: where the true 2D joints are known, its overlay on
     the crop is fitted to them (`fit_weak_perspective`), and the picture's title says so.
     """
     figure = new_figure(width_px=4 * 270, height_px=270 * len(views) + 36)

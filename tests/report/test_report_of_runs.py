@@ -215,7 +215,7 @@ def drop_last_row(run: Path) -> None:
         ("provenance.json", "{", "cannot be read as JSON"),
         ("provenance.json", "{}", "expected a list of starts"),
         ("scores.json", "[]", "holds no scores of this program"),
-        ("scores.json", '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}', "a score is no number"),
+        ("scores.json", '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}', "a score is not a number"),
     ],
 )
 def test_damaged_files_are_named(run, file, content, message):
