@@ -5,7 +5,7 @@ The colours of limbs are classes of the page's style sheet: side-left, side-righ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib as mpl
@@ -97,11 +97,6 @@ def _limb_paths(joints_px: FloatArray, skeleton: Skeleton) -> Paths:
     return paths
 
 
-def errors_of_run(rows: Sequence[Row], run: int) -> dict[str, float]:
-    """Joint -> mm."""
-    return {row.name: row.values[run].mean for row in rows}
-
-
 def highest_mm(rows: Sequence[Row]) -> float:
     """Of any row in any run."""
     return max(value.mean for row in rows for value in row.values)
@@ -113,16 +108,16 @@ def placed_bones(skeleton: Skeleton = HUMAN36M) -> list[tuple[int, int, int, int
     return [(*_PLACES[child], *_PLACES[parent]) for child, parent in names if {child, parent} <= _PLACES.keys()]
 
 
-def placed_joints(
-    errors_mm: Mapping[str, float], highest_mm: float, skeleton: Skeleton = HUMAN36M
-) -> list[PlacedJoint]:
-    """The drawn person's joints with their errors, coloured from 0 to `highest_mm`."""
+def placed_joints(rows: Sequence[Row], run: int, skeleton: Skeleton = HUMAN36M) -> list[PlacedJoint]:
+    """The drawn person's joints with their errors in a run, coloured from 0 to the highest of all runs."""
+    highest = highest_mm(rows)
     placed = []
-    for joint, name in enumerate(skeleton.names):
-        if name in _PLACES and name in errors_mm:
-            (x, y), (offset, anchor) = _PLACES[name], _NUMBER_OFFSET[skeleton.side(joint)]
-            colour = _colour(errors_mm[name] / highest_mm if highest_mm > 0 else 0.0)
-            placed.append(PlacedJoint(name, errors_mm[name], colour, x, y, x + offset, anchor))
+    for row in rows:
+        if row.name in _PLACES:
+            (x, y), error_mm = _PLACES[row.name], row.values[run].mean
+            offset, anchor = _NUMBER_OFFSET[skeleton.side(skeleton.names.index(row.name))]
+            colour = _colour(error_mm / highest if highest > 0 else 0.0)
+            placed.append(PlacedJoint(row.name, error_mm, colour, x, y, x + offset, anchor))
     return placed
 
 

@@ -100,14 +100,15 @@ def test_runs_are_drawn_one_at_a_time_and_the_truth_always():
 
 
 def test_error_skeleton_has_a_number_a_joint():
-    errors_mm = {name: float(i) for i, name in enumerate(HUMAN36M.names)}
-    found = Reader(macro("poses.html", "error_skeleton", errors_mm, 16.0, HUMAN36M))
+    rows = [Row(name, [Estimate(float(i))]) for i, name in enumerate(HUMAN36M.names)]
+    found = Reader(macro("poses.html", "error_skeleton", rows, 0, HUMAN36M))
     assert found.count("circle") == found.count("text") == 17
     assert found.count("line") == 16
     assert found.count("circle", fill="#440154") == found.count("circle", fill="#fde725") == 1  # viridis' ends
     assert "LWrist: 13.0 mm" in found.text
-    assert (
-        Reader(macro("poses.html", "error_skeleton", {"Hip": 0.0}, 0.0, HUMAN36M)).count("circle", fill="#440154") == 1
+    perfect = Reader(macro("poses.html", "error_skeleton", [Row("Hip", [Estimate(0.0)])], 0, HUMAN36M))
+    assert perfect.count("circle", fill="#440154") == 1
+        == 1
     )
 
 
