@@ -108,8 +108,6 @@ def test_error_skeleton_has_a_number_a_joint():
     assert "LWrist: 13.0 mm" in found.text
     perfect = Reader(macro("poses.html", "error_skeleton", [Row("Hip", [Estimate(0.0)])], 0, HUMAN36M))
     assert perfect.count("circle", fill="#440154") == 1
-        == 1
-    )
 
 
 LOGGED = [
