@@ -1,0 +1,83 @@
+"""Pictures of a few samples: what a model sees, and its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from integral_pose.contracts import NetworkOutput, PoseBatch, SampleKey
+from integral_pose.data.loader import PoseImages
+from integral_pose.errors import IntegralPoseError
+from integral_pose.geometry.coordinates import norm_to_voxel
+from integral_pose.models.pose_net import PoseNet
+from integral_pose.report.heatmap_figures import draw_axes, draw_planes
+from integral_pose.report.pose_figures import PoseView, draw_poses
+from integral_pose.skeleton import HUMAN36M
+
+HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
+
+
+def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+    """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample.
+
+    A network that makes no heat maps has no such picture.
+    """
+    batch = images.__getitems__([SampleKey(0, row) for row in range(len(images))])
+    if isinstance(batch, IntegralPoseError):
+        raise batch
+    assert isinstance(batch, PoseBatch), "pictures are of images that were asked for, not of replacements"
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        views = None if batch.views is None else batch.views.map(lambda tensor: tensor.to(device))
+        predicted_mm = model.predict_camera_mm(batch.images.to(device), views).cpu().numpy()
+        output = model(batch.images[:1].to(device))
+    model.train(was_training)
+    shown = [
+        PoseView(
+            image=batch.images[row].permute(1, 2, 0).numpy(),
+            predicted_camera_mm=predicted_mm[row],
+            true_camera_mm=batch.joints_camera_mm[row].numpy(),
+            true_crop_px=batch.joints_crop_px[row].numpy(),
+            title=images.table.name(row),
+        )
+        for row in range(len(images))
+    ]
+    joint = HUMAN36M.names.index(HEATMAP_JOINT)
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]
+    heatmap = _draw_heatmap(output, 0, joint, [true_norm])
+    return {"poses": draw_poses(shown)} | ({} if heatmap is None else {"heatmap": heatmap})
+
+
+def draw_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
+    with torch.inference_mode():
+        output = model(batch.images)
+    is_labelled = bool(torch.isfinite(batch.joints_camera_mm).all())
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None
+    drawn = [
+        _draw_heatmap(output, i, joint, [] if true_norm is None else [true_norm[i, joint]])
+        for i, joint in enumerate(joints)
+    ]
+    return [picture for picture in drawn if picture is not None]
+
+
+def _draw_heatmap(
+    output: NetworkOutput, sample: int, joint: int, true_norm: Sequence[torch.Tensor]
+) -> NDArray[np.uint8] | None:
+    """Marginals of one joint of one sample with its expected and, where known, true position; None without any."""
+    probabilities = output.probabilities(sample, joint)
+    if not probabilities:
+        return None
+    lengths = {
+        axis: n for axes, marginal in probabilities.items() for axis, n in zip(axes, marginal.shape, strict=True)
+    }
+    voxels = [
+        [float(norm_to_voxel(value, lengths[axis])) for value, axis in zip(position.tolist(), "xyz", strict=True)]
+        for position in (output.joints()[sample, joint], *true_norm)
+    ]
+    draw = draw_planes if all(len(axes) == 2 for axes in probabilities) else draw_axes
+    return draw([marginal.cpu().numpy() for marginal in probabilities.values()], *voxels)
