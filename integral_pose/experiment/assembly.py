@@ -138,7 +138,7 @@ def _build_training_model(config: Config, device: torch.device) -> PoseNet:
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
-    """The weights of a trained network where they fit, and a line that says which."""
+    """Initialise from a trained network's weights where they fit, and print which do."""
     given = load_network(path)
     state, summary = start_from(
         model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)

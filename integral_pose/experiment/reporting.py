@@ -30,7 +30,7 @@ from integral_pose.report.page.content import HeatmapView, Report, RunNotes, Sam
 from integral_pose.report.page.document import render
 from integral_pose.report.page.poses import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.provenance import read_starts
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.loading import load_network

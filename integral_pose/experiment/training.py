@@ -15,7 +15,7 @@ from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
 from integral_pose.report.figures import draw_curves, write_png
 from integral_pose.runs.folder import RunFolder
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import run_status
 from integral_pose.runs.stop import stop_signal

@@ -60,7 +60,7 @@ class TrainStep:
 
         Where 'skipped', a bool, is true, some scalar of some process is not finite, and the step has changed nothing
         in any process: weights, buffers, optimiser and moving average are those before it. Nothing here waits for
-        the device: whoever wants to know reads the scalars.
+        the device: who needs the scalars reads them.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -90,7 +90,7 @@ class TrainStep:
         return {**values, "skipped": ~finite}
 
     def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, PoseOutput]]:
-        """The parts of a batch as the network sees them and what it says of them now; changes nothing."""
+        """The parts of a batch as the network sees them and its output for them now; changes nothing."""
         self._buffers.take()
         try:
             for part in (self.augment(batch) if self.augment else batch).split(self.accumulation_steps):

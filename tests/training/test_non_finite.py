@@ -1,4 +1,4 @@
-"""Steps without a finite loss or gradient: as if they had not been, counted, described, and not too many."""
+"""Steps with a non-finite loss or gradient: without effect, counted, described, and not too many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import reason_to_stop
 from integral_pose.training.schedule import build_optimizer
@@ -169,14 +169,22 @@ def breaks_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
             nonlocal calls
             output = forward(self, images)
             calls += self.training and torch.is_grad_enabled()
-            if not self.training or calls not in at or output.logits is None:
-                return output
-            factor = torch.tensor([1.0, NAN, 1.0, 1.0]).view(-1, 1, 1, 1, 1)
-            return output._replace(logits=output.logits * factor)
+            return with_second_nan(output) if self.training and calls in at else output
 
         monkeypatch.setattr(PoseNet, "forward", broken)
 
     return arrange
+
+
+def with_second_nan(output: PoseOutput) -> PoseOutput:
+    """The same output of any kind but for its second sample."""
+
+    def spoil(tensor: Tensor | None) -> Any:
+        factor = torch.tensor([1.0, NAN, 1.0, 1.0])
+        return None if tensor is None else tensor * factor.view(-1, *[1] * (tensor.ndim - 1))
+
+    marginals: Any = output.marginals and tuple(map(spoil, output.marginals))
+    return PoseOutput(spoil(output.logits), spoil(output.joints), marginals)
 
 
 @pytest.mark.usefixtures("tiny_backbone")
@@ -201,6 +209,16 @@ def test_a_run_goes_on_and_says_what_it_skipped(
     assert all(sample["name"].endswith(".jpg") for sample in process["samples"])
     assert "step 3: skipped, its loss or gradient is not finite; see" in capsys.readouterr().err
     assert [path.name for path in folder.glob("nonfinite*")] == ["nonfinite_step_3.json"]
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize("head", ["planes", "axes", "regression"])
+def test_every_kind_of_output_is_described(head: str, tiny_yaml: Path, breaks_down: Callable[[set[int]], None]) -> None:
+    breaks_down({1})
+    folder = train(load_config(str(tiny_yaml), [f"model.head={head}", "trainer.max_steps=1"]).config)
+    (process,) = json.loads((folder / "nonfinite_step_1.json").read_text())["processes"]
+    assert [sample["output"]["not_finite"] > 0 for sample in process["samples"]] == [False, True, False, False]
+    assert all(sample["output"].keys() >= {"min", "max", "mean"} for sample in process["samples"][::2])
 
 
 @pytest.mark.usefixtures("tiny_backbone")
