@@ -48,7 +48,7 @@ LAZY = {
     "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
-    "bench.data": {"cv2"},  # its import changes the environment
+    "bench.loader_speed": {"cv2"},  # its import changes the environment
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from integral_pose.bench.data import worker_memory_bytes
+from integral_pose.bench.loader_speed import worker_memory_bytes
 from integral_pose.contracts import SampleKey
 from integral_pose.data.course import evenly_spaced, read_test, read_train
 from integral_pose.data.loader import PoseImages, TrainingBatches
