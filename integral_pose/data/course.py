@@ -24,7 +24,7 @@ from integral_pose.data.views import COLUMNS as VIEW_COLUMNS
 from integral_pose.data.views import ViewTable, read_views
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
-from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.untrusted import fault_of_path, find_dataset, read_regular, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -131,7 +131,7 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
             raise DataError(f"{paths[1]}: holds {std_mm.min():g}, but a standard deviation is 0 or more; write it anew")
         # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
         order = _stored_order(root / "annot" / "train.h5", mean_mm, skeleton, joint_order)
-        mean_mm, std_mm = to_official_order(mean_mm, order), to_official_order(std_mm, order)
+        mean_mm, std_mm = to_human36m_order(mean_mm, order), to_human36m_order(std_mm, order)
     else:
         joints_camera_mm = read_train(root, skeleton, joint_order).joints_camera_mm.astype(np.float64)
         mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)
@@ -292,7 +292,7 @@ def _read_labels(
         raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
     if skeleton is HUMAN36M:
         order = order_of_poses(camera_mm, joint_order, str(label_path))
-        crop_px, camera_mm = to_official_order(crop_px, order), to_official_order(camera_mm, order)
+        crop_px, camera_mm = to_human36m_order(crop_px, order), to_human36m_order(camera_mm, order)
     return crop_px, root_relative(camera_mm, skeleton.root)
 
 

@@ -16,7 +16,7 @@ from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.evaluation.scores import score_predictions, sequence_names
-from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.untrusted import find_dataset, read_regular, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
@@ -95,7 +95,7 @@ def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
         raise DataError(f"{path}: not an HDF5 file, or damaged ({error})") from error
     # Predictions are always in the official order; labels of other projects may have the legs exchanged.
     order = order_of_poses(joints_mm, "auto", str(path)) if skeleton is HUMAN36M else "official"
-    return to_official_order(joints_mm, order)
+    return to_human36m_order(joints_mm, order)
 
 
 def _read_names(truth_path: Path, count: int) -> list[str]:

@@ -11,13 +11,13 @@ import pytest
 from integral_pose.data.course import read_statistics, read_test, read_train
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
-from integral_pose.geometry.sides import to_official_order
+from integral_pose.geometry.sides import to_human36m_order
 from tests.geometry.test_sides import standing
 
 
 @pytest.fixture
 def left_leg_first(tmp_path: Path) -> Path:
-    poses_mm = to_official_order(standing(), "c2f").astype(np.float32)
+    poses_mm = to_human36m_order(standing(), "c2f").astype(np.float32)
     (tmp_path / "annot").mkdir()
     (tmp_path / "images").mkdir()
     names = [f"S1_Walking_1.54138969_{i + 1:06d}.jpg" for i in range(len(poses_mm))]
