@@ -166,7 +166,7 @@ def test_a_set_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def break_off(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("integral_pose.synthetic.dataset.write_labels", break_off)
+    monkeypatch.setattr("integral_pose.synthetic.dataset.write_split", break_off)
     with pytest.raises(KeyboardInterrupt):
         render_dataset(tmp_path / "set", num_train=1, num_valid=0, seed=0, workers=1, show_progress=False)
     assert list(tmp_path.iterdir()) == []
