@@ -6,10 +6,10 @@
 #   scripts/ablation.sh --minutes 60                  synthetic-1 at 256 px with ResNet-50, for a GPU
 #   scripts/ablation.sh --minutes 600 --data /data/h36m --name human36m
 #
-# Ends in docs/results/ablation-NAME.json and writes docs/results.md anew. More: integral-pose bench ablation --help.
+# Ends in docs/results/ablation-NAME.json and writes docs/results.md anew. More: python -m benchmarks ablation --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
-integral-pose bench ablation "$@"
-integral-pose bench results --write docs/results.md
+python -m benchmarks ablation "$@"
+python -m benchmarks results --write docs/results.md

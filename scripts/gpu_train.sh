@@ -15,4 +15,4 @@ if [ -z "${PYTHON:-}" ]; then
     if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; fi
 fi
 export PYTHONPATH="$PWD${PACKAGES:+:$PACKAGES}${PYTHONPATH:+:$PYTHONPATH}"
-exec "$PYTHON" -m integral_pose.bench.gpu_train "$@"
+exec "$PYTHON" -m benchmarks gpu_train "$@"

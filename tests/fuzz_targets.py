@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -25,12 +25,13 @@ from integral_pose.data.course import read_image_list, read_test
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
-from integral_pose.io.photographs import decode_photograph
-from integral_pose.io.pictures import decode_picture
+from integral_pose.io.images import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
 from integral_pose.weights.translation import read_foreign_checkpoint
 
+# Metadata of one entry: the orientation 6, a quarter turn.
+TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 REPOSITORY = Path(__file__).parent.parent
 _OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # goes with the process
 FOLDER = Path(_OWN.name)
@@ -80,11 +81,11 @@ def _read_course(content: bytes) -> object:
     return read_test(root)
 
 
-def _picture(form: str, side_px: int = 8) -> Callable[[], bytes]:
+def _picture(form: str, **options: Any) -> Callable[[], bytes]:
     def make() -> bytes:
         content = io.BytesIO()
-        pixels = np.arange(3 * side_px**2).astype(np.uint8)
-        Image.fromarray(pixels.reshape(side_px, side_px, 3)).save(content, form)
+        pixels = np.arange(3 * 16**2).astype(np.uint8)
+        Image.fromarray(pixels.reshape(16, 16, 3)).save(content, form, **options)
         return content.getvalue()
 
     return make
@@ -104,12 +105,12 @@ TARGETS = {
     "hdf5": Target(_by_file(lambda path: read_hdf5(path, ("pose3d",)), "any.h5"), _written(_labels, "h5")),
     "image list": Target(_by_file(lambda path: read_image_list(path, FOLDER, are_files=False), "list.txt"),
                          lambda: b"S9/a.jpg\nS9/b.jpg\n"),
-    "jpeg": Target(lambda content: decode_picture(content, "a.jpg"), _picture("JPEG")),
-    "png": Target(lambda content: decode_picture(content, "a.png"), _picture("PNG")),
     **{
-        f"photograph {form}": Target(lambda content: decode_photograph(content, "a"), _picture(form, side_px=16))
+        f"image {form}": Target(lambda content: decode_picture(content, "a"), _picture(form))
         for form in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
     },
+    "turned JPEG": Target(lambda content: decode_picture(content, "a"),
+                          _picture("JPEG", exif=TURNED)),
     "boxes json": Target(_by_file(BoxesFile, "b.json"), lambda: json.dumps({"a.jpg": [[1, 2, 3, 4]]}).encode()),
     "boxes csv": Target(_by_file(BoxesFile, "b.csv"), lambda: b"file,x,y,w,h\na.jpg,1,2,3,4\n"),
     "npz": Target(_by_file(read_npz, "a.npz"), _written(lambda path: np.savez(path.open("wb"), S=np.ones(3)), "npz")),

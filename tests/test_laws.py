@@ -38,12 +38,14 @@ def import_table() -> dict[str, set[str]]:
 # module -> what it may import inside a function: commands that must not wait, and packages heavy and optional
 LAZY = {
     "__init__": {"integral_pose.predict"},
-    "cli.main": {"integral_pose", "os"},
-    "cli.bench": {"integral_pose"},
-    "cli.weights": {"integral_pose"},
-    "cli.predict": {"integral_pose"},
+    "cli.bench_commands": {"integral_pose"},
+    "cli.doctor_command": {"integral_pose"},
+    "cli.predict_command": {"integral_pose"},
     "cli.prepare": {"integral_pose"},
-    "cli.report": {"integral_pose"},
+    "cli.report_command": {"integral_pose"},
+    "cli.score_commands": {"integral_pose"},
+    "cli.train_commands": {"integral_pose"},
+    "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "bench.data": {"cv2"},  # its import changes the environment

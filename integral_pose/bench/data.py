@@ -32,7 +32,7 @@ from integral_pose.data.course import PoseTable, evenly_spaced, read_train
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.image_source import FileImages, PackedImages
 from integral_pose.data.loader import PoseImages, TrainingBatches
-from integral_pose.io.images import decode_image
+from integral_pose.io.images import decode_crop
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
 
@@ -170,7 +170,7 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
 
 def _decode(encoded: list[bytes], pixels: NDArray[np.uint8]) -> None:
     for content in encoded:
-        decode_image(content, len(pixels), pixels)
+        decode_crop(content, len(pixels), pixels)
 
 
 def _batches(images: PoseImages) -> list[PoseBatch]:

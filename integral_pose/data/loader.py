@@ -20,7 +20,7 @@ from integral_pose.data.course import PoseTable
 from integral_pose.data.workers import Silence, WorkerLost, kill, memory_hint, start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError, WorkerError
 from integral_pose.geometry.lifting import move_views
-from integral_pose.io.images import decode_image
+from integral_pose.io.images import decode_crop
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20
@@ -72,7 +72,7 @@ class PoseImages(Dataset[PoseSample]):
         for at in range(row, row + min(len(self.table), MOST_BAD_IN_A_ROW)):
             at %= len(self.table)
             try:
-                decode_image(self._images.read(at), self.stored_size, pixels)
+                decode_crop(self._images.read(at), self.stored_size, pixels)
                 return at, faults
             except DataError as error:
                 faults.append(str(error))

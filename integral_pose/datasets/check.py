@@ -20,8 +20,8 @@ from integral_pose.datasets.check_labels import Finding, check_labels, check_nam
 from integral_pose.datasets.contact_sheet import COLUMNS, Cell, write_contact_sheet
 from integral_pose.datasets.stored import StoredSplit, read_split
 from integral_pose.errors import DataError
+from integral_pose.io.images import decode_picture
 from integral_pose.io.parallel import run_tasks
-from integral_pose.io.pictures import decode_picture
 
 SHEET_ROWS = 4
 IMAGES_A_TASK = 500

@@ -25,7 +25,7 @@ from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_tight
 from integral_pose.io.atomic import atomic_write, write_text_atomic
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.parallel import run_tasks
-from integral_pose.io.pictures import encode_crop
+from integral_pose.io.resampling import encode_crop
 
 CROPS = ("c2f", "tight", "metric")
 LAYOUTS = ("files", "packed")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera
-from integral_pose.io.pictures import Picture, read_picture
+from integral_pose.io.images import Picture, read_picture
 from integral_pose.io.readers import optional
 
 Array = NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""From predictions to errors, tables and pictures."""
+"""From predictions to errors: metrics, protocols, intervals, files, tables."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
-from integral_pose.evaluation.evaluator import OTHER, evaluate, sequence_names
 from integral_pose.evaluation.intervals import paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
+from integral_pose.evaluation.scores import OTHER, score_predictions, sequence_names
 from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -67,9 +67,13 @@ def compare(
     names: Sequence[str],
     skeleton: Skeleton = HUMAN36M,
 ) -> Comparison:
-    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as `evaluate`."""
+    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as
+    `score_predictions`.
+    """
     rows = np.arange(len(true_camera_mm))
-    scores = [evaluate(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run]
+    scores = [
+        score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run
+    ]
     frames = [parse_frame_name(name) for name in names]
     sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not say them
 
@@ -92,7 +96,7 @@ def compare(
     return Comparison(scores, distances, groups, frame_errors_mm)
 
 
-def comparison_of_scores(scores: Sequence[Scores]) -> Comparison:
+def compare_scores(scores: Sequence[Scores]) -> Comparison:
     """What can be said without the frames: the means, no differences, and of the intervals that of the MPJPE."""
     distances = []
     for name in (f"{alignment}_mm" for alignment in ALIGNMENTS):

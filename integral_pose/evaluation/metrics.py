@@ -1,4 +1,4 @@
-"""Distances between predicted and true joints. Each metric is named by what it forgives.
+"""Distances between predicted and true joints. Each metric is named by the alignment before it.
 
 Poses are arrays of NumPy or tensors of torch, of any float type and device; all is worked in float64, so both give
 the same numbers.
@@ -46,9 +46,9 @@ def joint_errors_mm(
 ) -> Array:
     """(N, J) distances in mm between (N, J, 3) poses, after the roots of both are moved to the origin.
 
-    `alignment` is a key of ALIGNMENTS: mpjpe forgives nothing more; n_mpjpe a factor; rigid_mpjpe a rotation
-    and translation; pa_mpjpe a rotation, translation and factor. None forgives a reflection. The distance of
-    the root, which is 0 in the first two, counts among the J.
+    `alignment` is a key of ALIGNMENTS: mpjpe aligns nothing more; n_mpjpe the scale; rigid_mpjpe rotation and
+    translation; pa_mpjpe rotation, translation and scale. None reflects. The distance of the root, which is 0 in
+    the first two, counts among the J.
     """
     if alignment not in ALIGNMENTS:
         raise ValueError(f"unknown metric '{alignment}'. Known: {', '.join(ALIGNMENTS)}.")

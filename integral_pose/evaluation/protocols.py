@@ -73,9 +73,9 @@ PROTOCOLS = {
                  "writes it", ("S9", "S11"), num_images=(10_987,)),
         Protocol("every-64th", "mpjpe_mm", "S9 and S11, every 64th frame (Sun et al., protocol 2)", ("S9", "S11"), 64,
                  num_images=(8_724, 8_695)),
-        Protocol("s11-rigid", "rigid_mpjpe_mm", "S11, every 64th frame, rotation and translation forgiven but no "
-                 "scale (Sun et al., protocol 1; they move the hips together again afterwards)", ("S11",), 64,
-                 num_images=(3_712, 3_683)),
+        Protocol("s11-rigid", "rigid_mpjpe_mm", "S11, every 64th frame, after alignment of rotation and "
+                 "translation but not scale (Sun et al., protocol 1; they move the hips together again afterwards)",
+                 ("S11",), 64, num_images=(3_712, 3_683)),
         Protocol("3dhp", "pck_150", "MPI-INF-3DHP's test people, 14 joints from the hip, 3DPCK at 150 mm; official "
                  "figures are of bodies scaled to one height, these in true mm",
                  tuple(f"TS{i}" for i in range(1, 7)), joints=LSP_JOINTS, num_images=(2_929,)),

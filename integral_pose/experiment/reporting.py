@@ -16,10 +16,11 @@ from integral_pose.contracts import PoseBatch, SampleKey, Scores
 from integral_pose.data.course import PoseTable, read_test
 from integral_pose.data.loader import PoseImages
 from integral_pose.errors import CheckpointError, ConfigError, DataError
-from integral_pose.evaluation.comparison import Comparison, compare, comparison_of_scores
+from integral_pose.evaluation.comparison import Comparison, compare, compare_scores
+from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
-from integral_pose.evaluation.report import read_predictions_csv, read_scores_json
-from integral_pose.evaluation.scoring import load_scoring_inputs
+from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.evaluation.scores_json import read_scores_json
 from integral_pose.experiment import test
 from integral_pose.experiment.illustration import HEATMAP_JOINT, illustrate_heatmaps
 from integral_pose.experiment.testing import beside
@@ -217,7 +218,7 @@ def _compare(runs: Sequence[TestedRun], found: TestSet) -> Comparison | None:
     if found.true_mm is not None:
         return compare([run.predicted_mm for run in runs], found.true_mm, found.names)
     scores = [run.scores for run in runs if run.scores is not None]
-    return comparison_of_scores(scores) if len(scores) == len(runs) else None
+    return compare_scores(scores) if len(scores) == len(runs) else None
 
 
 def _sample(row: int, predicted_mm: Sequence[NDArray[np.float32]], found: TestSet, config: Config) -> Sample:

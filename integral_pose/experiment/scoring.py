@@ -21,7 +21,7 @@ from integral_pose.data.course import (
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages
 from integral_pose.errors import DataError
-from integral_pose.evaluation.evaluator import evaluate
+from integral_pose.evaluation.scores import score_predictions
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.heatmaps.confidence import RADIUS_CELLS
@@ -124,10 +124,10 @@ def check_can_lift(config: Config, table: PoseTable) -> None:
 
 def score(table: PoseTable, predictions: Predictions) -> Scores:
     """Against the labels of the table."""
-    return evaluate(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
+    return score_predictions(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
-    """Scores of always saying the mean training pose: what a model must beat to have learnt anything."""
+    """Scores of predicting the mean training pose: what a model must beat to have learnt anything."""
     poses = np.broadcast_to(read_statistics(root, joint_order=joint_order).mean_mm, table.joints_camera_mm.shape)
     return score(table, Predictions(np.arange(len(table)), poses))

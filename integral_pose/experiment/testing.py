@@ -13,7 +13,8 @@ from integral_pose.data.course import (
     read_test,
 )
 from integral_pose.errors import ConfigError
-from integral_pose.evaluation.report import write_confidence_csv, write_predictions_csv, write_scores_json
+from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv
+from integral_pose.evaluation.scores_json import write_scores_json
 from integral_pose.experiment.scoring import (
     build_predictor,
     build_root_placement,
@@ -38,7 +39,7 @@ class TestResult:
     predictions_csv: Path
     truth: Path
     scores: Scores | None
-    mean_pose: Scores | None  # of always saying the mean training pose
+    mean_pose: Scores | None  # of predicting the mean training pose
     weights: str = ""  # which of the checkpoint's, in words
     lifting: str | None = None  # where the root's depth came from; None: the network says mm
     confidence_csv: Path | None = None

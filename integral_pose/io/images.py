@@ -1,96 +1,187 @@
-"""Encoded bytes -> RGB pixels of the size the network takes, straight into the memory of a batch."""
+"""The one image decoder: encoded bytes -> upright 8-bit RGB, for training, converters and predictions.
+
+A picture is turned as its metadata say, what is transparent becomes black, and 16-bit grey is scaled to 8 bits. It is
+refused by its header first, since a few bytes can claim a picture that fills the memory.
+"""
 
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from integral_pose.errors import DataError
+from integral_pose.io.untrusted import read_regular
 
-JPEG_MAGIC = b"\xff\xd8"
-OTHER_FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
-EXACT_REDUCTIONS = (2, 4, 8)  # the JPEG decoder itself scales down by these at a fraction of the cost
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
+LARGEST_BYTES = 500_000_000
+LARGEST_PX, LONGEST_SIDE_PX = 64_000_000, 20_000
+SHORTEST_SIDE_PX = 16
+REDUCTIONS = (1, 2, 4, 8)  # the JPEG decoder itself scales down by these at a fraction of the cost
+JPEG_START, JPEG_METADATA, JPEG_SCAN = b"\xff\xd8", 0xE1, 0xDA
+UPRIGHT = 1  # the EXIF orientation of a picture that is not turned
 
 
-def read_image(path: Path, stored_size: int, height: int, width: int) -> NDArray[np.uint8]:
-    """The image of `stored_size` x `stored_size` px at `path` as (height, width, 3) RGB.
+class UnreadableImage(ValueError):  # noqa: N818 - a part of a message, not an error that a user sees
+    """What is wrong with an image, without its name."""
 
-    Raises DataError naming the file if it is missing, damaged or of another size.
-    """
+
+def read_picture(path: Path) -> Picture:
+    """(H, W, 3) RGB. Raises DataError naming the file where it cannot be used."""
     try:
-        encoded = path.read_bytes()  # read first, decode from memory: decoders stumble over odd file names
+        encoded = read_regular(path, LARGEST_BYTES)  # decoded from memory: decoders stumble over odd file names
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    pixels = np.empty((height, width, 3), np.uint8)
+    return decode_picture(encoded, str(path))
+
+
+def decode_picture(encoded: bytes, source: str) -> Picture:
+    """(H, W, 3) RGB of the bytes of an image file of any size. Raises DataError naming `source`."""
     try:
-        decode_image(encoded, stored_size, pixels)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    return pixels
+        return _decode(encoded, _require_sensible)
+    except UnreadableImage as error:
+        raise DataError(f"{source}: {error}") from None
 
 
-def decode_image(encoded: bytes, stored_size: int, out: NDArray[np.uint8]) -> None:
+def decode_crop(encoded: bytes, stored_size: int, out: Picture) -> None:
     """Fill `out` (height, width, 3), contiguous, with an image of `stored_size` x `stored_size` px.
 
-    Raises ValueError without the image's name if the bytes are damaged or of an image of another size.
+    Raises UnreadableImage if the bytes are damaged or of an image of another size.
     """
-    is_jpeg = encoded.startswith(JPEG_MAGIC)
-    if is_jpeg and out.shape[0] == out.shape[1] == stored_size and _decode_into(encoded, out):
+    height, width = out.shape[:2]
+    limits = {"min_height": height, "min_width": width} if stored_size >= 2 * max(height, width) else {}
+    is_exact = height == width and any(height * factor == stored_size for factor in REDUCTIONS)
+    if is_exact and _decode_into(encoded, stored_size, out, limits):
         return
-    try:
-        found, image = (_decode_jpeg if is_jpeg else _decode_other)(encoded, stored_size, out)
-    except Exception as error:  # decoders raise ValueError, OSError, SyntaxError and more on damaged bytes
-        raise ValueError(f"is damaged or no image ({error}); restore the file or take it out of the list") from None
-    if found != (stored_size, stored_size):
-        raise ValueError(
-            f"is {found[1]} x {found[0]} px, expected {stored_size} x {stored_size} (data.stored_size); "
-            "crop all images to one size"
-        )
-    if image is not out:
-        out[...] = resize(image, *out.shape[:2])
+    out[...] = resize(_decode(encoded, partial(_require_stored, stored_size), limits), height, width)
 
 
-def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resize(image: Picture, height: int, width: int) -> Picture:
     """(H, W, 3) -> (height, width, 3), antialiased; pixel areas keep their place (no half-pixel shift)."""
     if image.shape[:2] == (height, width):
         return image
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _decode_into(encoded: bytes, out: NDArray[np.uint8], **limits: int) -> bool:
-    """Whether `out` now holds the image; the buffer's size keeps a picture that claims to be huge from memory."""
+def upright_rgb(picture: Image.Image) -> Picture:
+    """(H, W, 3) RGB of a picture of any kind, turned as its metadata say; what is transparent becomes black.
+
+    Raises ValueError for numbers of more than 16 bits, whose black and white are unknown.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        grey = np.asarray(picture).astype(np.float32) / 257  # 65535 is 255
+        return np.repeat(grey.round().astype(np.uint8)[..., None], 3, -1)
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"it has more than 16 bits a channel: mode {picture.mode}")
+    if picture.has_transparency_data:
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture.convert("RGBA"))
+    return np.array(picture.convert("RGB"))
+
+
+def require_sensible_size(width_px: int, height_px: int, source: str) -> None:
+    """Raise DataError for a picture too small to show a person or too large to be decoded without harm."""
     try:
+        _require_sensible(width_px, height_px)
+    except UnreadableImage as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _require_sensible(width_px: int, height_px: int) -> None:
+    size = f"is {width_px} x {height_px} px"
+    if min(width_px, height_px) < SHORTEST_SIDE_PX:
+        raise UnreadableImage(f"{size}; in less than {SHORTEST_SIDE_PX} px a side nobody can be seen")
+    if width_px * height_px > LARGEST_PX or max(width_px, height_px) > LONGEST_SIDE_PX:
+        raise UnreadableImage(
+            f"{size}, at most {LARGEST_PX / 1e6:.0f} million px and {LONGEST_SIDE_PX:,} a side are read; shrink it"
+        )
+
+
+def _require_stored(stored_size: int, width_px: int, height_px: int) -> None:
+    if (width_px, height_px) != (stored_size, stored_size):
+        raise UnreadableImage(
+            f"is {width_px} x {height_px} px, expected {stored_size} x {stored_size} (data.stored_size); "
+            "crop all images to one size"
+        )
+
+
+def _decode(
+    encoded: bytes, require_size: Callable[[int, int], None], jpeg_limits: dict[str, int] | None = None
+) -> Picture:
+    """The whole picture, a JPEG scaled down as far as the limits allow; width and height are looked at first."""
+    try:
+        if encoded.startswith(JPEG_START):
+            return _decode_jpeg(encoded, require_size, jpeg_limits or {})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        with picture:
+            require_size(*picture.size)
+            return upright_rgb(picture)
+    except (UnreadableImage, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"has more than {LARGEST_PX / 1e6:.0f} million px; make it smaller") from None
+    except UnidentifiedImageError:
+        fault = f"of no known kind; expected {', '.join(FORMATS)}" if encoded else "empty"
+    except Exception as error:  # decoders raise ValueError, OSError, SyntaxError and more on damaged bytes
+        fault = str(error)
+    raise UnreadableImage(f"is damaged or no image ({fault}); restore the file or leave it out")
+
+
+def _decode_jpeg(encoded: bytes, require_size: Callable[[int, int], None], limits: dict[str, int]) -> Picture:
+    """By a decoder that notices damage which Pillow paints over."""
+    height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
+    require_size(width, height)
+    orientation = _jpeg_orientation(encoded)
+    if orientation == UPRIGHT:
+        return simplejpeg.decode_jpeg(encoded, "RGB", **limits)
+    picture = Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB"))
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    return upright_rgb(picture)
+
+
+def _decode_into(encoded: bytes, stored_size: int, out: Picture, limits: dict[str, int]) -> bool:
+    """Whether `out` now holds the image, an upright JPEG; else the caller finds out what it is."""
+    if not encoded.startswith(JPEG_START) or _jpeg_orientation(encoded) != UPRIGHT:
+        return False
+    try:
+        # The buffer's size keeps a picture that claims to be huge from memory.
+        if limits and simplejpeg.decode_jpeg_header(encoded)[:2] != (stored_size, stored_size):
+            return False
         return bool(simplejpeg.decode_jpeg(encoded, "RGB", buffer=out, **limits).shape == out.shape)
     except ValueError:
-        return False  # the caller finds out whether it is the size or the bytes
+        return False
 
 
-def _decode_jpeg(encoded: bytes, stored_size: int, out: NDArray[np.uint8]) -> tuple[tuple[int, int], NDArray[np.uint8]]:
-    # The header comes first: a small file can claim a picture that fills the memory.
-    size = simplejpeg.decode_jpeg_header(encoded)[:2]
-    if size != (stored_size, stored_size):
-        return size, np.empty((0, 0, 3), np.uint8)
-    height, width = out.shape[:2]
-    reduced = stored_size >= 2 * max(height, width)
-    limits = {"min_height": height, "min_width": width} if reduced else {}
-    is_exact = height == width and any(height * factor == stored_size for factor in EXACT_REDUCTIONS)
-    if is_exact and _decode_into(encoded, out, **limits):
-        return size, out
-    return size, simplejpeg.decode_jpeg(encoded, "RGB", **limits)
+def _jpeg_orientation(encoded: bytes) -> int:
+    """How EXIF or XMP say that a JPEG is turned; files without metadata cost a walk over their header."""
+    at = len(JPEG_START)
+    while encoded[at : at + 1] == b"\xff" and at + 4 <= len(encoded) and encoded[at + 1] != JPEG_SCAN:
+        if encoded[at + 1] == JPEG_METADATA:
+            return _orientation_by_pillow(encoded)
+        is_padding = encoded[at + 1] == 0xFF
+        at += 1 if is_padding else 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return UPRIGHT
 
 
-def _decode_other(
-    encoded: bytes, stored_size: int, out: NDArray[np.uint8]
-) -> tuple[tuple[int, int], NDArray[np.uint8]]:
-    with Image.open(io.BytesIO(encoded), formats=OTHER_FORMATS) as picture:
-        size = (picture.height, picture.width)
-        if size != (stored_size, stored_size):
-            return size, np.empty((0, 0, 3), np.uint8)
-        if picture.mode.startswith(("I", "F")):  # Pillow would clip these to white
-            raise ValueError(f"it has more than 8 bits a channel: mode {picture.mode}")
-        return size, np.array(picture.convert("RGB"))  # a copy: Pillow's own memory is read-only
+def _orientation_by_pillow(encoded: bytes) -> int:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata, which do not make a picture unusable
+            with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as picture:
+                return int(picture.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+    except Exception:  # as above; whoever decodes the picture says what is wrong with it
+        return UPRIGHT

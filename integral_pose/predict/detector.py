@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, ssdlite320_mobilenet_v3_large
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.photographs import Picture
+from integral_pose.io.images import Picture
 from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1

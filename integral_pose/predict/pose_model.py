@@ -20,8 +20,8 @@ from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
 from integral_pose.heatmaps.confidence import RADIUS_CELLS, heatmap_confidence
 from integral_pose.heatmaps.volume import soft_argmax
-from integral_pose.io.photographs import Picture, read_photograph, require_sensible_size, upright_rgb
-from integral_pose.io.pictures import resample_rectangle
+from integral_pose.io.images import Picture, read_picture, require_sensible_size, upright_rgb
+from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
 from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
 from integral_pose.weights.loading import LoadedNetwork, Weights, load_network
@@ -178,7 +178,7 @@ def _camera(view: View, width_px: int, height_px: int) -> Camera | None:
 def _picture(image: Photograph) -> tuple[Picture, str]:
     """The pixels of what a caller calls an image, and a name for it in messages."""
     if isinstance(image, str | PathLike):
-        return read_photograph(Path(image)), str(image)
+        return read_picture(Path(image)), str(image)
     if isinstance(image, Image.Image):
         require_sensible_size(*image.size, "the image")
         try:

@@ -15,7 +15,7 @@ import numpy as np
 
 from integral_pose.geometry.crop import rectangle_round_box
 from integral_pose.io.atomic import write_text_atomic
-from integral_pose.io.pictures import resample_rectangle
+from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.pose_model import PersonPose
 from integral_pose.predict.sources import Frame
 from integral_pose.predict.videos import OverlayVideo

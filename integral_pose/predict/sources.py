@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integral_pose.errors import DataError
-from integral_pose.io.photographs import LARGEST_BYTES, Picture, decode_photograph, read_photograph
+from integral_pose.io.images import LARGEST_BYTES, Picture, decode_picture, read_picture
 from integral_pose.io.untrusted import fault_of_path
 from integral_pose.predict.videos import SUFFIXES as VIDEO_SUFFIXES
 from integral_pose.predict.videos import Video
@@ -56,7 +56,7 @@ class Source:
             yield Frame(STDIN_NAME, _read_stdin())
         for name, path in self.paths:
             try:
-                yield Frame(name, read_photograph(path))
+                yield Frame(name, read_picture(path))
             except DataError as error:
                 if not self.is_folder:
                     raise
@@ -106,4 +106,4 @@ def _read_stdin() -> Picture:
     encoded = sys.stdin.buffer.read(LARGEST_BYTES + 1)
     if len(encoded) > LARGEST_BYTES:
         raise DataError(f"standard input: has more than {LARGEST_BYTES:,} bytes, expected one image")
-    return decode_photograph(encoded, "standard input")
+    return decode_picture(encoded, "standard input")

@@ -12,7 +12,7 @@ import numpy as np
 
 from integral_pose.errors import DataError
 from integral_pose.io.atomic import atomic_write
-from integral_pose.io.photographs import Picture, require_sensible_size
+from integral_pose.io.images import Picture, require_sensible_size
 from integral_pose.io.readers import optional
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")

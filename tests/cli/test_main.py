@@ -13,9 +13,10 @@ import pytest
 
 from integral_pose import __version__, experiment
 from integral_pose.cli import main as cli
+from integral_pose.cli.arguments import parse
 from integral_pose.errors import CheckpointError, DataError, Interrupted, NonFiniteLossError
-from integral_pose.evaluation.report import write_predictions_csv
-from integral_pose.evaluation.scoring import score_csv
+from integral_pose.evaluation.csv_scores import score_csv
+from integral_pose.evaluation.predictions_csv import write_predictions_csv
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -79,6 +80,31 @@ def test_an_unknown_key(tiny_yaml, capsys):
     assert found.err == (
         "integral-pose train: command line: unknown key 'trainer.batchsize'; did you mean 'trainer.batch_size'?\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--allow-change", "x.yaml", "a=1", "b=2"], ["x.yaml", "--allow-change", "a=1", "b=2"],
+     ["x.yaml", "a=1", "--allow-change", "b=2"], ["x.yaml", "a=1", "b=2", "--allow-change"]],
+)  # fmt: skip
+def test_options_stand_anywhere(arguments):
+    options = parse(cli.build_parser(), ["train", *arguments])
+    assert (options.config, options.overrides, options.allow_change) == ("x.yaml", ["a=1", "b=2"], True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        (["train", "x.yaml", "--alow-change", "a=1"], "--alow-change"),
+        (["score", "p.csv", "--truth", "t.h5", "q.csv"], "q.csv"),
+        (["prepare", "c2f", "--source", "s", "--out", "o", "more"], "more"),
+    ],
+)
+def test_what_no_command_takes_is_named(arguments, unknown, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert f"unrecognized arguments: {unknown}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -151,13 +177,13 @@ def test_the_readme_has_commands():
 def test_what_the_readme_types_can_be_typed(line):
     program, *arguments = shlex.split(line, comments=True)
     if program == "integral-pose":
-        options = cli._parser().parse_args(arguments)
+        options = parse(cli.build_parser(), arguments)
     else:
         assert (REPOSITORY / program).stat().st_mode & 0o111, f"{program} cannot be run"
         if not program.startswith("./run_"):
             return
         command = {"./run_train.sh": "train", "./run_test.sh": "test"}[program]
-        options = cli._parser().parse_args([command, *(arguments or ["configs/demo.yaml"])])
+        options = parse(cli.build_parser(), [command, *(arguments or ["configs/demo.yaml"])])
     if "config" in options:
         assert (REPOSITORY / options.config).is_file()
 

@@ -172,7 +172,7 @@ def test_a_name_like_a_formula_is_a_path_in_the_tables(model, folder, tmp_path):
         ("none.mp4", [], 3, "none.mp4: there is no such video"),
         ("bad.mp4", [], 3, "bad.mp4: cannot be read as a video"),
         ("empty", [], 3, "empty: this folder holds no image; expected .jpg"),
-        ("text.jpg", [], 3, "text.jpg: is no image of a known kind"),
+        ("text.jpg", [], 3, "text.jpg: is damaged or no image (of no known kind"),
         ("a.png", ["--box", "900,0,10,10"], 3, "a.png: the box 900,0,10,10 lies outside of the picture of 80 x 60 px"),
         ("a.png", ["--boxes", "none.json"], 3, "none.json: there is no such file of boxes"),
         ("a.png", ["--boxes", "other.json"], 3, "has no box for any of these pictures; expected 'a.png'"),

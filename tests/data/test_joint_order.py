@@ -10,7 +10,7 @@ import pytest
 
 from integral_pose.data.course import read_statistics, read_test, read_train
 from integral_pose.errors import DataError
-from integral_pose.evaluation.scoring import score_csv
+from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.geometry.sides import to_official_order
 from tests.geometry.test_sides import standing
 

@@ -15,7 +15,7 @@ from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import read_train
 from integral_pose.data.loader import BatchOrder, EvaluationBatches, PoseImages, TrainingBatches
 from integral_pose.errors import DataError
-from integral_pose.io.images import read_image
+from integral_pose.io.images import read_picture
 
 
 def make_order(
@@ -139,7 +139,7 @@ def test_what_a_batch_holds(course_root):
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     path = images.table.images_folder / images.table.name(3)
-    np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0), read_image(path, 64, 64, 64))
+    np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0), read_picture(path))
     np.testing.assert_array_equal(batch.joints_camera_mm[1], images.table.joints_camera_mm[1])
     assert batch.joints_camera_mm.dtype == batch.joints_crop_px.dtype == torch.float32
     halves = batch.split(2)

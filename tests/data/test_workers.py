@@ -74,7 +74,7 @@ def test_a_worker_without_memory(course_root: Path, monkeypatch: pytest.MonkeyPa
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(loader, "decode_image", greedy)
+    monkeypatch.setattr(loader, "decode_crop", greedy)
     with pytest.raises(WorkerError, match=r"^a worker process had too little memory. Take fewer data.workers"):
         list(make_batches(course_root, 1).epoch(0))
 

@@ -17,7 +17,7 @@ from integral_pose.datasets.conversion import Request, convert
 from integral_pose.datasets.recording import PictureRecording
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import human36m_camera
-from integral_pose.io.pictures import encode_crop
+from integral_pose.io.resampling import encode_crop
 from tests.geometry.test_sides import standing
 
 CAMERA = human36m_camera("S1", "54138969")

@@ -20,7 +20,7 @@ from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.geometry.crop import Crop, crop_metric, crop_tight
-from integral_pose.io.pictures import resample
+from integral_pose.io.resampling import resample
 
 CAMERA = human36m_camera("S1", "54138969")
 

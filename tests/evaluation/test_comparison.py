@@ -5,7 +5,7 @@ import pytest
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.comparison import Estimate, compare, comparison_of_scores
+from integral_pose.evaluation.comparison import Estimate, compare, compare_scores
 from integral_pose.evaluation.intervals import paired_interval
 from integral_pose.skeleton import Skeleton
 
@@ -92,7 +92,7 @@ def test_scores_alone_give_means():
     first = Scores(10, 8, 5, {"Hip": 0.0, "LHip": 30.0}, metrics={"mpjpe_mm": 10.0, "pa_mpjpe_mm": 8.0},
                    interval_mm=[9.0, 11.0])  # fmt: skip
     second = Scores(12, 9, 5, {"LHip": 36.0}, metrics={"mpjpe_mm": 12.0})
-    found = comparison_of_scores([first, second])
+    found = compare_scores([first, second])
     assert [(row.name, list(row.values)) for row in found.distances] == [("mpjpe_mm", [(10, 9, 11), (12, None, None)])]
     assert [(row.name, list(row.values), row.differences) for row in found.groups["joint"]] == [
         ("LHip", [Estimate(30), Estimate(36)], ())

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from integral_pose.geometry.crop import Rectangle
-from integral_pose.io import pictures
-from integral_pose.io.pictures import resample_rectangle
+from integral_pose.io import resampling
+from integral_pose.io.resampling import resample_rectangle
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_far_beyond_the_picture_it_is_the_same_crop(noise, monkeypatch):
     rectangle = Rectangle(-70, -33.3, 160, 100.5)
     sparing = resample_rectangle(noise, rectangle, 24, 48)
     with monkeypatch.context() as patched:
-        patched.setattr(pictures, "LONGEST_WHOLE", np.inf)
+        patched.setattr(resampling, "LONGEST_WHOLE", np.inf)
         whole = resample_rectangle(noise, rectangle, 24, 48)
     assert np.abs(sparing.astype(int) - whole).max() <= 1
     assert whole.max() > 0
@@ -37,12 +37,12 @@ def test_far_beyond_the_picture_it_is_the_same_crop(noise, monkeypatch):
 
 def test_what_is_laid_out_is_of_the_size_of_the_picture(noise, monkeypatch):
     sizes = []
-    cut = pictures._cut
+    cut = resampling._cut
 
     def watched(*arguments):
         sizes.append(cut(*arguments).shape)
         return cut(*arguments)
 
-    monkeypatch.setattr(pictures, "_cut", watched)
+    monkeypatch.setattr(resampling, "_cut", watched)
     resample_rectangle(noise, Rectangle(-20, -2000, 80, 4000), 256, 256)
     assert sizes[0][0] <= 30 + 6 * 4000 / 256  # and not 4000

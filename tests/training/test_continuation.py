@@ -69,7 +69,7 @@ def watched(
 ) -> Iterator[None]:
     """Note the samples of each step in `seen`; `die` before the step after `steps` or in the scoring `scorings`."""
     done = {"steps": 0, "scorings": 0}
-    step, evaluate, submit = TrainStep.__call__, scoring.evaluate, BackgroundWriter.submit
+    step, evaluate, submit = TrainStep.__call__, scoring.score_predictions, BackgroundWriter.submit
 
     def watched_step(self: TrainStep, batch: Any, *arguments: Any) -> Any:
         if done["steps"] == steps:
@@ -91,7 +91,7 @@ def watched(
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainStep, "__call__", watched_step)
-        patch.setattr(scoring, "evaluate", watched_evaluate)
+        patch.setattr(scoring, "score_predictions", watched_evaluate)
         patch.setattr(BackgroundWriter, "submit", submit_and_wait)
         yield
 
@@ -254,14 +254,14 @@ def test_a_best_that_is_not_what_was_noted_is_made_anew(
         best["progress"]["best_mm"] = 1e6
         save_checkpoint(run / "best.pt", best)
     assert content["progress"]["best_mm"] < 1e5
-    evaluate = scoring.evaluate
+    evaluate = scoring.score_predictions
 
     def worse_than_noted(*arguments: Any) -> Any:
         scores = evaluate(*arguments)
         scores.mpjpe_mm = 1e5
         return scores
 
-    monkeypatch.setattr(scoring, "evaluate", worse_than_noted)
+    monkeypatch.setattr(scoring, "score_predictions", worse_than_noted)
     train(config_of(experiment, run))
     assert load_checkpoint(run / "best.pt")["progress"]["best_mm"] == 1e5
 

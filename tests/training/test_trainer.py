@@ -49,14 +49,14 @@ def test_best_is_of_the_lowest_score(tiny_yaml: Path, monkeypatch: pytest.Monkey
     from integral_pose.experiment import scoring
 
     scored = iter([3.0, 1.0, 2.0])
-    original = scoring.evaluate
+    original = scoring.score_predictions
 
     def scripted(*arguments: Any) -> Any:
         scores = original(*arguments)
         scores.mpjpe_mm = next(scored)
         return scores
 
-    monkeypatch.setattr(scoring, "evaluate", scripted)
+    monkeypatch.setattr(scoring, "score_predictions", scripted)
     overrides = ["stages.0.epochs=3", "evaluation.every=1", "data.val_subjects=[S8]"]
     folder = train(load_config(str(tiny_yaml), overrides).config)
     best = load_checkpoint(folder / "best.pt")

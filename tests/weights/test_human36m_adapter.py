@@ -12,7 +12,7 @@ import torch
 from integral_pose import experiment
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
-from integral_pose.io.images import decode_image
+from integral_pose.io.images import decode_crop
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.formats import FORMS
 from integral_pose.weights.human36m_adapter import margins_px
@@ -41,7 +41,7 @@ def stored_images(root, side):
     names = (root / "annot/valid_images.txt").read_text().split()
     pixels = np.empty((5, side, side, 3), np.uint8)
     for at, name in enumerate(names):
-        decode_image((root / "images" / name).read_bytes(), 64, pixels[at])
+        decode_crop((root / "images" / name).read_bytes(), 64, pixels[at])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from integral_pose.contracts import Scores
 from integral_pose.evaluation.comparison import Comparison, Estimate, Row
-from integral_pose.evaluation.evaluator import mean_over_actions_mm
+from integral_pose.evaluation.scores import mean_over_actions_mm
 from integral_pose.report.page.content import RunNotes
 from integral_pose.report.page.markup import Html, element, folded, joined, table
 

@@ -1,0 +1,61 @@
+"""`python -m benchmarks ablation | trials | results | gpu_train`, from the root of the repository."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ablation, gpu_train, results_page
+from integral_pose.cli.arguments import add_command
+from integral_pose.cli.main import run_command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text, run in (
+        ("ablation", "the approaches on one benchmark: the same time, several seeds, one table", ablation.ablation),
+        ("trials", "changes of the recipe, one at a time, scored on a held-out training subject", ablation.trials),
+    ):
+        _add_comparison(add_command(commands, name, text, run))
+    _add_results(commands)
+    _add_gpu_train(commands)
+    return run_command(parser, arguments)
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--small", action="store_true", help="synthetic-1-small at 64 px, for CPUs")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="%(default)s")
+    parser.add_argument("--minutes", type=float, metavar="N", help="of one core or GPU, a run (2 small, 30 large)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, and what they are compared with")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="another data set than the rendered one")
+    parser.add_argument("--name", metavar="NAME", help="what that is called in the results")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs go (runs/benchmark/NAME)")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
+    parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="changes to every configuration")
+
+
+def _add_results(commands: Any) -> None:
+    parser = add_command(commands, "results", "the page of results from their JSON files", results_page.results)
+    parser.add_argument("--write", type=Path, required=True, metavar="FILE", help="for example docs/results.md")
+
+
+def _add_gpu_train(commands: Any) -> None:
+    text = "one approach rendered, trained and scored within some minutes"
+    parser = add_command(commands, "gpu_train", text, gpu_train.gpu_train, more="overrides")
+    parser.add_argument("config", help="for example configs/benchmark/integral.yaml")
+    parser.add_argument("minutes", type=float, help="for all of it, rendering included where the data are not there")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--small", action="store_true", help="synthetic-1-small at the size of the file, to try it")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="rendered where it is not there (data/NAME)")
+    parser.add_argument("--out", type=Path, default=Path("gpu_train.json"), metavar="FILE")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

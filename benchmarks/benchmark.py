@@ -1,0 +1,196 @@
+"""Runs approaches on a named set of pictures: the same time and seeds each, resumable, one JSON with every run.
+
+A run folder is `runs/SCORED_ON/NAME/seedK`; a run is done where the JSON of that name is beside it. Rates, and so
+budgets, are measured once and kept in `runs/rates.json`: a continued benchmark is the same benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.approaches import REFERENCE
+from benchmarks.rates import Rate, images_for
+from integral_pose.bench.memory import TIMING_ENVIRONMENT
+from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config
+from integral_pose.data.course import read_test
+from integral_pose.errors import CheckpointError
+from integral_pose.experiment.scoring import mean_pose_scores
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.models.backbone import RESNETS
+from integral_pose.synthetic.dataset import render_preset
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is trained: a file and the changes to it."""
+
+    name: str
+    title: str
+    config: str  # path of the YAML file
+    changes: tuple[str, ...] = ()
+    against: str = REFERENCE  # the candidate it is compared with
+    costs_as: str | None = None  # the candidate whose rate is its own too: the same work a step, so none is measured
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """On what, and for how long."""
+
+    preset: str
+    data: Path
+    runs: Path
+    overrides: tuple[str, ...]  # of every candidate
+    minutes: float
+    num_seeds: int
+    scored_on: str  # 'test', or 'held-out' for the subjects that the overrides leave out of training
+    jobs: int = 1
+
+    def load(self, candidate: Candidate, *more: str) -> Config:
+        """The configuration of a candidate."""
+        return load_config(candidate.config, [*self.changes(candidate), *more]).config
+
+    def changes(self, candidate: Candidate) -> list[str]:
+        """All overrides of a candidate but those of a run."""
+        return [*self.overrides, f"data.root={self.data}", *candidate.changes]
+
+    def command(self, candidate: Candidate, seed: int, epoch_images: int) -> list[str]:
+        """The run as a process."""
+        result = self.result(candidate, seed)
+        return [
+            sys.executable, "-m", "benchmarks.one_run", str(result), self.scored_on, candidate.config,
+            *self.changes(candidate), f"seed={seed}", f"run_dir={result.with_suffix('')}",
+            f"data.epoch_images={epoch_images}",
+        ]  # fmt: skip
+
+    def result(self, candidate: Candidate, seed: int) -> Path:
+        """The JSON of a run; its folder has the same name without the ending."""
+        return self.runs / self.scored_on / candidate.name / f"seed{seed}.json"
+
+
+def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Train and score what is not done yet; returns what the JSON holds. Candidates whose weights are not here are
+    named with the reason. Raises CheckpointError where a run fails, its own words before it on the terminal.
+    """
+    if not benchmark.data.exists():
+        render_preset(benchmark.data, benchmark.preset, workers=os.cpu_count() or 1)
+    missing = {candidate.name: what_is_missing(benchmark.load(candidate)) for candidate in candidates}
+    here = [candidate for candidate in candidates if not missing[candidate.name]]
+    rates = _rates(benchmark, here)
+    epoch_images = {
+        candidate.name: images_for(benchmark.minutes, images_per_s(rates, candidate), benchmark.load(candidate))
+        for candidate in here
+    }
+    with ThreadPoolExecutor(benchmark.jobs) as pool:
+        todo = [
+            pool.submit(_run, benchmark, candidate, seed, epoch_images[candidate.name])
+            for seed in range(benchmark.num_seeds)
+            for candidate in here
+        ]
+        _wait_for(todo, pool)
+    rows = []
+    for candidate in candidates:
+        row: dict[str, Any] = {
+            **asdict(candidate),
+            "changes": list(candidate.changes),
+            "missing": missing[candidate.name],
+            "runs": [],
+        }
+        if not row["missing"]:
+            row["images_per_s"] = round(images_per_s(rates, candidate), 1)
+            row["runs"] = [
+                json.loads(benchmark.result(candidate, seed).read_text("utf-8")) for seed in range(benchmark.num_seeds)
+            ]
+        rows.append(row)
+    return {**_described(benchmark), "rows": rows}
+
+
+def what_is_missing(config: Config) -> str:
+    """Why a network cannot be started here: its pretrained weights; '' where it can."""
+    source = config.model.pretrained
+    if source is None:
+        return ""
+    if source == "imagenet":
+        url: str = RESNETS[config.model.backbone][1].url
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    else:
+        path = Path(source)
+    return "" if path.exists() else f"its weights are not here ({path.name})"
+
+
+def images_per_s(rates: dict[str, Any], candidate: Candidate) -> float:
+    """What a candidate trains on in a second of a core, or of the GPU, that is its own."""
+    return float(rates["reference_images_per_s"] / rates["ratios"][candidate.costs_as or candidate.name])
+
+
+def _rates(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """What is in rates.json, and what was not yet in it."""
+    path = benchmark.runs / "rates.json"
+    rates: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {"ratios": {}}
+    reference = next(candidate for candidate in candidates if candidate.name == REFERENCE)
+    for candidate in [reference, *candidates]:
+        if candidate.costs_as or candidate.name in rates["ratios"]:
+            continue
+        print(f"measuring the rate of {candidate.name} ...", file=sys.stderr, flush=True)
+        rate = _measure_apart(benchmark, candidate, reference)
+        rates.setdefault("reference_images_per_s", rate.reference_images_per_s)
+        rates["ratios"][candidate.name] = 1.0 if candidate is reference else rate.ratio
+        write_text_atomic(path, json.dumps(rates, indent=1) + "\n")
+    return rates
+
+
+def _measure_apart(benchmark: Benchmark, candidate: Candidate, reference: Candidate) -> Rate:
+    """In a process of its own, under the same conditions as a run."""
+    specs = [[one.config, benchmark.changes(one)] for one in (candidate, reference)]
+    done = _start([sys.executable, "-m", "benchmarks.rates", json.dumps(specs)], stdout=subprocess.PIPE)
+    return Rate(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def _run(benchmark: Benchmark, candidate: Candidate, seed: int, epoch_images: int) -> None:
+    if not benchmark.result(candidate, seed).exists():
+        print(f"{candidate.name}, seed {seed} ...", file=sys.stderr, flush=True)
+        _start(benchmark.command(candidate, seed, epoch_images))
+
+
+def _wait_for(todo: Sequence[Future[None]], pool: ThreadPoolExecutor) -> None:
+    """Until all are done; after the first failure, or a Ctrl-C, those not begun are dropped."""
+    try:
+        for one in todo:
+            one.result()
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def _start(command: list[str], stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **TIMING_ENVIRONMENT, **({} if torch.cuda.is_available() else ONE_THREAD)}
+    done = subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
+    if done.returncode:
+        raise CheckpointError(
+            f"{' '.join(command[2:5])}: ended with status {done.returncode}; what it said is above. The same command "
+            "continues with what was done before"
+        )
+    return done
+
+
+def _described(benchmark: Benchmark) -> dict[str, Any]:
+    mean_pose = mean_pose_scores(benchmark.data, read_test(benchmark.data))
+    return {
+        "preset": benchmark.preset,
+        "overrides": list(benchmark.overrides),
+        "minutes": benchmark.minutes,
+        "scored_on": benchmark.scored_on,
+        "mean_pose_on_test": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
+    }

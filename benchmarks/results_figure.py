@@ -1,0 +1,54 @@
+"""The table of an ablation as a picture: each seed a dot, the mean a line, differences with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.summary import Line, lines
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#808080"
+
+
+def draw(content: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB: left the MPJPE of every run, right the paired difference from its reference."""
+    found = lines(content)
+    runs = {row["name"]: [run["mpjpe_mm"] for run in row["runs"]] for row in content["rows"]}
+    figure = Figure(figsize=(11, 1.2 + 0.42 * len(found)), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    _draw_errors(left, found, runs)
+    _draw_differences(right, found)
+    left.set_yticks(range(len(found)), [line.title for line in found])
+    left.invert_yaxis()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_errors(axis: Axes, found: Sequence[Line], runs: Mapping[str, Sequence[float]]) -> None:
+    for place, line in enumerate(found):
+        axis.plot(runs[line.name], [place] * len(runs[line.name]), "o", color=BLUE, alpha=0.6, ms=6, mec="none")
+        axis.plot([line.mpjpe_mm] * 2, [place - 0.28, place + 0.28], color="black", lw=1.6)
+        axis.annotate(f"{line.mpjpe_mm:.1f}", (line.mpjpe_mm, place - 0.3), fontsize=7, ha="center")
+    axis.set_xlabel("MPJPE, mm: each seed, and their mean")
+    axis.grid(axis="x", color="#dddddd", lw=0.7)
+    axis.set_axisbelow(True)
+
+
+def _draw_differences(axis: Axes, found: Sequence[Line]) -> None:
+    axis.axvline(0, color=GREY, lw=1)
+    for place, line in enumerate(found):
+        if line.difference is not None:
+            mm = line.difference.mm
+            colour = VERMILION if line.difference.is_decided else GREY
+            axis.plot([mm.low, mm.high], [place, place], color=colour, lw=2.2)
+            axis.plot(mm.mean, place, "o", color=colour, ms=5)
+    axis.set_xlabel("less integral, mm (grey: not decided)")
+    axis.grid(axis="x", color="#dddddd", lw=0.7)
+    axis.set_axisbelow(True)

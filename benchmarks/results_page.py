@@ -1,0 +1,202 @@
+"""docs/results.md and its figures, made of the JSON files in docs/results: no figure there is written by hand.
+
+What the figures mean is in docs/results/reading.md, which is put in as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.approaches import BEST, PUBLISHED
+from benchmarks.results_figure import draw
+from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
+from integral_pose.evaluation.text_tables import markdown_table
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.report.figures import write_png
+
+HEADER = """# Results
+
+Made by `python -m benchmarks results --write docs/results.md` from the JSON files in [results/](results): change those,
+or `results/reading.md`, never this page. MPJPE and PA-MPJPE in mm over all 17 joints. Differences are paired, frame by
+frame, with 95 % intervals over the sequences of the test set, errors averaged over the seeds; `better in` counts the
+seeds for which the sign is the same. Together they say whether other recordings or other seeds would turn the order.
+"""
+# (worse, better) in the source report
+ORDER = (
+    ("regression", "integral"),
+    ("integral", "integral_then_heatmap"),
+    ("heatmap_only", "integral"),
+)
+
+
+def results(options: argparse.Namespace) -> None:
+    """Write the page."""
+    write(options.write)
+
+
+def write(path: Path) -> None:
+    """The page at `path` of the JSON files in the folder of the same name beside it, and a figure for each ablation."""
+    folder = path.with_suffix("")
+    for found in sorted(folder.glob("ablation-*.json")):
+        write_png(found.with_suffix(".png"), draw(json.loads(found.read_text("utf-8"))))
+    write_text_atomic(path, page(folder))
+
+
+def page(folder: Path) -> str:
+    """The whole page from the JSON files of a folder."""
+    parts = [HEADER]
+    for name, write in (("ablation", _ablation), ("trials", _trials), ("gpu", _gpu)):
+        parts += [
+            write(json.loads(path.read_text("utf-8")), path.name) for path in sorted(folder.glob(f"{name}-*.json"))
+        ]
+    reading = folder / "reading.md"
+    if reading.exists():
+        parts.append(reading.read_text("utf-8"))
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def headline(content: Mapping[str, Any]) -> list[str]:
+    """The lines that the README may quote: the first of the ablation, and best against published."""
+    found = {line.name: line for line in lines(content)}
+    rows = {row["name"]: row for row in content["rows"] if row["runs"]}
+    quoted = [
+        f"{found[name].mpjpe_mm:.1f} ± {found[name].spread_mm:.1f} mm" if found[name].spread_mm is not None else
+        f"{found[name].mpjpe_mm:.1f} mm"
+        for name in ("regression", "integral", "integral_then_heatmap", PUBLISHED, BEST) if name in found
+    ]  # fmt: skip
+    if {BEST, PUBLISHED} <= rows.keys():
+        quoted.append(_relative(difference(rows[BEST], rows[PUBLISHED])))
+    return quoted
+
+
+def verdicts(content: Mapping[str, Any]) -> list[str]:
+    """How the source report's order fares, a sentence a pair, and best against published."""
+    rows = {row["name"]: row for row in content["rows"] if row["runs"]}
+    said = []
+    for worse, better in ORDER:
+        if {worse, better} <= rows.keys():
+            said.append(_verdict(rows[worse], rows[better]))
+    if {BEST, PUBLISHED} <= rows.keys():
+        found = difference(rows[BEST], rows[PUBLISHED])
+        said.append(f"`configs/best.yaml` against the published recipe: {_shown(found)}; {_relative(found)}.")
+    return said
+
+
+def _verdict(worse: Mapping[str, Any], better: Mapping[str, Any]) -> str:
+    found = difference(better, worse)
+    if not found.matters:
+        outcome = f"no difference of {100 * LEAST_SHARE:g} % or more"
+    elif not found.is_decided:
+        outcome = "not decided by these runs"
+    elif found.mm.mean < 0:
+        outcome = "as in the source report"
+    else:
+        outcome = "**the other way round than in the source report**"
+    return f"{better['title']} less {worse['title']}: {_shown(found)}: {outcome}."
+
+
+def _ablation(content: Mapping[str, Any], name: str) -> str:
+    found = lines(content)
+    table = markdown_table([_row(line) for line in found])
+    absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
+    groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
+    figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
+    order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
+    said = [f"- {text}" for text in verdicts(content)]
+    title = f"## The approaches on {content['name']}"
+    parts = [
+        [title],
+        [_what(content, name)],
+        [figure],
+        [table, *absent],
+        [order],
+        said,
+        ["By joint group, and along each axis alone over all joints:"],
+        [groups],
+    ]
+    return "\n\n".join("\n".join(part).strip("\n") for part in parts if part)
+
+
+def _trials(content: Mapping[str, Any], name: str) -> str:
+    rows = {row["name"]: row for row in content["rows"]}
+    table = markdown_table([
+        {
+            "change": line.title,
+            "to": "" if line.difference is None else rows[rows[line.name]["against"]]["title"],
+            "MPJPE": line.mpjpe_mm,
+            "effect (mm)": "" if line.difference is None else _interval(line.difference),
+            "better in": "" if line.difference is None else _seeds(line.difference),
+            "verdict": _said(line.difference),
+        }
+        for line in lines(content)
+    ])  # fmt: skip
+    return "\n".join([f"## What was tried, on {content['name']}\n", _what(content, name), "", table])
+
+
+def _gpu(content: Mapping[str, Any], name: str) -> str:
+    return f"## On a GPU\n\n`{content['command']}`: {content['line']} ([{name}](results/{name}))\n"
+
+
+def _what(content: Mapping[str, Any], name: str) -> str:
+    runs = [run for row in content["rows"] for run in row["runs"]]
+    commits = sorted({commit[:7] for run in runs for commit in run["commits"]})
+    where = ", ".join(sorted({f"{run['device']}, torch {run['torch']}" for run in runs}))
+    seeds = len({run["seed"] for run in runs})
+    mean_pose = content["mean_pose_on_test"]
+    scored = (
+        f"the test subjects, where predicting the mean pose has {mean_pose['mpjpe_mm']:.1f} mm"
+        if content["scored_on"] == "test" else "a training subject that was held out"
+    )  # fmt: skip
+    return (
+        f"`{content['command']}`, commit {', '.join(commits)}; {where}; figures in [{name}](results/{name}).\n"
+        f"{content['minutes']:g} minutes of one core a run, {_plural(seeds, 'seed')}; scored on {scored}.\n"
+        "The minutes are counted in images, by the rate of each approach on a core of its own, so that runs repeat."
+    )
+
+
+def _row(line: Line) -> dict[str, str | float | None]:
+    return {
+        "approach": line.title,
+        "MPJPE": line.mpjpe_mm,
+        "± seeds": line.spread_mm,
+        "PA-MPJPE": line.pa_mpjpe_mm,
+        "less integral": "" if line.difference is None else _interval(line.difference),
+        "better in": "" if line.difference is None else _seeds(line.difference),
+        "images": f"{line.images:,}",
+        "images/s": f"{line.images_per_s:.0f}",
+        "core s": "-" if line.process_s is None else f"{line.process_s:.0f}",
+    }
+
+
+def _said(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    if not (found.is_decided and found.matters):
+        return "no effect seen"
+    outcome = "helps" if found.mm.mean < 0 else "harms"
+    return f"{outcome}, by one seed" if found.num_seeds == 1 else outcome
+
+
+def _shown(found: Difference) -> str:
+    return f"{_interval(found)} mm, better in {_seeds(found)} seeds"
+
+
+def _interval(found: Difference) -> str:
+    return f"{found.mm.mean:+.1f} ({found.mm.low:+.1f} to {found.mm.high:+.1f})"
+
+
+def _relative(found: Difference) -> str:
+    mean, low, high = (100 * share for share in found.relative)
+    return f"{mean:+.1f} % ({low:+.1f} to {high:+.1f} %)"
+
+
+def _seeds(found: Difference) -> str:
+    return f"{found.seeds_better} of {found.num_seeds}"
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -1,0 +1,41 @@
+"""What several commands share: adding one to the parser, types of arguments, `key=value` among paths."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def add_command(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int | None], more: str = ""
+) -> argparse.ArgumentParser:
+    """A command that calls `run`, on what `add_subparsers` returned; `more` names its list of positional arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.set_defaults(run=run, more=more)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options, wherever they stand between the positional arguments.
+
+    argparse ends a list of positional arguments where an option follows, and its `parse_intermixed_args` refuses
+    sub-commands. So what it leaves over goes to the list that the command named as its `more`.
+    """
+    options, left = parser.parse_known_args(arguments)
+    more = getattr(options, "more", "")
+    if left and (not more or any(text.startswith("-") for text in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        setattr(options, more, [*getattr(options, more), *left])
+    return options
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Paths and `key=value` from one list; what exists is a path."""
+    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    return [Path(text) for text in arguments if text not in overrides], overrides

@@ -1,0 +1,82 @@
+"""`integral-pose predict`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from integral_pose.cli.arguments import DEVICES, add_command
+
+
+def add_predict(commands: Any) -> None:
+    """Poses in pictures."""
+    text = "poses of the people in an image, a folder of images or a video"
+    predict = add_command(commands, "predict", text, _predict)
+    predict.add_argument("model", type=Path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
+    predict.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    boxes = predict.add_mutually_exclusive_group()
+    boxes.add_argument("--box", type=_box, action="append", default=[], metavar="x,y,w,h",
+                       help="a person's box in px, for every picture; once a person (default: a detector)")  # fmt: skip
+    boxes.add_argument("--boxes", type=Path, metavar="FILE", help=".json or .csv by image or frame: docs/predict.md")
+    boxes.add_argument("--whole-image", action="store_true", help="one person who fills the picture")
+    boxes.add_argument("--detector-weights", type=Path, metavar="PATH", help="torchvision's ssdlite320 state dict")
+    camera = predict.add_mutually_exclusive_group()
+    camera.add_argument("--intrinsics", type=_four, metavar="fx,fy,cx,cy", help="px; without it there is no distance")
+    camera.add_argument("--focal", type=_positive, metavar="PX", help="the same, its middle in that of the picture")
+    predict.add_argument("--root-depth", type=_positive, metavar="MM", help="distance of the hip along the axis")
+    predict.add_argument("--flip", action="store_true", help="average with the mirrored crops")
+    predict.add_argument("--no-pictures", action="store_true", help="write poses.json and poses.csv alone")
+    predict.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from integral_pose.predict.job import Job, predict
+
+    done = predict(
+        Job(
+            options.model,
+            options.source,
+            options.out,
+            boxes=tuple(options.box),
+            boxes_file=options.boxes,
+            whole_image=options.whole_image,
+            detector_weights=options.detector_weights,
+            intrinsics=options.intrinsics,
+            focal_px=options.focal,
+            root_depth_mm=options.root_depth,
+            flip=options.flip,
+            device=options.device,
+            with_pictures=not options.no_pictures,
+        )
+    )
+    print(f"{done.out}: {done.num_people} people in {done.num_images} images; poses.json, poses.csv")
+
+
+def _four(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected four finite numbers with commas between them, found '{text}'")
+    return numbers
+
+
+def _box(text: str) -> tuple[float, ...]:
+    box = _four(text)
+    if min(box[2:]) <= 0:
+        raise argparse.ArgumentTypeError(f"expected x,y,w,h with w and h above 0, found '{text}'")
+    return box
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found '{text}'")
+    return number

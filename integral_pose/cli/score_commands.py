@@ -1,0 +1,142 @@
+"""`integral-pose test | score`: predictions and their errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, split_overrides
+from integral_pose.contracts import Scores
+
+if TYPE_CHECKING:
+    from integral_pose.evaluation.protocols import Protocol
+    from integral_pose.experiment import TestResult
+
+NO_LABELS = "The test set has no labels (annot/valid.h5), so there is no score."
+
+
+def add_test(commands: Any) -> None:
+    """Predictions of one run or several on the test set."""
+    text = "predict the test set, write predictions.csv, score it if it has labels"
+    parser = add_command(commands, "test", text, _test, more="targets")
+    parser.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
+                        help=f"default: the newest run; several are compared. {OVERRIDE_HELP}")  # fmt: skip
+    parser.add_argument("--root-depth", metavar="labels|bone_length|MM",
+                        help="image volume: how far away people are, the same as evaluation.root_depth=..")  # fmt: skip
+
+
+def add_score(commands: Any) -> None:
+    """Errors of a CSV file of predictions."""
+    parser = add_command(commands, "score", "score a CSV of predictions (needs NumPy and h5py alone)", _score)
+    parser.add_argument("predictions", type=Path, metavar="predictions.csv")
+    parser.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
+    parser.add_argument("--protocol", default="all", metavar="NAME", help="see docs/metrics.md (%(default)s)")
+    parser.add_argument("--against", type=Path, metavar="CSV", help="other predictions: the difference, frame by frame")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
+
+
+def _test(options: argparse.Namespace) -> None:
+    targets, overrides = split_overrides(options.targets)
+    if options.root_depth is not None:
+        overrides.append(f"evaluation.root_depth={options.root_depth}")
+    from integral_pose.experiment import test, test_several
+
+    if len(targets) > 1:
+        _print_several(test_several(targets, overrides))
+    else:
+        _print_one(test(targets[0] if targets else None, overrides))
+
+
+def _print_one(result: TestResult) -> None:
+    from integral_pose.evaluation.text_tables import markdown_table
+
+    print(f"checkpoint   {result.checkpoint}")
+    _print_files(result)
+    if result.scores is None or result.mean_pose is None:
+        print(NO_LABELS)
+        return
+    print(f"scores       {result.scores_json}\n")
+    print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
+    print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
+    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
+
+
+def _print_files(result: TestResult) -> None:
+    print(f"predictions  {result.predictions_csv}")
+    if result.confidence_csv:
+        print(f"confidence   {result.confidence_csv}")
+    if result.weights in ("averaged", "raw"):
+        print(f"weights      {result.weights}")
+    if result.lifting:
+        print(f"lifting      {result.lifting}")
+
+
+def _print_several(results: Sequence[TestResult]) -> None:
+    from integral_pose.evaluation.csv_scores import compare_csv
+    from integral_pose.evaluation.text_tables import markdown_table
+
+    warnings.showwarning = _print_warning
+    rows, first = [], results[0]
+    for result in results:
+        _print_files(result)
+        if result.scores is None:
+            continue
+        row = _row(str(result.checkpoint), result.scores)
+        row["95 % interval"] = _bounds(result.scores.interval_mm)
+        is_paired = result is not first and result.truth == first.truth  # frame by frame, on the same frames
+        has_intervals = is_paired and result.scores.interval_mm is not None
+        found = compare_csv(result.predictions_csv, first.predictions_csv, result.truth) if has_intervals else None
+        row["less the first (mm)"] = None if found is None else found.mean
+        row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
+        rows.append(row)
+    print(f"\n{markdown_table(rows)}" if rows else NO_LABELS)
+
+
+def _bounds(interval_mm: Sequence[float] | None) -> str:
+    return "-" if interval_mm is None else f"{interval_mm[0]:.2f} to {interval_mm[1]:.2f}"
+
+
+def _row(name: str, scores: Scores) -> dict[str, str | float | None]:
+    return {"": name, "MPJPE (mm)": scores.mpjpe_mm, "PA-MPJPE (mm)": scores.pa_mpjpe_mm}
+
+
+def _score(options: argparse.Namespace) -> None:
+    from integral_pose.evaluation.csv_scores import compare_csv, score_csv
+    from integral_pose.evaluation.protocols import find_protocol
+    from integral_pose.evaluation.scores_json import write_scores_json
+    from integral_pose.evaluation.text_tables import scores_table
+
+    protocol = find_protocol(options.protocol)
+    warnings.showwarning = _print_warning
+    scores = score_csv(options.predictions, options.truth, protocol=protocol)
+    if protocol.name != "all":
+        _print_headline(protocol, scores)
+    print(scores_table(scores))
+    extra: dict[str, object] = {"predictions": str(options.predictions), "truth": str(options.truth)}
+    if options.against:
+        found = compare_csv(options.predictions, options.against, options.truth, protocol)
+        extra["less_the_other_mm"] = {"other": str(options.against), **found._asdict()}
+        print(f"MPJPE less that of {options.against}: {found.mean:+.2f} mm, "
+              f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip
+    if options.json:
+        write_scores_json(options.json, scores, extra)
+
+
+def _print_headline(protocol: Protocol, scores: Scores) -> None:
+    form, unit = (".2f", " mm") if protocol.headline.endswith("_mm") else (".1%", "")
+    print(f"protocol {protocol.name}: {protocol.headline} {scores.metrics[protocol.headline]:{form}}{unit}   "
+          f"({protocol.meaning})")  # fmt: skip
+    if scores.headline_interval:
+        low, high = scores.headline_interval
+        print(f"95 % interval of it {low:{form}} to {high:{form}}, over {scores.num_sequences} sequences")
+    if doubt := protocol.doubt(scores.num_samples):
+        print(doubt)
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"integral-pose: warning: {message}", file=sys.stderr)

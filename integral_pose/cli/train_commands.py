@@ -1,0 +1,67 @@
+"""`integral-pose train | status | config`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from integral_pose.cli.arguments import OVERRIDE_HELP, add_command
+from integral_pose.runs.status import read_status
+
+
+def add_train(commands: Any) -> None:
+    """Train an experiment, or continue it."""
+    text = "train an experiment, or continue it where it stopped"
+    parser = add_command(commands, "train", text, _train, more="overrides")
+    _add_configuration(parser)
+    parser.add_argument("--allow-change", action="store_true", help="continue with other learning rates, epochs, "
+                        "weights or augmentation than before, where the run can")  # fmt: skip
+
+
+def add_status(commands: Any) -> None:
+    """How a run stands."""
+    text = "print how a run stands, and end with the exit status it ended with"
+    add_command(commands, "status", text, _status).add_argument("run_dir", type=Path, metavar="RUN_FOLDER")
+
+
+def add_config(commands: Any) -> None:
+    """A configuration with the origins of its values."""
+    text = "print the resolved configuration with where each value came from"
+    parser = add_command(commands, "config", text, _config, more="overrides")
+    _add_configuration(parser)
+    parser.add_argument("--get", metavar="KEY", help="print the value of one key alone, for scripts")
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from integral_pose.config.loading import load_config
+
+    config = load_config(options.config, options.overrides).config
+
+    from integral_pose.experiment import train
+
+    folder = train(config, allow_change=options.allow_change)
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
+        print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+
+
+def _status(options: argparse.Namespace) -> int:
+    status = read_status(options.run_dir)
+    print(status["state"])
+    if status["message"]:
+        print(status["message"], file=sys.stderr)
+    return 1 if status["exit_code"] is None else int(status["exit_code"])  # a run under way has not succeeded
+
+
+def _config(options: argparse.Namespace) -> None:
+    from integral_pose.config.loading import load_config
+
+    loaded = load_config(options.config, options.overrides)
+    print(loaded.get(options.get) if options.get else loaded.describe().rstrip("\n"))

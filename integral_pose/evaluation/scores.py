@@ -1,0 +1,137 @@
+"""From predictions and labels to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.contracts import Predictions, Scores
+from integral_pose.errors import DataError
+from integral_pose.evaluation.intervals import sequence_interval
+from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
+from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
+from integral_pose.io.frame_names import FrameName, parse_frame_name
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+if TYPE_CHECKING:
+    from integral_pose.contracts import FloatArray
+
+OTHER = "other"  # the group of images whose names say neither action nor subject
+
+
+def score_predictions(
+    predictions: Predictions,
+    true_camera_mm: FloatArray,
+    names: Sequence[str],
+    skeleton: Skeleton = HUMAN36M,
+    protocol: Protocol = PROTOCOLS["all"],
+) -> Scores:
+    """Scores of predictions against (N, J, 3) labels in mm; the roots of both are subtracted here.
+
+    `names` are the N image names in the order of the labels, or empty where there are none. Actions, subjects,
+    cameras and intervals are left out where no name says them; every mean is over frames, not over actions. The
+    predictions are of all N rows; the protocol chooses those that count.
+
+    Raises DataError where a row is missing, double or not finite, and where counts differ.
+    """
+    order = _row_order(predictions, true_camera_mm, names)
+    predicted_mm = predictions.joints_camera_mm[order]
+    _check_finite(predicted_mm, "predicted", names, skeleton)
+    _check_finite(true_camera_mm, "true", names, skeleton)
+    every_frame = [parse_frame_name(name) for name in names]
+    rows = protocol.rows(every_frame) if names or protocol.subjects else np.arange(len(order))
+    joints, frames = protocol.joint_indices(skeleton), [every_frame[row] for row in rows] if names else []
+    predicted_mm, true_mm = predicted_mm[rows], true_camera_mm[rows]
+    errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
+    metrics = summarise(predicted_mm, true_mm, skeleton, joints)
+    sequences = sequence_names(frames)
+    interval, headline_interval = None, None
+    if len(set(sequences)) > 1:
+        headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
+        interval, headline_interval = (sequence_interval(v, sequences) for v in (errors_mm.mean(1), headline))
+    return Scores(
+        mpjpe_mm=metrics["mpjpe_mm"],
+        pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
+        num_samples=len(errors_mm),
+        per_joint_mm=dict(zip([skeleton.names[j] for j in joints], errors_mm.mean(axis=0).tolist(), strict=True)),
+        per_action_mm=_group_means(errors_mm, frames, lambda frame: frame.action),
+        per_subject_mm=_group_means(errors_mm, frames, lambda frame: frame.subject),
+        per_camera_mm=_group_means(errors_mm, frames, lambda frame: frame.camera),
+        metrics=metrics,
+        interval_mm=[interval.low, interval.high] if interval else None,
+        headline_interval=[headline_interval.low, headline_interval.high] if headline_interval else None,
+        num_sequences=len(set(sequences)),
+        protocol=protocol.name,
+    )
+
+
+def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
+    """The recording of each frame, the same for all cameras that saw it; [] where not every name says it."""
+    return [f"{frame.subject} {frame.action} {frame.sub_action}" for frame in frames if frame] if all(frames) else []
+
+
+def mean_over_actions_mm(scores: Scores) -> float | None:
+    """Mean of the action means, which many papers print as their average; None without actions.
+
+    Frames whose names say no action count in none of them.
+    """
+    means_mm = [mean for action, mean in scores.per_action_mm.items() if action != OTHER]
+    return float(np.mean(means_mm)) if means_mm else None
+
+
+def _row_order(predictions: Predictions, true_camera_mm: FloatArray, names: Sequence[str]) -> NDArray[np.int64]:
+    """Positions that bring the predictions into the order of the labels, each row found exactly once."""
+    indices, joints_mm = predictions.indices, predictions.joints_camera_mm
+    if len(true_camera_mm) == 0:
+        raise DataError("there is nothing to score: the labels have no row")
+    if len(indices) != len(joints_mm) or joints_mm.shape[1:] != true_camera_mm.shape[1:]:
+        raise DataError(
+            f"the predictions have shape {joints_mm.shape} for {len(indices)} rows, "
+            f"the labels {true_camera_mm.shape}; all must be (N, J, 3) with the same joints"
+        )
+    if names and len(names) != len(true_camera_mm):
+        raise DataError(f"there are {len(names)} image names for {len(true_camera_mm)} labelled rows")
+    rows, counts = np.unique(indices, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"row {rows[counts > 1][0]} of the data set is predicted {counts.max()} times")
+    expected = np.arange(len(true_camera_mm))
+    missing, unknown = np.setdiff1d(expected, rows), np.setdiff1d(rows, expected)
+    if len(missing):
+        raise DataError(
+            f"{len(missing)} of {len(expected)} rows have no prediction, the first of them row {missing[0]}; "
+            "the loader must go over the whole data set"
+        )
+    if len(unknown):
+        raise DataError(f"row {unknown[0]} is predicted, but the labels have rows 0 to {len(expected) - 1}")
+    return np.argsort(indices)
+
+
+def _check_finite(joints_mm: FloatArray, what: str, names: Sequence[str], skeleton: Skeleton) -> None:
+    """Raise DataError naming the first row and joint that hold NaN or infinity."""
+    bad = ~np.isfinite(joints_mm).all(axis=-1)  # (N, J)
+    if not bad.any():
+        return
+    row, joint = np.argwhere(bad)[0]
+    image = f" ({names[row]})" if names else ""
+    raise DataError(
+        f"the {what} pose of row {row}{image} is {joints_mm[row, joint].tolist()} at {skeleton.names[joint]}; "
+        f"{int(bad.any(axis=-1).sum())} of {len(joints_mm)} rows have such values. "
+        + ("The model has diverged: take an earlier checkpoint." if what == "predicted" else
+           "A data set without labels can be predicted, not scored.")
+    )  # fmt: skip
+
+
+def _group_means(
+    errors_mm: NDArray[np.float64],
+    frames: Sequence[FrameName | None],
+    key: Callable[[FrameName], str],
+) -> dict[str, float]:
+    """Mean of the errors of each group, groups in natural order; empty where no name says its group."""
+    if not any(frames):
+        return {}
+    groups = np.array([key(frame) if frame else OTHER for frame in frames])
+    names = sorted(set(groups.tolist()), key=lambda name: (name == OTHER, len(name) if name[1:].isdigit() else 0, name))
+    return {name: float(errors_mm[groups == name].mean()) for name in names}

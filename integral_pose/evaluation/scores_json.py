@@ -1,0 +1,49 @@
+"""scores.json: scores on disk, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from integral_pose.contracts import Scores
+from integral_pose.errors import DataError
+from integral_pose.evaluation.scores import mean_over_actions_mm
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.untrusted import read_regular
+
+LARGEST_JSON_BYTES = 10_000_000
+MEAN_OVER_ACTIONS = "mean_over_actions_mm"
+
+
+def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
+    """Write the fields of `scores`, the mean of the action means, and those of `extra` (checkpoint, command, ..).
+
+    Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
+    """
+    own = {**asdict(scores), MEAN_OVER_ACTIONS: mean_over_actions_mm(scores)}
+    doubled = own.keys() & (extra or {}).keys()
+    if doubled:
+        raise ValueError(f"extra has fields that the scores have too: {', '.join(sorted(doubled))}")
+    try:
+        text = json.dumps({**own, **(extra or {})}, indent=2, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise DataError(f"{path}: not written, a score is NaN or infinite ({error})") from error
+    write_text_atomic(path, text + "\n")
+
+
+def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, Any]]:
+    """What `write_scores_json` wrote: the scores and what stands beside them. Raises DataError for anything else."""
+    names = {field.name for field in fields(Scores)}
+    try:
+        found = json.loads(read_regular(path, LARGEST_JSON_BYTES))
+        scores = Scores(**{name: value for name, value in found.items() if name in names})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: holds no scores of this program ({error}); write it anew with: test") from None
+    groups = (scores.per_joint_mm, scores.per_action_mm, scores.per_subject_mm, scores.per_camera_mm, scores.metrics)
+    numbers = [scores.mpjpe_mm, scores.pa_mpjpe_mm, *(value for group in groups for value in group.values())]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise DataError(f"{path}: a score is no number; write it anew with: test")
+    return scores, {name: value for name, value in found.items() if name not in names | {MEAN_OVER_ACTIONS}}

@@ -1,0 +1,92 @@
+"""Scores and comparisons as text: for the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from integral_pose.contracts import Scores
+from integral_pose.evaluation.scores import OTHER, mean_over_actions_mm
+
+
+def scores_table(scores: Scores) -> str:
+    """The scores as plain text: overall, then groups and joints side by side."""
+    columns = [
+        _column(title, values)
+        for title, values in (
+            ("action", scores.per_action_mm),
+            ("subject", scores.per_subject_mm),
+            ("camera", scores.per_camera_mm),
+            ("joint", scores.per_joint_mm),
+        )
+        if values
+    ]
+    height = max((len(column) for column in columns), default=0)
+    padded = [column + [" " * len(column[0])] * (height - len(column)) for column in columns]
+    lines = ["    ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    return "\n".join([*_overall(scores), *([""] if lines else []), *lines]) + "\n"
+
+
+def _overall(scores: Scores) -> list[str]:
+    lines = [f"MPJPE {scores.mpjpe_mm:.2f} mm   PA-MPJPE {scores.pa_mpjpe_mm:.2f} mm   {scores.num_samples} images"]
+    if scores.interval_mm:
+        low, high = scores.interval_mm
+        lines.append(f"95 % interval of the MPJPE {low:.2f} to {high:.2f} mm, over {scores.num_sequences} sequences")
+    over_actions = mean_over_actions_mm(scores)
+    if over_actions is not None:
+        actions = len(scores.per_action_mm.keys() - {OTHER})
+        lines.append(
+            f"mean over frames {scores.mpjpe_mm:.2f} mm   mean of the {actions} action means {over_actions:.2f} mm"
+        )
+    found = scores.metrics
+    if found:
+        lines.append(f"N-MPJPE {found['n_mpjpe_mm']:.2f} mm   rigid {found['rigid_mpjpe_mm']:.2f} mm   "
+                     f"PCK150 {found['pck_150']:.1%}   AUC {found['auc']:.1%}")  # fmt: skip
+        parts = [f"along x {found['x_mm']:.2f}   y {found['y_mm']:.2f}   z {found['z_mm']:.2f} mm"]
+        if "bone_length_mm" in found:
+            parts.append(f"bone length {found['bone_length_mm']:.2f} mm")
+        if "swapped_sides" in found:
+            parts.append(f"sides swapped {found['swapped_sides']:.1%}")
+        lines.append("   ".join(parts))
+    return lines
+
+
+def markdown_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:
+    """Rows as a Markdown table with the keys of the first as its header; numbers to two places, None as `-`.
+
+    Raises ValueError where a row has other keys.
+    """
+    if not rows:
+        return ""
+    header = list(rows[0])
+    for number, row in enumerate(rows, start=1):
+        if list(row) != header:
+            raise ValueError(f"row {number} has the columns {', '.join(row)}; the first: {', '.join(header)}")
+    table = [header, *([_cell(row[name]) for name in header] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
+    numeric = [all(not isinstance(row[name], str) for row in rows) for name in header]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        + " |"
+        for line in table
+    ]
+    rule = "|".join("-" * (w + 1) + ":" if right else "-" * (w + 2) for w, right in zip(widths, numeric, strict=True))
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
+
+
+def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:
+    """Lines of equal width: the title, then one a value."""
+    width = max(len(title), *(len(name) for name in values_mm))
+    return [
+        f"{title:<{width}} {'mm':>7}",
+        *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items()),
+    ]
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
