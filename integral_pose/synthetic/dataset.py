@@ -21,12 +21,12 @@ from integral_pose.datasets.writer import COLUMNS, label_row, write_split
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.parallel import run_tasks
 from integral_pose.synthetic.actions import ACTIONS
-from integral_pose.synthetic.body import BODIES
-from integral_pose.synthetic.difficulty import EASY, PRESETS, Difficulty
-from integral_pose.synthetic.mannequin import Clothes, draw_clothes
+from integral_pose.synthetic.body_model import BODIES
+from integral_pose.synthetic.body_surface import Clothes, draw_clothes
+from integral_pose.synthetic.presets import EASY, PRESETS, Difficulty
 from integral_pose.synthetic.render import render
-from integral_pose.synthetic.roster import SUBJECTS, Shot, list_shots
 from integral_pose.synthetic.scene import draw_scene
+from integral_pose.synthetic.shots import SUBJECTS, Shot, list_shots
 
 JPEG_QUALITY = 90
 IMAGES_A_TASK = 25  # few enough for an even end, many enough to hide the cost of handing over
@@ -165,7 +165,7 @@ def _render(task: _RenderTask) -> list[dict[str, Any]]:
         image = render(scene, BODIES[shot.subject], _clothes_of(shot, task.seed), rng, task.difficulty)
         jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
         (task.images / shot.file_name).write_bytes(jpeg)
-        labels = label_row(scene.joints_image_px, scene.figure.joints_mm, scene.camera, scene.crop)
+        labels = label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop)
         rows.append({**labels, "subject": shot.subject, "action": shot.action})
     return rows
 
