@@ -24,7 +24,7 @@ from integral_pose.data.course import PoseTable, read_test, read_train, split_by
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.evaluation.scores import sequence_names
 from integral_pose.experiment import train
-from integral_pose.experiment.scoring import build_predictor
+from integral_pose.experiment.scoring import build_scorer
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     start = time.process_time()
     folder = train(config)
     seconds = time.process_time() - start
-    found = score_run(folder, config, read_scored(config, scored_on))
-    write_text_atomic(result, json.dumps({**found, "process_s": seconds}, indent=1) + "\n")
+    scores = score_run(folder, config, read_scored(config, scored_on))
+    write_text_atomic(result, json.dumps({**scores, "process_s": seconds}, indent=1) + "\n")
 
 
 def read_scored(config: Config, scored_on: str) -> PoseTable:
@@ -57,13 +57,13 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     """The errors of a run's network on a table, and what the run was."""
     device = choose_device(config.trainer.device)
     loaded = load_network(folder)
-    predictions = build_predictor(config, table, device, Processes())(
+    predictions = build_scorer(config, table, device, Processes())(
         loaded.network.to(device).to(memory_format=torch.channels_last)
     )
     starts = json.loads((folder / "provenance.json").read_text("utf-8"))
     steps = load_checkpoint(folder / "last.pt")["progress"]["step"]
     return {
-        **errors(predictions.joints_camera_mm, table),
+        **summarise_errors(predictions.joints_camera_mm, table),
         "seed": config.seed,
         "images": steps * config.trainer.batch_size,
         "starts": len(starts),
@@ -73,7 +73,7 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     }
 
 
-def errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
+def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
     """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
     frames = sequence_names([parse_frame_name(table.name(row)) for row in range(len(table))])
     mpjpe, pa_mpjpe = (joint_errors_mm(predicted_mm, table.joints_camera_mm, name) for name in ("mpjpe", "pa_mpjpe"))

@@ -25,6 +25,7 @@ from integral_pose.experiment.assembly import build_trainer
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.runs.folder import RunFolder
+from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import RunStatus
 from integral_pose.runs.stop import StopSignal
 from integral_pose.training.trainer import Batches, Stage
@@ -79,27 +80,28 @@ def images_for(minutes: float, images_per_s: float, config: Config) -> int:
 
 def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[], None]]]:
     """(epochs, a turn of steps) for each stage whose loss differs from the one before it; one network for all."""
-    folder = RunFolder(Path(config.run_dir), writes=False)
-    unheard, unwritten = StopSignal(), RunStatus(folder.path, rank=0)
-    trainer = build_trainer(config, device, Processes(), folder, unheard, unwritten, begins=True)
-    trainer.train_step.model.train()
-    batches = _for_ever(trainer.batches)
+    folder, alone = RunFolder(Path(config.run_dir), writes=False), Processes()
+    unwritten = RunOutput(folder, RunStatus(folder.path, rank=0), "", alone)
+    trainer = build_trainer(config, device, alone, unwritten, StopSignal(), begins=True)
+    train_step = trainer.state.train_step
+    train_step.model.train()
+    batches = _endless(trainer.batches)
     num_steps = _images_a_turn(config) // config.trainer.batch_size
 
     def turn(stage: Stage) -> Callable[[], None]:
         def steps() -> None:
             for batch in itertools.islice(batches, num_steps):
-                trainer.train_step(batch.to(device), stage.loss, 1e-4)
+                train_step(batch.to(device), stage.loss, 1e-4)
 
         return steps
 
-    found: list[tuple[int, Stage]] = []
+    stages: list[tuple[int, Stage]] = []
     for stage in trainer.stages:
-        if found and found[-1][1].loss == stage.loss:
-            found[-1] = (found[-1][0] + stage.epochs, stage)
+        if stages and stages[-1][1].loss == stage.loss:
+            stages[-1] = (stages[-1][0] + stage.epochs, stage)
         else:
-            found.append((stage.epochs, stage))
-    return [(epochs, turn(stage)) for epochs, stage in found]
+            stages.append((stage.epochs, stage))
+    return [(epochs, turn(stage)) for epochs, stage in stages]
 
 
 def _images_a_turn(config: Config) -> int:
@@ -107,7 +109,7 @@ def _images_a_turn(config: Config) -> int:
     return max(1, round(IMAGES_A_TURN / config.trainer.batch_size)) * config.trainer.batch_size
 
 
-def _for_ever(batches: Batches) -> Iterator[PoseBatch]:
+def _endless(batches: Batches) -> Iterator[PoseBatch]:
     for epoch in itertools.count():
         yield from batches.epoch(epoch)
 

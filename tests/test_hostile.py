@@ -25,7 +25,9 @@ import torch
 from PIL import Image
 
 from integral_pose.config.loading import load_config
-from integral_pose.data.course import read_image_list, read_statistics, read_train
+from integral_pose.data.course import read_train
+from integral_pose.data.image_list import read_image_list
+from integral_pose.data.statistics import read_statistics
 from integral_pose.datasets.human36m_files import unpack
 from integral_pose.datasets.stored import read_split
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError
@@ -34,6 +36,7 @@ from integral_pose.evaluation.predictions_csv import read_predictions_csv, write
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.images import read_picture
 from integral_pose.io.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
+from integral_pose.io.tensor_file import load_tensors
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6
@@ -185,10 +188,12 @@ def score(path: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any], type[Exception], str]] = {
-    "checkpoint with a payload": (checkpoint_payload, load_checkpoint, CheckpointError, "cannot|safely"),
+    "checkpoint with a payload": (checkpoint_payload, load_checkpoint, CheckpointError, "holds posix.mkdir"),
     "old checkpoint with a payload": (checkpoint_legacy, load_checkpoint, CheckpointError, "no zip archive"),
     "pickle as a checkpoint": (bare_pickle, load_checkpoint, CheckpointError, "no zip archive"),
     "checkpoint bomb": (checkpoint_bomb, load_checkpoint, CheckpointError, "unpacks to 67 MB"),
+    "weights bomb": (checkpoint_bomb, load_tensors, CheckpointError, "unpacks to 67 MB"),
+    "old weights with a payload": (checkpoint_legacy, load_tensors, CheckpointError, "holds posix.mkdir"),
     "YAML tag": (text("a: !!python/name:os.system x"), lambda p: load_config(str(p)), ConfigError, "tags such as"),
     "YAML bomb": (text("a: &a [x]\nb: [*a]"), lambda p: load_config(str(p)), ConfigError, "anchors and aliases"),
     "YAML nesting": (text("a: " + "[" * 10_000), lambda p: load_config(str(p)), ConfigError, "nested deeper"),
@@ -318,7 +323,7 @@ def test_checks_do_not_read_other_files(own_course_root: Path) -> None:
     linked_group(own_course_root / "linked.h5")
     (own_course_root / "annot/train.h5").unlink()
     (own_course_root / "linked.h5").rename(own_course_root / "annot/train.h5")
-    with pytest.raises(DataError, match="is a link, which is refused"):
+    with pytest.raises(DataError, match="'images' is a link, which is refused"):
         read_split(own_course_root, "train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warm_up + rounds):
         for name, run in candidates.items():
+            gc.collect()  # no candidate pays for what another left
             _wait(device)
             start = clock()
             run()

@@ -39,19 +39,6 @@ def check_kernels(device: torch.device) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
-    """One line a dtype, and the cases that failed."""
-    lines = []
-    for dtype in TOLERANCES:
-        name = str(dtype).removeprefix("torch.")
-        chosen = [row for row in rows if row["dtype"] == name]
-        passed = sum(row["passed"] for row in chosen)
-        worst = max(row["error"] for row in chosen)
-        lines.append(f"kernels, {name:9}{passed:4} of {len(chosen)} right, largest error {worst:.1e}")
-    lines += [f"WRONG: {row}" for row in rows if not row["passed"]]
-    return "\n".join(lines)
-
-
 def _logits() -> Iterator[tuple[str, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(SHAPE, generator=generator)

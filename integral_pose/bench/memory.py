@@ -1,4 +1,4 @@
-"""How much memory a piece of work needs at its peak beside what was there before, and what a fair allocator is."""
+"""How much memory a piece of work needs at its peak beside what was there before."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-# glibc hands every large tensor back to the kernel and asks for it again, page by page: 70 % of the time of a
-# loss. For timings it is told to keep memory, as every caching allocator does; for peaks, to give it back.
-TIMING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-MEMORY_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 def extra_bytes(work: Callable[[], object], device: torch.device) -> int | None:

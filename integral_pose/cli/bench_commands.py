@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,36 +48,34 @@ def _add_device_and_batch(parser: argparse.ArgumentParser, batch: int) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from integral_pose.bench.data import data_table, measure_data
+    from integral_pose.bench.loader_speed import loading_table, measure_loading
 
-    result = measure_data(options.root, rounds=options.rounds)
-    _report(data_table(result), result, options.json)
+    _report(loading_table, measure_loading(options.root, rounds=options.rounds), options.json)
 
 
 def _loss(options: argparse.Namespace) -> None:
-    from integral_pose.bench.loss import run, table
+    from integral_pose.bench.loss_speed import loss_table, measure_losses
     from integral_pose.io.devices import choose_device
 
-    device = str(choose_device(options.device))
-    result = run(device, options.batch, options.size, options.rounds, with_compiled=not options.no_compile)
-    _report(table(result), result, options.json)
+    device = choose_device(options.device)
+    result = measure_losses(device, options.batch, options.size, options.rounds, with_compiled=not options.no_compile)
+    _report(loss_table, result, options.json)
 
 
 def _step(options: argparse.Namespace) -> None:
-    from integral_pose.bench.step import measure_apart, table
+    from integral_pose.bench.step_speed import measure_steps, step_table
 
-    result = measure_apart(options.batch, options.rounds, options.device, options.compile)
-    _report(table(result), result, options.json)
+    _report(step_table, measure_steps(options.batch, options.rounds, options.device, options.compile), options.json)
 
 
 def _safety(options: argparse.Namespace) -> None:
-    from integral_pose.bench.safety import measure, table
+    from integral_pose.bench.checkpoint_cost import checkpoint_table, measure_checkpoints
 
-    result = measure(options.batch, options.rounds, options.device, options.every, options.dir)
-    _report(table(result), result, options.json)
+    result = measure_checkpoints(options.batch, options.rounds, options.device, options.every, options.dir)
+    _report(checkpoint_table, result, options.json)
 
 
-def _report(table: str, result: dict[str, Any], path: Path | None) -> None:
-    print(table)
+def _report(table: Callable[[dict[str, Any]], str], result: dict[str, Any], path: Path | None) -> None:
+    print(table(result))
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

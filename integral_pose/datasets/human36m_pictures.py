@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from integral_pose.datasets.recording import PictureRecording
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera, human36m_camera
-from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.untrusted import inside
 
@@ -38,7 +38,7 @@ def recordings_of_table(
     """
     order = order_of_poses(joints_camera_mm, "auto", str(source))
     notes = [f"{source}: joint order {order}" + (", turned to official" if order == "c2f" else "")]
-    joints_camera_mm = to_official_order(joints_camera_mm, order)
+    joints_camera_mm = to_human36m_order(joints_camera_mm, order)
     videos = _rows_by_video(names, source)
     camera_of = {video: find_camera(cameras, *_subject_and_camera(names[rows[0]])) for video, rows in videos.items()}
     projected_px = np.empty((len(names), 17, 2))
@@ -47,7 +47,7 @@ def recordings_of_table(
     if joints_image_px is None:
         joints_image_px = projected_px
     else:
-        joints_image_px = to_official_order(joints_image_px, order)
+        joints_image_px = to_human36m_order(joints_image_px, order)
         notes.append(_compare(projected_px, joints_image_px, source))
     recordings = [
         PictureRecording(

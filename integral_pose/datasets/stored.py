@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.data.image_source import PackedImages, holds_images, open_packed
+from integral_pose.data.image_source import PackedImages, open_packed
 from integral_pose.errors import DataError
+from integral_pose.io.labels import stored_names
 from integral_pose.io.readers import read_hdf5, read_lines
 from integral_pose.io.untrusted import inside, read_regular
 
@@ -59,7 +60,8 @@ def read_split(root: Path, split: str) -> StoredSplit | None:
     if not list_path.exists() and not label_path.exists():
         return None
     names = read_lines(list_path)
-    columns = read_hdf5(label_path, COLUMNS) if label_path.exists() else {}
-    is_packed = label_path.exists() and holds_images(label_path)
+    if not label_path.exists():
+        return StoredSplit(root, split, names, {}, None)
+    is_packed = "images" in stored_names(label_path)
     packed = open_packed(label_path, np.array([name.encode() for name in names])) if is_packed else None
-    return StoredSplit(root, split, names, columns, packed)
+    return StoredSplit(root, split, names, read_hdf5(label_path, COLUMNS), packed)

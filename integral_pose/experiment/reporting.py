@@ -30,7 +30,8 @@ from integral_pose.report.page.content import HeatmapView, Report, RunNotes, Sam
 from integral_pose.report.page.document import render
 from integral_pose.report.page.poses import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
-from integral_pose.runs.folder import read_metrics, read_starts
+from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.provenance import read_starts
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.loading import load_network
 
@@ -199,7 +200,8 @@ def _read_test_set(run: TestedRun) -> TestSet:
     except DataError as error:
         found = TestSet(remarks=[f"No pictures and heat maps: {error}"])
         if truth.is_file():
-            _, found.true_mm, found.names = load_scoring_inputs(run.checkpoint.parent / "predictions.csv", truth)
+            csv, order = run.checkpoint.parent / "predictions.csv", run.config.data.joint_order
+            _, found.true_mm, found.names = load_scoring_inputs(csv, truth, joint_order=order)
     else:
         if len(table) != number:
             raise DataError(

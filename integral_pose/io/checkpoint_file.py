@@ -15,6 +15,7 @@ from torch import nn
 from integral_pose.errors import CheckpointError, DataError
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.plain import size_bytes, to_plain
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.io.untrusted import require_zip
 
 FORMAT = "integral-pose/2"
@@ -60,14 +61,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         has_checksum = _has_right_checksum(path)
         if not has_checksum and (member := _damaged_member(path)):
             raise CheckpointError(f"{path}: is damaged: its part {member} has changed since it was written")
-        content = torch.load(path, map_location="cpu", weights_only=True)
     except DataError as error:
         raise CheckpointError(f"{error}; it is not loaded") from None
     except CheckpointError:
         raise
-    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: is damaged or no checkpoint that can be loaded safely: {first}") from None
+    except Exception as error:  # zipfile and zlib raise anything on damaged bytes
+        raise CheckpointError(f"{path}: is damaged or no checkpoint that can be loaded safely: {error}") from None
+    content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
         raise CheckpointError(f"{path}: is not a checkpoint of this program (expected the format '{FORMAT}')")
     if content["format"] == FORMAT and not has_checksum:

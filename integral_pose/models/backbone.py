@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from integral_pose.errors import CheckpointError
+from integral_pose.io.tensor_file import load_tensors
 
 RESNETS = {
     "resnet18": (torchvision_models.resnet18, torchvision_models.ResNet18_Weights.IMAGENET1K_V1),
@@ -66,11 +67,9 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
 
 def _weights_from_file(path: Path) -> dict[str, Tensor]:
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"model.pretrained {path}: there is no such file") from None
-    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
-        raise CheckpointError(f"model.pretrained {path}: cannot be loaded safely as weights: {error}") from None
+        weights = load_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"model.pretrained {error}") from None
     if not isinstance(weights, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
     ):

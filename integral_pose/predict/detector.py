@@ -15,6 +15,7 @@ from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, 
 
 from integral_pose.errors import CheckpointError
 from integral_pose.io.images import Picture
+from integral_pose.io.tensor_file import load_tensors
 from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
@@ -56,7 +57,7 @@ class PersonDetector:
 
 
 def person_boxes(found: dict[str, Any], person: int) -> Boxes:
-    """What a detector of torchvision says of one picture -> (N, 4) x, y, w, h of the sure people in it."""
+    """A torchvision detector's output for one picture -> (N, 4) x, y, w, h of the people it is sure of."""
     corners = found["boxes"].double().cpu().numpy()
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
     sure = (found["labels"] == person) & (found["scores"] >= LEAST_SCORE)
@@ -78,11 +79,7 @@ def _downloaded() -> Any:
 def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file of detector weights; or {INSTEAD}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises anything from EOFError to UnpicklingError on foreign bytes
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: cannot be loaded safely as weights: {first}") from None
+    state = load_tensors(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a state dict of tensors")
     return state

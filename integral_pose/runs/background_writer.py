@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from integral_pose.errors import CheckpointError, OutputError
+from integral_pose.io.notices import notify
 
 RETRY_S = 120.0  # while training goes on, unless the next checkpoint comes first
 LAST_TRIES, LAST_RETRY_S = 3, 5.0  # at the end, where a signal's grace may be running out
@@ -22,7 +20,7 @@ class _Job:
     """A file that is not on disk yet."""
 
     write: Callable[[], None]
-    fault: str = ""  # what the disk said to the newest try
+    fault: str = ""  # of the newest try
     tries: int = 0  # that failed
     rests: bool = False  # until the next round of tries
 
@@ -31,7 +29,7 @@ class BackgroundWriter:
     """Writes files in a thread of its own, in the order in which they were asked for.
 
     Of each path only the newest content counts: one that still waits when the next comes is dropped. A disk that
-    is full or gone never stops training: it is said, and tried again.
+    is full or gone never stops training: it is reported, and tried again.
     """
 
     def __init__(self) -> None:
@@ -41,7 +39,7 @@ class BackgroundWriter:
         self._current: _Job | None = None
         self._broken: Exception | None = None  # not the disk's fault but ours
         self._retry_at = 0.0
-        self._finishing = self._said_slow = False
+        self._finishing = self._reported_slow = False
 
     def submit(self, path: Path, write: Callable[[], None]) -> None:
         """Have `write` called soon; it works on content that nobody changes any more.
@@ -51,9 +49,9 @@ class BackgroundWriter:
         with self._changed:
             self._raise_if_broken()
             dropped = self._jobs.pop(path, None)  # the new one goes behind what it may refer to
-            if dropped and dropped is not self._current and not dropped.fault and not self._said_slow:
-                self._said_slow = True
-                _say(f"{path}: checkpoints come faster than the disk takes them; older ones are left out")
+            if dropped and dropped is not self._current and not dropped.fault and not self._reported_slow:
+                self._reported_slow = True
+                notify(f"{path}: checkpoints come faster than the disk takes them; older ones are left out")
             self._jobs[path] = _Job(write, fault=dropped.fault if dropped else "")
             self._start_round()
             if self._thread is None:
@@ -103,7 +101,7 @@ class BackgroundWriter:
                 if self._jobs.get(path) is job:
                     del self._jobs[path]
             if job.fault:
-                _say(f"{path}: saved at last")
+                notify(f"{path}: saved at last")
 
     def _next(self) -> tuple[Path, _Job] | None:
         with self._changed:
@@ -132,7 +130,7 @@ class BackgroundWriter:
             job.tries += 1
             self._retry_at = time.monotonic() + (LAST_RETRY_S if self._finishing else RETRY_S)
             self._changed.notify_all()
-        _say(f"{path}: not saved: {fault}. It is tried again")
+        notify(f"{path}: not saved: {fault}. It is tried again")
 
     def _raise_if_broken(self) -> None:
         if self._broken:
@@ -148,7 +146,3 @@ def _disk_fault(error: BaseException | None) -> str | None:
             return str(error)
         error = error.__cause__ or error.__context__
     return None
-
-
-def _say(text: str) -> None:
-    tqdm.write(text, file=sys.stderr)

@@ -6,15 +6,13 @@ import errno
 import fcntl
 import os
 import platform
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from tqdm import tqdm
-
 from integral_pose.errors import OutputError
+from integral_pose.io.notices import notify
 
 NAME = "run.lock"
 
@@ -52,8 +50,7 @@ class FolderLock:
                     f"{folder}: another run is training here ({holder or 'it does not say which'}). Wait for it, stop "
                     "it, or choose another folder with run_dir=PATH"
                 ) from None
-            tqdm.write(f"{folder}: cannot be locked ({error.strerror}), so nothing keeps a second run out of it",
-                       file=sys.stderr)  # fmt: skip
+            notify(f"{folder}: cannot be locked ({error.strerror}), so nothing keeps a second run out of it")
         if not self._is_at_its_place(file):  # its holder has just gone and taken it along
             file.close()
             self.acquire()

@@ -16,29 +16,29 @@ from integral_pose.io.atomic import write_text_atomic
 from integral_pose.runs.stop import Signalled
 
 NAME = "status.json"
-INTERRUPTED = 130  # as shells say of Ctrl-C
+INTERRUPTED = 130  # the status that shells give to Ctrl-C
 
 
 class RunStatus:
     """Writes status.json: state (running, done, stopped or failed), exit code, message, step, time, process.
 
-    The first process writes; another one only what made it fail, which the first would know by the loss alone.
+    The first process writes; another one only why it failed, of which the first knows no more than that it is lost.
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.path, self.rank = folder / NAME, rank
-        self.is_ours = False  # once this run holds the folder: another one's status stays as it is
+        self.is_ours = False  # until this run holds the folder: the status of another one stays
         self._started = _now()
         self._steps: dict[str, int | None] = {"step": None, "num_steps": None}
 
     def running(self, step: int, num_steps: int) -> None:
-        """Training is under way and stands after `step`."""
+        """`step` of the steps are done."""
         self._steps = {"step": step, "num_steps": num_steps}
         if self.rank == 0:
             self._write("running", None, "")
 
     def ended(self, error: BaseException | None) -> None:
-        """Training came to its end, or to that error's."""
+        """The run ended, by `error` if there is one."""
         if isinstance(error, CheckpointError) and self._steps["step"] is None:
             return  # the folder is another run's
         if error is None or isinstance(error, Interrupted | Signalled):
@@ -46,10 +46,19 @@ class RunStatus:
                 self._write("stopped" if error else "done", error.exit_code if error else 0, str(error or ""))
         elif not isinstance(error, ProcessLostError):
             self._write("failed", _exit_code(error), str(error) or type(error).__name__)
-        elif self.rank == 0 and not self._another_told():
+        elif self.rank == 0 and not self._another_has_failed():
             self._write("failed", error.exit_code, str(error))
 
-    def _another_told(self) -> bool:
+    @contextmanager
+    def faults_written_at_once(self) -> Iterator[None]:
+        """Inside, an error is written before the other processes notice that this one is leaving."""
+        try:
+            yield
+        except IntegralPoseError as error:
+            self.ended(error)
+            raise
+
+    def _another_has_failed(self) -> bool:
         with suppress(CheckpointError):
             found = read_status(self.path.parent)
             return found["state"] == "failed" and found["time_utc"] >= self._started
@@ -68,7 +77,7 @@ class RunStatus:
 
 @contextmanager
 def run_status(folder: Path, rank: int) -> Iterator[RunStatus]:
-    """Says in the end how the block ended."""
+    """Writes how the block ended."""
     status = RunStatus(folder, rank)
     try:
         yield status

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, Ctrl-C and a time limit as a wish that the loop grants between two steps."""
+"""SIGTERM, SIGUSR1, Ctrl-C and a time limit as a request to stop, which training meets between two steps."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class ScoringStopped(Exception):  # noqa: N818 - no fault: a signal came while h
 
 
 class Signalled(BaseException):
-    """A signal came where nothing has to be saved. No Exception: an import that is tried must not swallow it."""
+    """A signal came where nothing has to be saved. Not an Exception, which `except Exception` would swallow."""
 
     exit_code = Interrupted.exit_code
 
 
 class StopSignal:
-    """Up once a signal came or `seconds` have passed. `at_once` is called before a second Ctrl-C ends the process."""
+    """True once a signal came or `seconds` have passed. A second Ctrl-C ends the process, after `before_exit`."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self.name: str | None = None
-        self.at_once: Callable[[], None] = lambda: None
+        self.before_exit: Callable[[], None] = lambda: None
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def __bool__(self) -> bool:
@@ -104,7 +104,7 @@ def _end_at_second_interrupt(pipe: int, stop: StopSignal) -> None:
 def _end(stop: StopSignal) -> None:
     """Leave with status 130 here and now. Files are written elsewhere and renamed, so none is left half."""
     with suppress(Exception):  # nothing may keep the process from ending
-        stop.at_once()
+        stop.before_exit()
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(130)

@@ -1,57 +1,32 @@
-"""Steps whose loss or gradient is no number: left out, counted, described, and in the end a reason to stop."""
+"""Steps whose loss or gradient is not finite: left out, counted, described, and in the end a reason to stop."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.distributed import Processes
-from integral_pose.training.step import TrainStep
+from integral_pose.io.notices import notify
+from integral_pose.training.state import SkippedSteps, TrainingState
 
-MOST_IN_A_ROW = 20
-LARGEST_SHARE = 0.01
+MAX_IN_A_ROW = 20
+MAX_SHARE = 0.01
 STEPS_FOR_A_SHARE = 500  # of fewer steps a share says nothing
-MOST_DESCRIBED = 20  # a file each
-MOST_UNREAD = 50  # batches that wait to be described, on the device
+MAX_DESCRIBED = 20  # a file each
+MAX_UNREAD = 50  # batches that wait to be described, on the device
 
 
-class SkippedSteps:
-    """How many steps of a run were left out. Its state goes into the checkpoint."""
-
-    def __init__(self, total: int = 0, in_a_row: int = 0) -> None:
-        self.total, self.in_a_row = total, in_a_row
-
-    def add(self, skipped: bool) -> None:
-        """One more step."""
-        self.total += skipped
-        self.in_a_row = self.in_a_row + 1 if skipped else 0
-
-    def reason_to_stop(self, step: int) -> str | None:
-        """Why a run that has made `step` steps must not go on; None where it may."""
-        if self.in_a_row >= MOST_IN_A_ROW:
-            return f"{self.in_a_row} steps in a row"
-        if step >= STEPS_FOR_A_SHARE and self.total > LARGEST_SHARE * step:
-            return f"{self.total} of {step} steps, more than {LARGEST_SHARE:.0%},"
-        return None
-
-    def state(self) -> dict[str, int]:
-        """Plain content."""
-        return {"total": self.total, "in_a_row": self.in_a_row}
-
-
-class Made(NamedTuple):
-    """A step of which nobody has asked yet whether it was skipped."""
+class StepRecord(NamedTuple):
+    """A step of which is not known yet whether it was skipped."""
 
     step: int
     batch: PoseBatch
@@ -59,18 +34,17 @@ class Made(NamedTuple):
     skipped: Tensor
 
 
-class NonFiniteWatch:
-    """Reads now and then which steps were skipped, since each reading waits for the device."""
+class NonFiniteSteps:
+    """Counts and describes skipped steps, some at a time, since each reading waits for the device."""
 
-    def __init__(self, train_step: TrainStep, processes: Processes, folder: Path, name: Callable[[int], str]) -> None:
-        self.skipped = SkippedSteps()
-        self._train_step, self._processes, self._folder, self._name = train_step, processes, folder, name
-        self._unread: list[Made] = []
+    def __init__(self, state: TrainingState, processes: Processes, folder: Path, name: Callable[[int], str]) -> None:
+        self._state, self._processes, self._folder, self._name = state, processes, folder, name
+        self._unread: list[StepRecord] = []
 
-    def add(self, made: Made) -> None:
+    def add(self, record: StepRecord) -> None:
         """One more step; at the same places in every process."""
-        self._unread.append(made)
-        if len(self._unread) >= MOST_UNREAD or self._train_step.device.type == "cpu":  # nothing to wait for there
+        self._unread.append(record)
+        if len(self._unread) >= MAX_UNREAD or record.skipped.device.type == "cpu":  # nothing to wait for there
             self.read()
 
     def read(self) -> None:
@@ -78,56 +52,66 @@ class NonFiniteWatch:
         unread, self._unread = self._unread, []
         if not unread:
             return
-        flags = torch.stack([made.skipped for made in unread]).tolist()
-        for made, skipped in zip(unread, flags, strict=True):
-            self.skipped.add(skipped)
+        flags = torch.stack([record.skipped for record in unread]).tolist()
+        for record, skipped in zip(unread, flags, strict=True):
+            self._state.skipped.add(skipped)
             if not skipped:
                 continue
-            reason = self.skipped.reason_to_stop(made.step)
-            if reason or self.skipped.total <= MOST_DESCRIBED:
-                self._describe(made, unread[-1].step)
+            reason = reason_to_stop(self._state.skipped, record.step)
+            if reason or self._state.skipped.total <= MAX_DESCRIBED:
+                self._describe(record, unread[-1].step)
             if reason:
-                raise NonFiniteLossError(self._message(made, reason))
+                raise NonFiniteLossError(self._message(record, reason))
 
-    def _describe(self, made: Made, read_after_step: int) -> None:
+    def _describe(self, record: StepRecord, read_after_step: int) -> None:
         """Write nonfinite_step_N.json, of the shares of all processes."""
-        parts = self._processes.gather(self._share(made))
+        parts = self._processes.gather(self._share(record))
         if not self._processes.is_first:
             return
-        path = self._folder / f"nonfinite_step_{made.step}.json"
+        path = self._folder / f"nonfinite_step_{record.step}.json"
         content = {
-            "step": made.step,
+            "step": record.step,
             "meaning": "the loss or its gradient was not finite, so the step changed nothing; 'output' is what the "
-            f"network said of each sample when it was asked again, with the weights after step {read_after_step}",
+            f"network gives for each sample with the weights after step {read_after_step}",
             "processes": parts,
         }
         write_text_atomic(path, json.dumps(content, indent=1) + "\n")
-        tqdm.write(f"step {made.step}: skipped, its loss or gradient is not finite; see {path}", file=sys.stderr)
+        notify(f"step {record.step}: skipped, its loss or gradient is not finite; see {path}")
 
-    def _share(self, made: Made) -> dict[str, Any]:
-        samples: list[dict[str, Any]] = []
-        for part, output in self._train_step.repeat_forward(made.batch):
-            said = output.logits if output.logits is not None else output.joints
-            for at, row in enumerate(part.indices.tolist()):
-                samples.append({
-                    "name": self._name(row), "image": _figures(part.images[at]),
-                    "joints_camera_mm": _figures(part.joints_camera_mm[at]),
-                    "output": None if said is None else _figures(said[at]),
-                })  # fmt: skip
-        terms = {name: _plain(value.item()) for name, value in made.values.items()}
+    def _share(self, record: StepRecord) -> dict[str, Any]:
+        samples = [
+            {
+                "name": self._name(row),
+                "image": _statistics(part.images[at]),
+                "joints_camera_mm": _statistics(part.joints_camera_mm[at]),
+                "output": {name: _statistics(values[at]) for name, values in output.tensors().items()},
+            }
+            for part, output in self._state.train_step.repeat_forward(record.batch)
+            for at, row in enumerate(part.indices.tolist())
+        ]
+        terms = {name: _plain(value.item()) for name, value in record.values.items()}
         return {"rank": self._processes.rank, "terms": terms, "samples": samples}
 
-    def _message(self, made: Made, reason: str) -> str:
-        terms = ", ".join(f"{name} {value.item():g}" for name, value in made.values.items())
-        samples = ", ".join(self._name(row) for row in made.batch.indices.tolist())
+    def _message(self, record: StepRecord, reason: str) -> str:
+        terms = ", ".join(f"{name} {value.item():g}" for name, value in record.values.items())
+        samples = ", ".join(self._name(row) for row in record.batch.indices.tolist())
         return (
-            f"step {made.step}: the loss or its gradient is not finite ({terms}). {reason} were so and were skipped, "
-            f"which changed no weights; {self._folder}/nonfinite_step_*.json say what was seen. Take a lower "
+            f"step {record.step}: the loss or its gradient is not finite ({terms}). {reason} were so and were skipped, "
+            f"which changed no weights; {self._folder}/nonfinite_step_*.json describe them. Take a lower "
             f"learning rate or a lower trainer.clip_gradient, or look at the samples: {samples}"
         )
 
 
-def _figures(values: Tensor) -> dict[str, Any]:
+def reason_to_stop(skipped: SkippedSteps, step: int) -> str | None:
+    """Why a run that has made `step` steps must not go on; None where it may."""
+    if skipped.in_a_row >= MAX_IN_A_ROW:
+        return f"{skipped.in_a_row} steps in a row"
+    if step >= STEPS_FOR_A_SHARE and skipped.total > MAX_SHARE * step:
+        return f"{skipped.total} of {step} steps, more than {MAX_SHARE:.0%},"
+    return None
+
+
+def _statistics(values: Tensor) -> dict[str, Any]:
     """Smallest, largest and mean of what is finite, and how many numbers are not."""
     values = values.float()
     finite = values[torch.isfinite(values)]

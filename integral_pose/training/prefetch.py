@@ -1,7 +1,8 @@
-"""Batches on the device before they are needed."""
+"""Batches on the device before they are needed, and how long they were waited for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import torch
@@ -26,3 +27,11 @@ def on_device(batches: Iterator[PoseBatch], device: torch.device) -> Iterator[Po
         waiting = copied
     if waiting is not None:
         yield waiting
+
+
+def timed(batches: Iterator[PoseBatch]) -> Iterator[tuple[PoseBatch, float]]:
+    """Each batch with the seconds that it was waited for."""
+    since = time.monotonic()
+    for batch in batches:
+        yield batch, time.monotonic() - since
+        since = time.monotonic()

@@ -22,8 +22,7 @@ def part(code: str, limit_s: int = 60, read=lambda found: (found["value"] == 3, 
 def test_kernels_equal_the_reference():
     rows = kernel_check.check_kernels(torch.device("cpu"))
     assert len(rows) == 144
-    assert [row for row in rows if not row["passed"]] == []
-    assert "48 of 48 right" in kernel_check.summary(rows)
+    assert gpu_check._read_kernels({"rows": rows}) == (True, "144 of 144 cases equal the float64 reference")
 
 
 def test_a_wrong_kernel_is_seen(monkeypatch):
@@ -32,12 +31,12 @@ def test_a_wrong_kernel_is_seen(monkeypatch):
         return position * 1.001, loss
 
     monkeypatch.setattr(kernel_check, "soft_argmax_and_heatmap_loss", wrong)
-    rows = kernel_check.check_kernels(torch.device("cpu"))
-    assert any(not row["passed"] for row in rows)
-    assert "WRONG" in kernel_check.summary(rows)
+    passed, line = gpu_check._read_kernels({"rows": kernel_check.check_kernels(torch.device("cpu"))})
+    assert not passed
+    assert "; first wrong: {'logits': 'random'" in line
 
 
-def test_an_error_that_is_not_a_number_is_wrong(monkeypatch):
+def test_a_non_finite_error_is_wrong(monkeypatch):
     def broken(logits, joints_norm, target):
         position, loss = reference.soft_argmax_and_heatmap_loss(logits.float(), joints_norm, target)
         return position * float("nan"), loss
@@ -57,26 +56,26 @@ def test_an_error_that_is_not_a_number_is_wrong(monkeypatch):
     ],
 )
 def test_a_part(code, ran, passed, line):
-    found = gpu_check.run([part(code)], WHERE)
-    row = found["parts"][0]
+    result = gpu_check.run_parts([part(code)], WHERE)
+    row = result["parts"][0]
     assert (row["ran"], row["passed"]) == (ran, passed)
     assert line in row["line"]
-    assert ("not run" in gpu_check.table(found)) == (not ran)
+    assert ("not run" in gpu_check.parts_table(result)) == (not ran)
 
 
 def test_a_part_that_hangs_leaves_the_next_its_turn():
-    found = gpu_check.run([part("import time; time.sleep(60)", limit_s=1), part(WRITE)], WHERE)
-    assert [row["passed"] for row in found["parts"]] == [False, True]
-    assert found["parts"][0]["line"] == "did not end within 1 s"
+    rows = gpu_check.run_parts([part("import time; time.sleep(60)", limit_s=1), part(WRITE)], WHERE)["parts"]
+    assert [row["passed"] for row in rows] == [False, True]
+    assert rows[0]["line"] == "did not end within 1 s"
 
 
 def test_a_part_for_which_no_time_is_left(monkeypatch):
     monkeypatch.setattr(gpu_check, "TOTAL_S", 5)
-    assert gpu_check.run([part(WRITE)], WHERE)["parts"][0]["line"] == "no time was left"
+    assert gpu_check.run_parts([part(WRITE)], WHERE)["parts"][0]["line"] == "no time was left"
 
 
 def test_all_parts_fit_the_time_and_end_in_json():
-    todo = gpu_check.parts("cuda", quick=False)
+    todo = gpu_check.list_parts("cuda", quick=False)
     assert [item.name for item in todo[:3]] == ["kernels", "training", "bench loss"]
     assert sum(item.name.startswith("bench step") for item in todo) == 3
 
@@ -89,5 +88,5 @@ def test_a_loss_that_does_not_fall_is_wrong():
 def test_without_a_gpu_it_says_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="no CUDA GPU"):
-        gpu_check.machine("cuda")
-    assert json.loads(json.dumps(gpu_check.machine("cpu")))["device"] == "cpu"
+        gpu_check.require_device("cuda")
+    assert json.loads(json.dumps(gpu_check.require_device("cpu"))).keys() == {*WHERE, "threads"}

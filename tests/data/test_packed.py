@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from integral_pose.bench.data import worker_memory_bytes
+from integral_pose.bench.loader_speed import worker_memory_bytes
 from integral_pose.contracts import SampleKey
 from integral_pose.data.course import evenly_spaced, read_test, read_train
 from integral_pose.data.loader import PoseImages, TrainingBatches
@@ -162,7 +162,7 @@ def test_a_file_that_is_cut_short_while_it_is_read(own_course_root):
     assert len(table.images.read(3)) == table.packed.sizes[3]
     with pytest.raises(DataError, match=r"train\.h5: S8_.*_000005\.jpg: the file ends inside this image"):
         table.images.read(4)
-    with pytest.raises(DataError, match="is damaged or no HDF5 file"):
+    with pytest.raises(DataError, match="is damaged, cut short or no HDF5 file"):
         read_train(own_course_root)
 
 

@@ -50,9 +50,7 @@ def test_payload_is_refused_and_not_run(form: str, tmp_path: Path, monkeypatch: 
         path.write_bytes(pickle.dumps(Payload(mark)))
     else:
         torch.save({"format": FORMAT, "x": Payload(mark)}, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(
-        CheckpointError, match="is damaged(, cut short or no zip archive| or no checkpoint that can be loaded safely)"
-    ):
+    with pytest.raises(CheckpointError, match="is damaged, cut short or no zip archive|holds .*which is no plain data"):
         load_checkpoint(path)
     assert not mark.exists()
 

@@ -19,7 +19,7 @@ from integral_pose.cli import main as cli
 from integral_pose.config.loading import load_config
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
-from integral_pose.runs.folder import read_metrics
+from integral_pose.runs.metrics import read_metrics
 from integral_pose.runs.status import read_status
 from integral_pose.runs.stop import stop_signal
 from tests.fork_server import ForkServer, children, processes
@@ -51,16 +51,16 @@ def slow_steps(arguments: list[str]) -> int:
 
 def slow_scoring(arguments: list[str]) -> int:
     """Train, or predict, with half a second for each batch to be predicted; says when it begins one."""
-    from integral_pose.models import predictor as inference
+    from integral_pose.models.predictor import Predictor
 
-    predict = inference.predict_batch_camera_mm
+    predict = Predictor.__call__
 
     def slowly(*a: Any, **k: Any) -> Any:
         print("PREDICTS", flush=True)
         time.sleep(0.5)
         return predict(*a, **k)
 
-    inference.predict_batch_camera_mm = slowly
+    Predictor.__call__ = slowly  # type: ignore[method-assign]
     return cli.main(arguments)
 
 

@@ -1,31 +1,32 @@
 """`integral-pose bench step`: whole training steps, the published recipe against ours, with and without heat maps.
 
-The published recipe: float32, planes apart in memory, unfused Adam, softmax and three sums, dense targets built by
+The published recipe: float32, NCHW-contiguous, unfused Adam, softmax and three sums, dense targets built by
 meshgrid. Ours: what `trainer` does by default on this device. Data lie ready on the device.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from integral_pose.bench import published
 from integral_pose.bench.interleave import Timing, interleaved, median_ratio
-from integral_pose.bench.memory import TIMING_ENVIRONMENT
-from integral_pose.config.schema import LossConfig, OptimizerConfig, WeightsConfig
+from integral_pose.bench.machine import describe_machine
+from integral_pose.bench.own_process import TIMING_ENVIRONMENT, in_own_process
+from integral_pose.config.schema import LossConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
+from integral_pose.experiment.model import mean_distance_mm
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.heatmaps.reference import HeatmapTarget
 from integral_pose.io.devices import choose_device, choose_precision
-from integral_pose.losses import build_loss
+from integral_pose.losses import LossWeights, build_criterion
 from integral_pose.models.backbone import ResNetFeatures
-from integral_pose.models.heads import VolumetricHead
+from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_optimizer
@@ -42,16 +43,14 @@ OURS, OURS_HEATMAP = "ours: integral", "ours: integral + heat map"
 Step = Callable[[], Any]
 
 
-def measure_apart(*case: int | str) -> dict[str, Any]:
-    """`measure` in a process of its own, whose memory allocator does not distort the times."""
-    command = [sys.executable, "-m", "integral_pose.bench.step", json.dumps(case)]
-    environment = {**os.environ, **TIMING_ENVIRONMENT}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def measure_steps(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
+    """`_measure` in a process of its own, whose memory allocator does not distort the times."""
+    case = (batch, rounds, device_name, compiled)
+    result: dict[str, Any] = in_own_process("integral_pose.bench.step_speed", case, TIMING_ENVIRONMENT)
     return result
 
 
-def measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
+def _measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
     """heatmap_overhead: share that the heat map loss adds to our step; step_vs_published: our time over theirs.
 
     A step that does not fit the GPU's memory is named under out_of_memory, and what needs it is None.
@@ -68,9 +67,7 @@ def measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[st
         "heatmap_step_vs_published": _ratio(times, OURS_HEATMAP, PUBLISHED_HEATMAP),
         "images_per_s": batch / times[OURS_HEATMAP].median_s if OURS_HEATMAP in times else None,
         "out_of_memory": [name for name in steps if name not in fitting],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
+        **describe_machine(device),
         "batch": batch,
         "rows": [_row(name, timing, batch) for name, timing in times.items()],
     }
@@ -110,6 +107,7 @@ def our_train_step(
     step = TrainStep(
         model,
         build_optimizer(OptimizerConfig(name="adam"), model),
+        metric=partial(mean_distance_mm, space=model.space),
         device=device,
         precision=choose_precision("auto", device),
         accumulation_steps=1,
@@ -118,7 +116,7 @@ def our_train_step(
         distributed=False,
         compiled=compiled,
     )
-    return step, build_loss(WeightsConfig(heatmap=heatmap_weight), LossConfig(), model.space)
+    return step, partial(build_criterion(LossConfig(), model.space), weights=LossWeights(1.0, heatmap_weight))
 
 
 def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Step:
@@ -130,7 +128,7 @@ def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Ste
 
     def step() -> None:
         optimizer.zero_grad()
-        maps = model(images).logits.flatten(1, 2)
+        maps = model(images).tensors()["logits"].flatten(1, 2)
         if heatmap:
             shape = (DEPTH, maps.shape[-2], maps.shape[-1])
             targets = published.meshgrid_targets(true_norm, shape, HeatmapTarget())
@@ -143,7 +141,7 @@ def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Ste
     return step
 
 
-def table(result: dict[str, Any]) -> str:
+def step_table(result: dict[str, Any]) -> str:
     """The figures as text."""
     lines = [
         f"{result['device']}, torch {result['torch']}: ResNet-50, {IMAGE_PX} px, {DEPTH}^3, batch {result['batch']}",
@@ -206,4 +204,4 @@ def _row(name: str, timing: Timing, batch: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(*json.loads(sys.argv[1]))))
+    print(json.dumps(_measure(*json.loads(sys.argv[1]))))

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from integral_pose.bench.interleave import Timing, median_ratio
+from integral_pose.bench.interleave import interleaved, median_ratio
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train
@@ -50,14 +50,18 @@ BASELINE = "files + Pillow + imgaug + float"
 WHOLE = "packed: read + decode + collate"
 
 
-def measure_data(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
+def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
     """Measure the data in `root`, or rendered people where it is None; the keys are those of the JSON file."""
     with tempfile.TemporaryDirectory(prefix="integral-pose-bench-") as folder:
-        source = root or _render(Path(folder) / "rendered")
+        source = root or Path(folder) / "rendered"
+        if root is None:
+            render_dataset(source, num_train=NUM_IMAGES, num_valid=1, seed=1, workers=1, show_progress=False)
         table = evenly_spaced(read_train(source), NUM_IMAGES)
         files, packed = _both_layouts(table, Path(folder))
         size = _side_px(packed)
-        times = _in_turns(_candidates(files, packed, size), rounds)
+        with _one_thread():
+            candidates = _candidates(files, packed, size)
+            times = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
         memory = worker_memory_bytes(packed, size)
     per_s = {name: len(table) / time.median_s for name, time in times.items()}
     return {
@@ -74,19 +78,19 @@ def measure_data(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
     }
 
 
-def data_table(found: dict[str, Any]) -> str:
+def loading_table(result: dict[str, Any]) -> str:
     """The figures for people."""
-    parts = found["images_per_s_per_core_by_part"]
+    parts = result["images_per_s_per_core_by_part"]
     width = max(map(len, parts))
     lines = [f"{'images/s per core':>{width + 20}}"]
     lines += [f"{name:<{width}}{value:>20,}" for name, value in parts.items()]
-    if found["vs_baseline"] is None:
+    if result["vs_baseline"] is None:
         lines.append("\nimgaug or its OpenCV is not installed: what needs them was not measured")
     else:
-        lines.append(f"\n{WHOLE}: {found['vs_baseline']} times the images/s of {BASELINE}")
-    if found["worker_memory_mib"] is not None:
+        lines.append(f"\n{WHOLE}: {result['vs_baseline']} times the images/s of {BASELINE}")
+    if result["worker_memory_mib"] is not None:
         lines.append(
-            f"A worker over {HUMAN36M_ROWS:,} rows adds {found['worker_memory_mib']} MiB to the memory of all (PSS)"
+            f"A worker over {HUMAN36M_ROWS:,} rows adds {result['worker_memory_mib']} MiB to the memory of all (PSS)"
         )
     return "\n".join(lines)
 
@@ -103,9 +107,7 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
     before = _pss_bytes(os.getpid())
     images = PoseImages(large, side_px, (side_px, side_px), None)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # torch advises against more workers than cores, of which speed is no matter here
+        warnings.simplefilter("ignore")  # of torch, of more workers than cores: their speed is no matter here
         batches = TrainingBatches(images, 8, seed=0, workers=workers, rank=0, world=1, pin_memory=False)
         epoch = batches.epoch(0)
         for _ in itertools.islice(epoch, 8 * workers):
@@ -117,11 +119,6 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
 def _pss_bytes(process: int) -> int:
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-def _render(folder: Path) -> Path:
-    render_dataset(folder, num_train=NUM_IMAGES, num_valid=1, seed=1, workers=1, show_progress=False)
-    return folder
 
 
 def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]:
@@ -194,20 +191,6 @@ def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
             floats = torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div(255)
             samples.append((floats - MEAN) / STD)
         torch.stack(samples)
-
-
-def _in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """CPU seconds of this process, a round each, after one round that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    with _one_thread():
-        for turn in range(rounds + 1):
-            for name, run in candidates.items():
-                gc.collect()
-                start = time.process_time()
-                run()
-                if turn:
-                    times[name].append(time.process_time() - start)
-    return {name: Timing(seconds) for name, seconds in times.items()}
 
 
 @contextmanager

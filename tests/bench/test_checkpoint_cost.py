@@ -6,22 +6,22 @@ import json
 
 import pytest
 
-from integral_pose.bench import safety
+from integral_pose.bench import checkpoint_cost
 from integral_pose.cli.main import main
 from integral_pose.models import pose_net
 
 
 def test_bench_safety(tmp_path, capsys, monkeypatch, tiny_backbone):
-    monkeypatch.setattr("integral_pose.bench.step.IMAGE_PX", 64)
-    monkeypatch.setattr("integral_pose.bench.step.DEPTH", 4)
-    monkeypatch.setattr("integral_pose.bench.step.ResNetFeatures", pose_net.ResNetFeatures)  # the tiny one
+    monkeypatch.setattr("integral_pose.bench.step_speed.IMAGE_PX", 64)
+    monkeypatch.setattr("integral_pose.bench.step_speed.DEPTH", 4)
+    monkeypatch.setattr("integral_pose.bench.step_speed.ResNetFeatures", pose_net.ResNetFeatures)  # the tiny one
     path = tmp_path / "found.json"
     command = ["bench", "safety", "--rounds", "1", "--batch", "2", "--every", "10", "--device", "cpu"]
     assert main([*command, "--dir", str(tmp_path), "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert found["wall_overhead"] == pytest.approx(found["extra_s"] / (10 * found["step_s"]))
     assert found["steps_a_window"] * found["step_s"] > 0
-    assert found["steps_a_window"] >= safety.LEAST_STEPS
+    assert found["steps_a_window"] >= checkpoint_cost.LEAST_STEPS
     assert 0 < found["copy_s"] < 1
     assert found["bytes"] > 1e6
     assert "for which the training waits" in capsys.readouterr().out

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
+from integral_pose.bench import loss_forms
 from integral_pose.bench.loss_forms import DENSE, FUSED, FUSED_INTEGRAL, PUBLISHED, Case
-from integral_pose.bench.memory import MEMORY_ENVIRONMENT, TIMING_ENVIRONMENT
+from integral_pose.bench.machine import describe_machine
+from integral_pose.bench.own_process import MEMORY_ENVIRONMENT, TIMING_ENVIRONMENT, in_own_process
 
 DTYPES = ("float32", "bfloat16")
 
 
-def run(device: str, batch: int, size: int, rounds: int, with_compiled: bool = True) -> dict[str, Any]:
+def measure_losses(
+    device: torch.device, batch: int, size: int, rounds: int, with_compiled: bool = True
+) -> dict[str, Any]:
     """Every form on float32 and bfloat16 logits in both memory layouts; the worst of the four at top level.
 
     heatmap_vs_dense     fused integral and heat map loss over the best dense form, time
@@ -28,9 +27,9 @@ def run(device: str, batch: int, size: int, rounds: int, with_compiled: bool = T
     memory_vs_logits     peak of the fused loss, its gradient included, over the logits as float32
     """
     rows: list[dict[str, Any]] = []
-    for case in _cases(device, batch, size, rounds, with_compiled):
-        timings = _in_own_process(case, TIMING_ENVIRONMENT)
-        peaks = _in_own_process(dataclasses.replace(case, measures_memory=True), MEMORY_ENVIRONMENT)
+    for case in _cases(str(device), batch, size, rounds, with_compiled):
+        timings = _measure(case, TIMING_ENVIRONMENT)
+        peaks = _measure(replace(case, measures_memory=True), MEMORY_ENVIRONMENT)
         for form, figures in timings.items():
             place = {"dtype": case.dtype, "channels_last": case.is_channels_last, "form": form}
             rows.append({**place, **figures, **peaks.get(form, {})})
@@ -39,15 +38,14 @@ def run(device: str, batch: int, size: int, rounds: int, with_compiled: bool = T
         "heatmap_vs_published": _worst(rows, FUSED, "vs_published"),
         "integral_vs_published": _worst(rows, FUSED_INTEGRAL, "vs_published"),
         "memory_vs_logits": _worst(rows, FUSED, "memory"),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _cpu_name(),
-        "threads": torch.get_num_threads(),
+        **describe_machine(device),
         "batch": batch,
         "size": size,
         "rows": rows,
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def loss_table(result: dict[str, Any]) -> str:
     """The figures as text."""
     size = result["size"]
     lines = [f"{result['device']}, {result['threads']} threads: {result['batch']} x 17 x {size}^3 logits"]
@@ -68,11 +66,8 @@ def _cases(device: str, batch: int, size: int, rounds: int, with_compiled: bool)
             yield Case(device, dtype, channels_last, batch, size, rounds, with_compiled, measures_memory=False)
 
 
-def _in_own_process(case: Case, environment: dict[str, str]) -> dict[str, dict[str, float]]:
-    """A setting of malloc holds for a whole process, and no two are mixed in one comparison."""
-    command = [sys.executable, "-m", "integral_pose.bench.loss_forms", json.dumps(dataclasses.asdict(case))]
-    finished = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
-    figures: dict[str, dict[str, float]] = json.loads(finished.stdout.splitlines()[-1])
+def _measure(case: Case, environment: dict[str, str]) -> dict[str, dict[str, float]]:
+    figures: dict[str, dict[str, float]] = in_own_process(loss_forms.__name__, asdict(case), environment)
     return figures
 
 
@@ -88,9 +83,3 @@ def _line(row: dict[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _cpu_name() -> str:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")

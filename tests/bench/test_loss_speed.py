@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from integral_pose.bench import loss
+from integral_pose.bench import loss_speed
 from integral_pose.bench.loss_forms import COMPILED, FUSED, FUSED_INTEGRAL, PUBLISHED, Case, forms
 
 
@@ -39,11 +39,11 @@ def test_the_worst_case_is_what_is_reported(monkeypatch: pytest.MonkeyPatch) -> 
         figures = {"seconds": 1.0, "vs_dense": ratio, "vs_published": 2 * ratio}
         return {FUSED: figures, FUSED_INTEGRAL: figures}
 
-    monkeypatch.setattr(loss, "_in_own_process", measured)
-    result: dict[str, Any] = loss.run("cpu", batch=1, size=4, rounds=1)
+    monkeypatch.setattr(loss_speed, "_measure", measured)
+    result: dict[str, Any] = loss_speed.measure_losses(torch.device("cpu"), batch=1, size=4, rounds=1)
     assert result["heatmap_vs_dense"] == 0.5
     assert result["integral_vs_published"] == 1.0
     assert result["memory_vs_logits"] == 2.0
     assert len(result["rows"]) == 8
-    assert "bfloat16, channels last" in loss.table(result)
+    assert "bfloat16, channels last" in loss_speed.loss_table(result)
     json.dumps(result)

@@ -1,0 +1,63 @@
+"""Where a run continues from, and whether the experiment is still the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from integral_pose.config.changes import Change, Position, find_changes, kind_of, why_forbidden
+from integral_pose.config.loading import load_config_text
+from integral_pose.config.schema import Config
+from integral_pose.errors import CheckpointError
+from integral_pose.io.distributed import Processes
+from integral_pose.io.notices import notify
+from integral_pose.runs.checkpoint import ResumePoint, load_newest
+from integral_pose.runs.folder import RunFolder
+
+
+def find_resume_point(
+    config: Config, folder: RunFolder, group: Processes, *, allow_change: bool
+) -> tuple[ResumePoint | None, list[dict[str, Any]]]:
+    """The newest whole checkpoint of the folder, and what was changed in the configuration since it was written.
+
+    Raises CheckpointError where that cannot be continued with this configuration.
+    """
+    found = load_newest(folder.last)
+    steps = group.gather(found and found.content["progress"]["step"])
+    if len(set(steps)) > 1:
+        raise CheckpointError(
+            f"{folder.path}: the processes would continue from different steps {steps} (None: no checkpoint); "
+            "run_dir must be on a disk that all nodes see"
+        )
+    if found is None:
+        return None, []
+    changes = _require_same_experiment(config, folder, found, allow_change=allow_change)
+    if group.is_first:
+        for fault in found.damaged.values():
+            notify(f"{fault}. Continuing from {found.path}")
+        for change in changes:
+            notify(f"{found.path.parent}: continuing with another {change}")
+    return found, [change._asdict() for change in changes if kind_of(change.key) != "free"]
+
+
+def _require_same_experiment(
+    config: Config, folder: RunFolder, found: ResumePoint, *, allow_change: bool
+) -> list[Change]:
+    """What differs from the configuration of a checkpoint; raises CheckpointError where that is not allowed.
+
+    A run folder belongs to one experiment: continuing it with other settings would be neither of the two.
+    """
+    old = load_config_text(found.content["config"], str(found.path), ()).config.model_dump()
+    new = config.model_dump()
+    position = Position(found.content["progress"]["epoch"], found.content["progress"]["batch"])
+    changes = find_changes(old, new)
+    forbidden = [(change, why_forbidden(change, old, new, position)) for change in changes]
+    lines = [f"  {change} - not possible: {why}" for change, why in forbidden if why]
+    if not allow_change:
+        asked_for = [change for change, why in forbidden if not why and kind_of(change.key) == "asked for"]
+        lines += [f"  {change} - possible with --allow-change" for change in asked_for]
+    if lines:
+        raise CheckpointError(
+            "\n".join([f"{folder.path}: holds a run with other settings:", *lines, "Choose another folder with "
+                       f"run_dir=PATH, or move {folder.path} away to start anew"])
+        )  # fmt: skip
+    return changes

@@ -1,0 +1,12 @@
+"""Lines for whoever watches a run."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+
+def notify(text: str) -> None:
+    """Print to stderr, above a progress bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
