@@ -84,16 +84,8 @@ def distort(x: Any, y: Any, lens: Sequence[Any]) -> tuple[Any, Any]:
 def human36m_camera(subject: str, camera_id: str) -> Camera:
     """The calibrated camera of a Human3.6M subject ('S1' .. 'S11') in mm and px."""
     numbers = _human36m_numbers()[subject][camera_id]
-    return Camera(
-        rotation=np.array(numbers["R"]),
-        center_world_mm=np.array(numbers["T"]),
-        focal_px=np.array(numbers["f"]),
-        principal_px=np.array(numbers["c"]),
-        radial=np.array(numbers["k"]),
-        tangential=np.array(numbers["p"]),
-        width_px=numbers["w"],
-        height_px=numbers["h"],
-    )
+    arrays: list[Any] = [np.array(numbers[name]) for name in ("R", "T", "f", "c", "k", "p")]  # as Camera's fields
+    return Camera(*arrays, numbers["w"], numbers["h"])
 
 
 @cache
