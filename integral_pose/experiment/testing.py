@@ -44,6 +44,7 @@ class TestResult:
     lifting: str | None = None  # where the root's depth came from; None: the network says mm
     confidence_csv: Path | None = None
     scores_json: Path | None = None
+    joint_order: str = "auto"  # of the labels, as the configuration has it
 
 
 def test(path: Path | None, overrides: list[str]) -> TestResult:
@@ -72,8 +73,9 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         order = model.order if isinstance(model, Human36mNetwork) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
     result = TestResult(
-        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv
-    )
+        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv,
+        joint_order=config.data.joint_order,
+    )  # fmt: skip
     if not table.has_labels:
         return result
     scores = score(table, predictions)

@@ -69,7 +69,7 @@ def order_of_poses(joints_mm: NDArray[Any], setting: str, source: str) -> str:
         raise DataError(
             f"{source}: data.joint_order says '{setting}' ({legs[setting]}), but the poses are in the order '{found}' "
             f"({legs[found]}): the mean cosine of the hips with the person's left is {evidence.hips:.2f}. "
-            f"Set data.joint_order to auto or {found}"
+            f"Set data.joint_order (of score: --joint-order) to auto or {found}"
         )
     return setting if setting != "auto" else ("c2f" if found == "c2f" else "official")
 
