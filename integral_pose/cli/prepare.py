@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from integral_pose.errors import ConfigError
 
 if TYPE_CHECKING:
-    from integral_pose.datasets.conversion import Request, Summary
+    from integral_pose.datasets.conversion import ConversionSummary, Request
     from integral_pose.datasets.human36m_table import Choice
 
 
@@ -131,7 +131,7 @@ def _prepare(options: argparse.Namespace) -> None:
     print(f"next: integral-pose check-data {options.out}")
 
 
-def _convert(options: argparse.Namespace, request: Request) -> Summary:
+def _convert(options: argparse.Namespace, request: Request) -> ConversionSummary:
     from integral_pose.datasets.c2f import convert_c2f
     from integral_pose.datasets.human36m import convert_human36m
     from integral_pose.datasets.mmpose import convert_mmpose
