@@ -127,7 +127,7 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
-    """The weights of a trained network where they fit, and a line that says which."""
+    """Initialise from a trained network's weights where they fit, and print which do."""
     given = load_network(path)
     state, summary = initialise_from(
         model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)

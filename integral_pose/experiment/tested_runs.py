@@ -20,7 +20,7 @@ from integral_pose.experiment.testing import beside, test
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.report.page_content import RunNotes
 from integral_pose.runs.checkpoint import find_checkpoint
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.provenance import read_starts
 
 
