@@ -24,7 +24,7 @@ from integral_pose.data.course import PoseTable, read_test, read_train, split_by
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.evaluation.scores import sequence_names
 from integral_pose.experiment import train
-from integral_pose.experiment.scoring import build_predictor
+from integral_pose.experiment.scoring import build_scorer
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
@@ -57,7 +57,7 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     """The errors of a run's network on a table, and what the run was."""
     device = choose_device(config.trainer.device)
     loaded = load_network(folder)
-    predictions = build_predictor(config, table, device, Processes())(
+    predictions = build_scorer(config, table, device, Processes())(
         loaded.network.to(device).to(memory_format=torch.channels_last)
     )
     starts = json.loads((folder / "provenance.json").read_text("utf-8"))

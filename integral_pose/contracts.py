@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float32] | NDArray[np.float64]
+    Marginals = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class SampleKey(NamedTuple):
@@ -97,13 +98,40 @@ class PoseBatch:
         )
 
 
-class PoseOutput(NamedTuple):
-    """What a network says of a batch. Exactly one of the three is set."""
+class HeatmapLoss(Protocol):
+    """A loss on softmax-normalised heat maps against true joints (B, J, 3) norm: a scalar, the mean over B and J."""
 
-    logits: torch.Tensor | None  # (B, J, D, H, W) heat maps before the softmax, any memory layout
-    joints: torch.Tensor | None  # (B, J, 3) in the network's pose space, where it predicts them directly
-    # Before the softmax: planes (B, J, H, W), (B, J, D, H), (B, J, D, W), or axes (B, J, W), (B, J, H), (B, J, D).
-    marginals: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+    def of_volume(self, logits: torch.Tensor, true_norm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the loss."""
+        ...
+
+    def of_marginals(self, marginals: Marginals, true_norm: torch.Tensor) -> torch.Tensor:
+        """Three planes or axes a joint -> the loss."""
+        ...
+
+
+class NetworkOutput(Protocol):
+    """The output of a network for a batch: volume logits, marginal logits or coordinates (`heatmaps.outputs`)."""
+
+    def joints(self) -> torch.Tensor:
+        """(B, J, 3) in the units of the network's pose space, float32 at least."""
+        ...
+
+    def joints_and_heatmap_loss(self, true_norm: torch.Tensor, loss: HeatmapLoss) -> tuple[torch.Tensor, torch.Tensor]:
+        """`joints()` and the loss against the true joints (B, J, 3) norm; ValueError where there are no heat maps."""
+        ...
+
+    def confidence(self, radius_cells: float) -> torch.Tensor | None:
+        """(B, J, 2): share of the heat map within the radius of the joint, and entropy; None without volumes."""
+        ...
+
+    def probabilities(self, sample: int, joint: int) -> dict[str, torch.Tensor]:
+        """Marginals of one joint's heat map by their axes, for pictures; none where there are no heat maps."""
+        ...
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The network's numbers by name, (B, J, ...) each."""
+        ...
 
 
 class LossResult(NamedTuple):
@@ -111,7 +139,7 @@ class LossResult(NamedTuple):
 
     total: torch.Tensor  # scalar, the weighted sum
     terms: dict[str, torch.Tensor]  # unweighted scalars by name, detached
-    mpjpe_mm: torch.Tensor  # scalar, detached: mean distance of the batch's root-relative joints
+    joints: torch.Tensor  # (B, J, 3) predicted, in the units of the network's pose space, detached
 
 
 @dataclass

@@ -20,6 +20,9 @@ import yaml
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from integral_pose.config.schema import Config
+from integral_pose.models.pose_net import PoseNet, build_network
+from integral_pose.skeleton import HUMAN36M
 from tests.fork_server import ForkServer
 
 torch.set_num_threads(1)
@@ -151,6 +154,11 @@ class TinyFeatures(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)
+
+
+def build_network_of(config: Config, *, pretrained: bool = True) -> PoseNet:
+    """The network of a configuration, without its criterion and data set."""
+    return build_network(config.model, config.data.image_size, HUMAN36M.root, pretrained=pretrained)
 
 
 @pytest.fixture

@@ -21,14 +21,15 @@ import torch
 from PIL import Image
 
 from integral_pose.config.loading import load_config_text
-from integral_pose.data.course import read_image_list, read_test
+from integral_pose.data.course import read_test
+from integral_pose.data.image_list import read_image_list
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.io.images import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
-from integral_pose.weights.translation import read_foreign_checkpoint
+from integral_pose.weights.translation import read_other_project
 
 # Metadata of one entry: the orientation 6, a quarter turn.
 TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -118,9 +119,9 @@ TARGETS = {
     "json": Target(_by_file(read_json, "a.json"), lambda: json.dumps({"a": [1, {"b": None}]}).encode()),
     "checkpoint": Target(_by_file(load_checkpoint, "a.pt"),
                          _written(lambda path: save_checkpoint(path, {"model": {"w": torch.ones(3)}}), "pt")),
-    "weights": Target(_by_file(read_foreign_checkpoint, "b.pth"),
+    "weights": Target(_by_file(read_other_project, "b.pth"),
                       _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}}, path), "pth")),
-    "old weights": Target(_by_file(read_foreign_checkpoint, "c.pth"),
+    "old weights": Target(_by_file(read_other_project, "c.pth"),
                           _written(lambda path: torch.save({"network": {"module.w": torch.ones(3)}, "epoch": 3}, path,
                                                            _use_new_zipfile_serialization=False), "old.pth")),
 }  # fmt: skip

@@ -16,10 +16,10 @@ from integral_pose.data.course import read_test
 from integral_pose.data.loader import PoseImages
 from integral_pose.experiment.illustration import illustrate
 from integral_pose.heatmaps.marginals import planes_of_volume
-from integral_pose.models.pose_net import build_model
-from integral_pose.models.predictor import predict_batch_camera_mm
+from integral_pose.models.predictor import Predictor
 from integral_pose.synthetic.dataset import render_dataset
 from integral_pose.weights.loading import load_network
+from tests.conftest import build_network_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 HEADS = {
@@ -70,7 +70,7 @@ def test_the_shipped_configuration_learns_from_rendered_people(name, people, tmp
         [SampleKey(0, row) for row in range(4)]
     )
     with torch.inference_mode():
-        again_mm = predict_batch_camera_mm(loaded, images.images, flip=True).numpy()
+        again_mm = Predictor(loaded, flip=True)(images.images)[0].numpy()
     written_mm = np.loadtxt(result.predictions_csv, delimiter=",", skiprows=1)[:, 1:].reshape(4, 17, 3)
     assert np.abs(written_mm).max() > 0  # hardly trained, these are far below a millimetre for some heads
     np.testing.assert_allclose(again_mm, written_mm, atol=1e-3 * np.abs(written_mm).max())
@@ -121,7 +121,7 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
     for name in ("draw_planes", "draw_axes"):
         monkeypatch.setattr(f"integral_pose.experiment.illustration.{name}", draw)
     config = load_config(str(tiny_yaml), HEADS.get(head, ["model.head=regression"])).config
-    model = build_model(config).eval()
+    model = build_network_of(config).eval()
     images = PoseImages(read_test(course_root), 64, (64, 64), augmentation=None)
     pictures = illustrate(model, images, torch.device("cpu"))
     if head == "regression":
@@ -134,8 +134,9 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
     with torch.inference_mode():
         batch = images.__getitems__([SampleKey(0, row) for row in range(len(images))])
         output = model(batch.images[:1])
-        x, y, z = model.locate(output)[0, joint].tolist()
-    for probability, logits in zip(probabilities, output.marginals or planes_of_volume(output.logits), strict=True):
+        x, y, z = output.joints()[0, joint].tolist()
+    marginals = output.marginals if head in ("planes", "axes") else planes_of_volume(output.logits)
+    for probability, logits in zip(probabilities, marginals, strict=True):
         np.testing.assert_allclose(probability.ravel(), logits[0, joint].flatten().softmax(0).numpy(), atol=1e-6)
     expected = [(coordinate + 0.5) * n - 0.5 for coordinate, n in ((x, width), (y, height), (z, depth))]
     assert expected_voxel == pytest.approx(expected, abs=1e-4)

@@ -16,14 +16,15 @@ from integral_pose.config.loading import load_config
 from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import csv_header, read_predictions_csv
-from integral_pose.experiment.scoring import build_predictor, build_root_placement
+from integral_pose.experiment.scoring import build_root_placement, build_scorer
 from integral_pose.geometry.coordinates import ImageVolume
 from integral_pose.geometry.lifting import at_root_depth
+from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.distributed import Processes
-from integral_pose.models.pose_net import build_model
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
 from integral_pose.weights.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
+from tests.conftest import build_network_of
 
 CPU = torch.device("cpu")
 
@@ -85,7 +86,7 @@ def test_runs_on_other_sets_are_not_paired(tiny_yaml, tiny_backbone, make_course
 def test_a_model_file_names_no_data(tiny_yaml, tmp_path):
     config = load_config(str(tiny_yaml)).config
     description = ModelDescription(config.model.model_dump(), (64, 64), HUMAN36M)
-    save_model_file(tmp_path / "m.pt", description, build_model(config).state_dict())
+    save_model_file(tmp_path / "m.pt", description, build_network_of(config).state_dict())
     with pytest.raises(
         ConfigError, match=r"m.pt: a model file does not say where the images are; add data.root=FOLDER"
     ):
@@ -150,7 +151,7 @@ def people(tmp_path_factory):
 
 
 class Truth(torch.nn.Module):
-    """Says the labels of a test set, a little off in depth all together, as a network of the image volume would."""
+    """Predicts the labels of a test set, a little off in depth all together, as a network of the image volume would."""
 
     def __init__(self, table):
         super().__init__()
@@ -159,13 +160,7 @@ class Truth(torch.nn.Module):
         self.norm = self.space.encode(torch.from_numpy(table.joints_camera_mm), px) + torch.tensor([0, 0, 0.02])
 
     def forward(self, images):
-        return None
-
-    def locate(self, output):
-        return self.norm
-
-    def predict_camera_mm(self, images, views=None):
-        return self.space.decode(self.norm, views)
+        return Coordinates(self.norm)
 
 
 def image_volume(tiny_yaml, root, *overrides):
@@ -184,7 +179,7 @@ def test_depth_from_the_bones_of_the_training_poses(people, tiny_yaml):
     table = read_test(people)
     model = Truth(table)
     place_root, words = build_root_placement(config, model.space)
-    found = build_predictor(config, table, CPU, Processes(), place_root=place_root)(model)
+    found = build_scorer(config, table, CPU, Processes(), place_root)(model)
     with h5py.File(people / "annot/train.h5") as file:
         expected_mm = total_bone_length_mm(file["pose3d"][()]).mean()
     np.testing.assert_allclose(total_bone_length_mm(found.joints_camera_mm), expected_mm, atol=0.5)
@@ -199,7 +194,7 @@ def test_a_given_depth(people, tiny_yaml):
     table = read_test(people)
     model = Truth(table)
     place_root, words = build_root_placement(config, model.space)
-    found = build_predictor(config, table, CPU, Processes(), place_root=place_root)(model)
+    found = build_scorer(config, table, CPU, Processes(), place_root)(model)
     views = table.views.batch(np.arange(4), np.array([0.25, 0.25], np.float32))
     expected = model.space.decode(model.norm, at_root_depth(views, 3000.0))
     np.testing.assert_allclose(found.joints_camera_mm, expected, atol=1e-3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,14 +18,15 @@ from integral_pose.bench import published
 from integral_pose.bench.interleave import Timing, interleaved, median_ratio
 from integral_pose.bench.machine import describe_machine
 from integral_pose.bench.own_process import TIMING_ENVIRONMENT, in_own_process
-from integral_pose.config.schema import LossConfig, OptimizerConfig, WeightsConfig
+from integral_pose.config.schema import LossConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
+from integral_pose.experiment.model import mean_distance_mm
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.heatmaps.reference import HeatmapTarget
 from integral_pose.io.devices import choose_device, choose_precision
-from integral_pose.losses import build_loss
+from integral_pose.losses import LossWeights, build_criterion
 from integral_pose.models.backbone import ResNetFeatures
-from integral_pose.models.heads import VolumetricHead
+from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_optimizer
@@ -105,6 +107,7 @@ def our_train_step(
     step = TrainStep(
         model,
         build_optimizer(OptimizerConfig(name="adam"), model),
+        metric=partial(mean_distance_mm, space=model.space),
         device=device,
         precision=choose_precision("auto", device),
         accumulation_steps=1,
@@ -113,7 +116,7 @@ def our_train_step(
         distributed=False,
         compiled=compiled,
     )
-    return step, build_loss(WeightsConfig(heatmap=heatmap_weight), LossConfig(), model.space)
+    return step, partial(build_criterion(LossConfig(), model.space), weights=LossWeights(1.0, heatmap_weight))
 
 
 def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Step:
@@ -125,7 +128,7 @@ def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Ste
 
     def step() -> None:
         optimizer.zero_grad()
-        maps = model(images).logits.flatten(1, 2)
+        maps = model(images).tensors()["logits"].flatten(1, 2)
         if heatmap:
             shape = (DEPTH, maps.shape[-2], maps.shape[-1])
             targets = published.meshgrid_targets(true_norm, shape, HeatmapTarget())

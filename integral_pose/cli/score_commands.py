@@ -36,6 +36,8 @@ def add_score(commands: Any) -> None:
     parser.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
     parser.add_argument("--protocol", default="all", metavar="NAME", help="see docs/metrics.md (%(default)s)")
     parser.add_argument("--against", type=Path, metavar="CSV", help="other predictions: the difference, frame by frame")
+    parser.add_argument("--joint-order", choices=("auto", "official", "c2f"), default="auto",
+                        help="of the labels, as data.joint_order (%(default)s: by the poses)")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
 
 
@@ -63,7 +65,8 @@ def _print_one(result: TestResult) -> None:
     print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
-    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}")
+    order = "" if result.joint_order == "auto" else f" --joint-order {result.joint_order}"
+    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}{order}")
 
 
 def _print_files(result: TestResult) -> None:
@@ -90,7 +93,8 @@ def _print_several(results: Sequence[TestResult]) -> None:
         row["95 % interval"] = _bounds(result.scores.interval_mm)
         is_paired = result is not first and result.truth == first.truth  # frame by frame, on the same frames
         has_intervals = is_paired and result.scores.interval_mm is not None
-        found = compare_csv(result.predictions_csv, first.predictions_csv, result.truth) if has_intervals else None
+        files = result.predictions_csv, first.predictions_csv, result.truth
+        found = compare_csv(*files, joint_order=result.joint_order) if has_intervals else None
         row["less the first (mm)"] = None if found is None else found.mean
         row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
         rows.append(row)
@@ -113,13 +117,13 @@ def _score(options: argparse.Namespace) -> None:
 
     protocol = find_protocol(options.protocol)
     warnings.showwarning = _print_warning
-    scores = score_csv(options.predictions, options.truth, protocol=protocol)
+    scores = score_csv(options.predictions, options.truth, protocol=protocol, joint_order=options.joint_order)
     if protocol.name != "all":
         _print_headline(protocol, scores)
     print(scores_table(scores))
     extra: dict[str, object] = {"predictions": str(options.predictions), "truth": str(options.truth)}
     if options.against:
-        found = compare_csv(options.predictions, options.against, options.truth, protocol)
+        found = compare_csv(options.predictions, options.against, options.truth, protocol, options.joint_order)
         extra["less_the_other_mm"] = {"other": str(options.against), **found._asdict()}
         print(f"MPJPE less that of {options.against}: {found.mean:+.2f} mm, "
               f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import require_plain
+from integral_pose.io.untrusted import open_hdf5, require_plain
 
 REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
 
@@ -97,25 +97,11 @@ class PackedImages:
         return self._descriptor
 
 
-def holds_images(label_path: Path) -> bool:
-    """Whether a label file holds the images too. Raises DataError for one that cannot be read."""
-    try:
-        with h5py.File(label_path, "r") as file:
-            return file.get("images", getlink=True) is not None
-    except Exception as error:  # as below
-        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
-
-
 def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages:
     """The images inside a label file. Raises DataError where they cannot be used."""
-    try:
-        with h5py.File(label_path, "r") as file:
-            start, offsets = _find_images(file, label_path, len(names))
-            _check_place(file["images/bytes"], start, label_path)
-    except DataError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
-        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    with open_hdf5(label_path) as file:
+        start, offsets = _find_images(file, label_path, len(names))
+        _check_place(file["images/bytes"], start, label_path)
     return PackedImages(label_path, names, start + offsets[:-1], np.diff(offsets))
 
 

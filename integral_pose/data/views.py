@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from integral_pose.contracts import CropViews
-from integral_pose.errors import DataError
-from integral_pose.io.untrusted import require_plain
+from integral_pose.io.labels import read_rows, stored_names
 
 COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
 
@@ -54,33 +52,13 @@ def read_views(label_path: Path, num_images: int, *, root_needed: bool = True) -
 
     Unless `root_needed`, root_camera_mm may be missing.
     """
-    try:
-        with h5py.File(label_path, "r") as file:
-            missing = {name for name in COLUMNS if not isinstance(file.get(name, getlink=True), h5py.HardLink)}
-            if missing - (set() if root_needed else {"root_camera_mm"}):
-                return None
-            columns = [
-                np.full((num_images, width), np.nan, np.float32)
-                if name in missing
-                else _read_column(file[name], (num_images, width), label_path)
-                for name, width in COLUMNS.items()
-            ]
-    except DataError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
-        raise DataError(f"{label_path}: is damaged or no HDF5 file: {error}") from None
+    missing = COLUMNS.keys() - stored_names(label_path)
+    if missing - (set() if root_needed else {"root_camera_mm"}):
+        return None
+    columns = [
+        np.full((num_images, width), np.nan, np.float32)
+        if name in missing
+        else read_rows(label_path, name, (width,), num_images)
+        for name, width in COLUMNS.items()
+    ]
     return ViewTable(*columns)
-
-
-def _read_column(dataset: h5py.Dataset, expected: tuple[int, int], label_path: Path) -> NDArray[np.float32]:
-    name = dataset.name.lstrip("/")
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"{label_path}: '{name}' is a group, expected numbers {expected}")
-    if dataset.shape != expected or dataset.dtype.kind not in "fiu":
-        raise DataError(f"{label_path}: '{name}' is {dataset.dtype} {dataset.shape}, expected numbers {expected}")
-    require_plain(dataset, label_path)
-    values = np.asarray(dataset[...], dtype=np.float32)
-    if not np.isfinite(values).all():
-        row = np.flatnonzero(~np.isfinite(values).all(axis=1))[0]
-        raise DataError(f"{label_path}: '{name}' is NaN or infinite in row {row}; take this image out")
-    return values

@@ -13,7 +13,7 @@ from integral_pose.datasets.conversion import Frame
 from integral_pose.datasets.human36m_table import find_sequence
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera
-from integral_pose.geometry.sides import order_of_poses, to_official_order
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.io.images import read_picture
 from integral_pose.io.untrusted import inside
@@ -101,10 +101,10 @@ def stills_of_human36m(
     Raises DataError naming `source` where names, poses and cameras do not fit together.
     """
     order = order_of_poses(joints_camera_mm, "auto", str(source))
-    joints_camera_mm = to_official_order(joints_camera_mm, order)
+    joints_camera_mm = to_human36m_order(joints_camera_mm, order)
     notes = [f"{source}: joint order {order}" + (", turned to official" if order == "c2f" else "")]
     if joints_image_px is not None:
-        joints_image_px = to_official_order(joints_image_px, order)
+        joints_image_px = to_human36m_order(joints_image_px, order)
     stills, worst_px = [], 0.0
     for base, rows in group_rows(names, parse_frame_name, source).items():
         frames = [parse_frame_name(names[row]) for row in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,37 +15,46 @@ from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.evaluation.scores import score_predictions, sequence_names
-from integral_pose.geometry.sides import order_of_poses, to_official_order
 from integral_pose.io.frame_names import parse_frame_name
-from integral_pose.io.untrusted import find_dataset, read_regular, require_plain
+from integral_pose.io.labels import image_list_of, read_joints_camera_mm
+from integral_pose.io.readers import read_lines
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 PathLike = str | os.PathLike[str]
 
 
 def score_csv(
-    csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M, protocol: Protocol = PROTOCOLS["all"]
+    csv_path: PathLike,
+    truth_path: PathLike,
+    skeleton: Skeleton = HUMAN36M,
+    protocol: Protocol = PROTOCOLS["all"],
+    joint_order: str = "auto",
 ) -> Scores:
     """Scores of a predictions CSV against the labels in `truth_path`, for instance annot/valid.h5.
 
-    Actions and subjects come from the image list beside the labels (valid_images.txt for valid.h5); without
-    it the scores have neither. Raises DataError where a file is missing, damaged or of another length.
+    Actions and subjects come from the image list beside the labels (valid_images.txt for valid.h5); without it the
+    scores have neither. `joint_order` is that of the labels, as data.joint_order has it; predictions are in the
+    official one. Raises DataError where a file is missing, damaged or of another length.
     """
-    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, skeleton)
+    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, skeleton, joint_order)
     return score_predictions(
         Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton, protocol
     )
 
 
 def compare_csv(
-    csv_path: PathLike, other_path: PathLike, truth_path: PathLike, protocol: Protocol = PROTOCOLS["all"]
+    csv_path: PathLike,
+    other_path: PathLike,
+    truth_path: PathLike,
+    protocol: Protocol = PROTOCOLS["all"],
+    joint_order: str = "auto",
 ) -> Interval:
     """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
 
     Raises DataError as `score_csv`, and where image names do not say the sequences.
     """
-    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path)
-    other_mm = load_scoring_inputs(other_path, truth_path)[0]
+    predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, HUMAN36M, joint_order)
+    other_mm = load_scoring_inputs(other_path, truth_path, HUMAN36M, joint_order)[0]
     frames = [parse_frame_name(name) for name in names]
     rows = protocol.rows(frames)
     sequences = sequence_names([frames[row] for row in rows])
@@ -60,14 +68,14 @@ def compare_csv(
 
 
 def load_scoring_inputs(
-    csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M
+    csv_path: PathLike, truth_path: PathLike, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto"
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str]]:
     """Predicted and true poses, (N, J, 3) mm each in the order of the data set, and the image names or [].
 
     Row counts are the same, or DataError tells both.
     """
     predicted_mm = read_predictions_csv(csv_path, skeleton)
-    true_mm = _read_truth(Path(truth_path), skeleton)
+    true_mm = read_joints_camera_mm(Path(truth_path), skeleton, joint_order)
     if len(predicted_mm) != len(true_mm):
         raise DataError(
             f"{csv_path} has {len(predicted_mm)} rows, {truth_path} has {len(true_mm)}; "
@@ -76,38 +84,10 @@ def load_scoring_inputs(
     return predicted_mm, true_mm, _read_names(Path(truth_path), len(true_mm))
 
 
-def _read_truth(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
-    """`pose3d` of an annotation file, (N, J, 3) mm in camera axes, in the official joint order."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected the labels of the test set, for instance annot/valid.h5")
-    try:
-        with h5py.File(path, "r") as file:
-            dataset = find_dataset(file, "pose3d")
-            if dataset is None:
-                raise DataError(f"{path}: there is no dataset 'pose3d' to score against; found: {', '.join(file)}")
-            if dataset.ndim != 3 or dataset.shape[1:] != (skeleton.num_joints, 3):
-                raise DataError(f"{path}: pose3d is {dataset.shape}, expected (N, {skeleton.num_joints}, 3)")
-            require_plain(dataset, path)
-            joints_mm = np.asarray(dataset[()], dtype=np.float64)
-    except DataError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
-        raise DataError(f"{path}: not an HDF5 file, or damaged ({error})") from error
-    # Predictions are always in the official order; labels of other projects may have the legs exchanged.
-    order = order_of_poses(joints_mm, "auto", str(path)) if skeleton is HUMAN36M else "official"
-    return to_official_order(joints_mm, order)
-
-
 def _read_names(truth_path: Path, count: int) -> list[str]:
     """Image names from the list beside the labels; [] where there is no list."""
-    path = truth_path.with_name(f"{truth_path.stem}_images.txt")
-    if not path.is_file():
-        return []
-    try:
-        names = read_regular(path).decode("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    names = [name.strip() for name in names if name.strip()]
-    if len(names) != count:
+    path = image_list_of(truth_path)
+    names = read_lines(path) if path.is_file() else []
+    if path.is_file() and len(names) != count:
         raise DataError(f"{path} has {len(names)} lines, {truth_path} has {count} rows; they must agree")
     return names

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +18,6 @@ from integral_pose.data.augmentation import build_augmentation, build_device_aug
 from integral_pose.data.course import (
     PoseTable,
     evenly_spaced,
-    read_statistics,
     read_train,
     split_by_subject,
 )
@@ -24,20 +25,20 @@ from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.illustration import illustrate
-from integral_pose.experiment.scoring import build_predictor, build_root_placement, check_can_lift, score
+from integral_pose.experiment.model import build_model, mean_distance_mm
+from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, score
 from integral_pose.io.devices import choose_precision
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
-from integral_pose.losses import build_loss
-from integral_pose.models.heads import RegressionHead
-from integral_pose.models.pose_net import PoseNet, build_model, build_space
+from integral_pose.losses import LossWeights
+from integral_pose.models.pose_net import PoseNet, build_space
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import StopSignal
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
-from integral_pose.weights.initialisation import start_from
+from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.loading import load_network
 
 
@@ -53,7 +54,7 @@ def build_trainer(
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
     table, held_out = _read_training_data(config)
     torch.manual_seed(config.seed)
-    model = _build_training_model(config, device)
+    model, criterion = build_model(config, device)
     if config.model.init and begins:  # a run that goes on has weights of its own
         _initialise_from(model, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
@@ -61,7 +62,7 @@ def build_trainer(
     stages = [
         Stage(
             stage.epochs,
-            build_loss(stage.weights, config.loss, model.space, debiased=model.debiased),
+            partial(criterion, weights=LossWeights(stage.weights.integral, stage.weights.heatmap)),
             build_learning_rate(stage, len(batches)),
         )
         for stage in config.stages
@@ -74,7 +75,7 @@ def build_trainer(
         output=output,
         processes=group,
         stop=stop,
-        evaluate=None if held_out is None else _build_scorer(config, held_out, device, group, stop),
+        evaluate=None if held_out is None else _build_evaluation(config, held_out, device, group, stop),
         illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
     )
 
@@ -102,13 +103,13 @@ def _build_batches(
     )
 
 
-def _build_scorer(
+def _build_evaluation(
     config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal
 ) -> Callable[[nn.Module], Scores]:
     check_can_lift(config, table)
-    place_root, _ = build_root_placement(config, build_space(config.model, config.data.image_size, HUMAN36M.root))
-    predictor = build_predictor(config, table, device, group, place_root=place_root, stop=stop)
-    return lambda model: score(table, predictor(model))
+    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
+    predictions_of = build_scorer(config, table, device, group, build_root_placement(config, space).place, stop=stop)
+    return lambda model: score(table, predictions_of(model))
 
 
 def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
@@ -125,22 +126,10 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
     return table, evenly_spaced(held_out, config.data.val_limit)
 
 
-def _build_training_model(config: Config, device: torch.device) -> PoseNet:
-    model = build_model(config)
-    if isinstance(model.head, RegressionHead):
-        statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
-        model.head.mean_mm.copy_(torch.from_numpy(statistics.mean_mm))
-        model.head.std_mm.copy_(torch.from_numpy(statistics.std_mm))
-    if config.trainer.sync_batch_norm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
-    return model.to(device).to(memory_format=memory_format)
-
-
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
     """The weights of a trained network where they fit, and a line that says which."""
     given = load_network(path)
-    state, summary = start_from(
+    state, summary = initialise_from(
         model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
     )
     model.load_state_dict(state)
@@ -163,6 +152,7 @@ def _build_step(
     return TrainStep(
         model,
         build_optimizer(config.optimizer, model),
+        metric=partial(mean_distance_mm, space=model.space),
         device=device,
         precision=choose_precision(config.trainer.precision, device),
         accumulation_steps=config.trainer.accumulation_steps,
@@ -195,4 +185,4 @@ def _build_illustrator(
         return lambda model: {}
     few = evenly_spaced(table, 6)
     images = PoseImages(few, config.data.stored_size, config.data.image_size, augmentation=None)
-    return lambda model: illustrate(model, images, device)
+    return lambda model: illustrate(cast(PoseNet, model), images, device)

@@ -1,4 +1,4 @@
-"""Pictures of what a model sees and says of a few samples."""
+"""Pictures of a few samples: what a model sees, and its output."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from integral_pose.contracts import PoseBatch, PoseOutput, SampleKey
+from integral_pose.contracts import NetworkOutput, PoseBatch, SampleKey
 from integral_pose.data.loader import PoseImages
 from integral_pose.errors import IntegralPoseError
-from integral_pose.geometry.coordinates import axis_lengths_xyz, norm_to_voxel
-from integral_pose.heatmaps.marginals import PLANES, axes_of, log_probability, planes_of_volume, volume_shape
+from integral_pose.geometry.coordinates import norm_to_voxel
+from integral_pose.models.pose_net import PoseNet
 from integral_pose.report.figures import PoseView, draw_axes, draw_planes, draw_poses
 from integral_pose.skeleton import HUMAN36M
 
 HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
 
 
-def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+def illustrate(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
     """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample.
 
     A network that makes no heat maps has no such picture.
@@ -33,9 +32,8 @@ def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> di
     model.eval()
     with torch.inference_mode():
         views = None if batch.views is None else batch.views.map(lambda tensor: tensor.to(device))
-        predicted_mm = model.predict_camera_mm(batch.images.to(device), views).cpu().numpy()  # type: ignore[operator]
+        predicted_mm = model.predict_camera_mm(batch.images.to(device), views).cpu().numpy()
         output = model(batch.images[:1].to(device))
-        located = model.locate(output)[0]  # type: ignore[operator]
     model.train(was_training)
     shown = [
         PoseView(
@@ -47,44 +45,38 @@ def illustrate(model: nn.Module, images: PoseImages, device: torch.device) -> di
         )
         for row in range(len(images))
     ]
-    pictures = {"poses": draw_poses(shown)}
-    if output.joints is None:
-        joint = HUMAN36M.names.index(HEATMAP_JOINT)
-        true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]  # type: ignore[operator, union-attr]
-        pictures["heatmap"] = _heatmap(output, 0, joint, located[joint], true_norm)
-    return pictures
+    joint = HUMAN36M.names.index(HEATMAP_JOINT)
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]
+    heatmap = _draw_heatmap(output, 0, joint, [true_norm])
+    return {"poses": draw_poses(shown)} | ({} if heatmap is None else {"heatmap": heatmap})
 
 
-def illustrate_heatmaps(model: nn.Module, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+def illustrate_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
     """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
     with torch.inference_mode():
         output = model(batch.images)
-        located = model.locate(output)  # type: ignore[operator]
-    if output.joints is not None:
-        return []
-    is_labelled = torch.isfinite(batch.joints_camera_mm).all()
-    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None  # type: ignore[operator, union-attr]
-    return [
-        _heatmap(output, i, joint, located[i, joint], None if true_norm is None else true_norm[i, joint])
+    is_labelled = bool(torch.isfinite(batch.joints_camera_mm).all())
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None
+    drawn = [
+        _draw_heatmap(output, i, joint, [] if true_norm is None else [true_norm[i, joint]])
         for i, joint in enumerate(joints)
     ]
+    return [picture for picture in drawn if picture is not None]
 
 
-def _heatmap(
-    output: PoseOutput, sample: int, joint: int, expected_norm: torch.Tensor, true_norm: torch.Tensor | None
-) -> NDArray[np.uint8]:
-    """Marginals of one joint of one sample, and the positions (3,) norm to mark in them."""
-    if output.logits is not None:
-        marginals = planes_of_volume(output.logits[sample : sample + 1, joint : joint + 1])
-    else:
-        assert output.marginals is not None, "heat maps are volumes or marginals"
-        first, second, third = (logits[sample : sample + 1, joint : joint + 1] for logits in output.marginals)
-        marginals = (first, second, third)
-    probabilities = [log_probability(logits)[0, 0].exp().cpu().numpy() for logits in marginals]
-    lengths = axis_lengths_xyz(volume_shape(marginals))
+def _draw_heatmap(
+    output: NetworkOutput, sample: int, joint: int, true_norm: Sequence[torch.Tensor]
+) -> NDArray[np.uint8] | None:
+    """Marginals of one joint of one sample with its expected and, where known, true position; None without any."""
+    probabilities = output.probabilities(sample, joint)
+    if not probabilities:
+        return None
+    lengths = {
+        axis: n for axes, marginal in probabilities.items() for axis, n in zip(axes, marginal.shape, strict=True)
+    }
     voxels = [
-        [float(norm_to_voxel(coordinate, n)) for coordinate, n in zip(position.tolist(), lengths, strict=True)]
-        for position in (expected_norm, true_norm)
-        if position is not None
+        [float(norm_to_voxel(value, lengths[axis])) for value, axis in zip(position.tolist(), "xyz", strict=True)]
+        for position in (output.joints()[sample, joint], *true_norm)
     ]
-    return (draw_planes if axes_of(marginals) == PLANES else draw_axes)(probabilities, *voxels)
+    draw = draw_planes if all(len(axes) == 2 for axes in probabilities) else draw_axes
+    return draw([marginal.cpu().numpy() for marginal in probabilities.values()], *voxels)

@@ -200,7 +200,8 @@ def _read_test_set(run: TestedRun) -> TestSet:
     except DataError as error:
         found = TestSet(remarks=[f"No pictures and heat maps: {error}"])
         if truth.is_file():
-            _, found.true_mm, found.names = load_scoring_inputs(run.checkpoint.parent / "predictions.csv", truth)
+            csv, order = run.checkpoint.parent / "predictions.csv", run.config.data.joint_order
+            _, found.true_mm, found.names = load_scoring_inputs(csv, truth, joint_order=order)
     else:
         if len(table) != number:
             raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,33 +16,39 @@ from integral_pose.config.schema import Config
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.data.course import (
     PoseTable,
-    read_bone_length_mm,
-    read_statistics,
 )
 from integral_pose.data.loader import EvaluationBatches, PoseImages
+from integral_pose.data.statistics import read_bone_length_mm, read_statistics
 from integral_pose.errors import DataError
 from integral_pose.evaluation.scores import score_predictions
+from integral_pose.experiment.prediction import predict
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.heatmaps.confidence import RADIUS_CELLS
 from integral_pose.io.devices import choose_precision, explained_shortage
 from integral_pose.io.distributed import Processes
 from integral_pose.models.crop_changes import crop_changes
-from integral_pose.models.pose_net import PoseNet
-from integral_pose.models.predictor import PlaceRoot, predict
+from integral_pose.models.predictor import CropNetwork, PlaceRoot, Predictor, keep_roots
 from integral_pose.runs.stop import ScoringStopped, StopSignal
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.human36m_adapter import OfficialImageVolume
+from integral_pose.weights.human36m_adapter import Human36mImageVolume
 from integral_pose.weights.model_file import BONE_LENGTH_MM
 
 
-def build_predictor(
+class RootPlacement(NamedTuple):
+    """How the roots' depths are set before poses are lifted."""
+
+    place: PlaceRoot
+    description: str | None  # None: nothing is lifted, the network predicts mm
+
+
+def build_scorer(
     config: Config,
     table: PoseTable,
     device: torch.device,
     group: Processes,
+    place_root: PlaceRoot = keep_roots,
     *,
-    place_root: PlaceRoot | None = None,
     confidence: bool = False,
     stop: StopSignal | None = None,
 ) -> Callable[[nn.Module], Predictions]:
@@ -61,6 +67,7 @@ def build_predictor(
         worker_timeout_s=config.data.worker_timeout_s,
         leave=lambda: bool(stop),
     )
+    crops = crop_changes(config.evaluation.crops, scale_depth=config.data.augmentation.scale_depth)
 
     def gather(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         if any(group.gather(bool(stop))):
@@ -68,41 +75,39 @@ def build_predictor(
         parts = group.gather(arrays)
         return [np.concatenate([part[i] for part in parts]) for i in range(len(arrays))]
 
-    def predictor(model: nn.Module) -> Predictions:
+    def predictions_of(model: nn.Module) -> Predictions:
         with (
             torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32),
             explained_shortage(device, "evaluation.batch_size"),
         ):
             return predict(
-                cast(PoseNet, model),
+                Predictor(cast(CropNetwork, model), config.evaluation.flip, crops, place_root),
+                model,
                 batches,
                 device,
-                flip=config.evaluation.flip,
-                crops=crop_changes(config.evaluation.crops, scale_depth=config.data.augmentation.scale_depth),
-                place_root=place_root,
                 confidence_radius_cells=RADIUS_CELLS if confidence else None,
                 gather=gather,
                 disable_progress=not group.is_first,
             )
 
-    return predictor
+    return predictions_of
 
 
-def build_root_placement(config: Config, space: PoseSpace) -> tuple[PlaceRoot | None, str | None]:
-    """What sets the roots' depths before lifting, None where they stay; and in words, None where nothing is lifted."""
-    if not isinstance(space, ImageVolume | OfficialImageVolume):
-        return None, None
+def build_root_placement(config: Config, space: PoseSpace) -> RootPlacement:
+    """Where the roots' depths come from, by `evaluation.root_depth`."""
+    if not isinstance(space, ImageVolume | Human36mImageVolume):
+        return RootPlacement(keep_roots, None)
     root_depth = config.evaluation.root_depth
     if root_depth == "labels":
-        return None, "root depth from the labels"
+        return RootPlacement(keep_roots, "root depth from the labels")
     if root_depth == "bone_length":
         learnt_mm = read_bone_length_mm(Path(config.data.root))
         length_mm = learnt_mm or BONE_LENGTH_MM
         source = "the mean of annot/train.h5" if learnt_mm else "of the packaged bodies, as there is no annot/train.h5"
         place = partial(space.at_bone_length, bones=HUMAN36M.bones, total_bone_length_mm=length_mm)
-        return place, f"root depth by bone length, {length_mm:,.0f} mm in all ({source})"
+        return RootPlacement(place, f"root depth by bone length, {length_mm:,.0f} mm in all ({source})")
     depth_mm = root_depth
-    return (lambda joints, views: at_root_depth(views, depth_mm)), f"root depth {depth_mm:g} mm, as given"
+    return RootPlacement(lambda joints, views: at_root_depth(views, depth_mm), f"root depth {depth_mm:g} mm, as given")
 
 
 def check_can_lift(config: Config, table: PoseTable) -> None:

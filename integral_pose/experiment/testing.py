@@ -16,8 +16,8 @@ from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv
 from integral_pose.evaluation.scores_json import write_scores_json
 from integral_pose.experiment.scoring import (
-    build_predictor,
     build_root_placement,
+    build_scorer,
     check_can_lift,
     mean_pose_scores,
     score,
@@ -27,8 +27,8 @@ from integral_pose.io.distributed import Processes
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.human36m_adapter import OfficialJoints, official_network
-from integral_pose.weights.loading import configuration_of, load_network
+from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network
+from integral_pose.weights.loading import configuration_of, read_network
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class TestResult:
     lifting: str | None = None  # where the root's depth came from; None: the network says mm
     confidence_csv: Path | None = None
     scores_json: Path | None = None
+    joint_order: str = "auto"  # of the labels, as the configuration has it
 
 
 def test(path: Path | None, overrides: list[str]) -> TestResult:
@@ -60,20 +61,21 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     place_root, lifting = build_root_placement(config, model.space)
     if model.space.needs_views:
         check_can_lift(config, table)
-    predictor = build_predictor(
-        config, table, device, Processes(), place_root=place_root, confidence=config.evaluation.confidence
+    predictions_of = build_scorer(
+        config, table, device, Processes(), place_root, confidence=config.evaluation.confidence
     )
-    predictions = predictor(model.to(device).to(memory_format=torch.channels_last))
+    predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
     csv = beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     confidence_csv = None
     if predictions.confidence is not None:
         confidence_csv = beside(checkpoint, "confidence.csv")
-        order = model.order if isinstance(model, OfficialJoints) else slice(None)
+        order = model.order if isinstance(model, Human36mNetwork) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
     result = TestResult(
-        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv
-    )
+        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv,
+        joint_order=config.data.joint_order,
+    )  # fmt: skip
     if not table.has_labels:
         return result
     scores = score(table, predictions)
@@ -100,16 +102,13 @@ def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
     return [test(path, overrides) for path in paths]
 
 
-def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, PoseNet | OfficialJoints, str]:
+def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, PoseNet | Human36mNetwork, str]:
     """How to test a checkpoint, its network for the joints of Human3.6M, and which weights these are, in words."""
-    loaded = load_network(checkpoint)
-    config = configuration_of(loaded, overrides)
+    stored = read_network(checkpoint)
+    config = configuration_of(stored, overrides)
     wanted = config.evaluation.weights
-    if wanted == "raw":
-        loaded = load_network(checkpoint, wanted)
-    loaded.network.debiased = config.model.decoder == "debiased"
-    model = official_network(loaded, config.data.image_size)
-    if loaded.config_yaml is None:
+    model = build_human36m_network(stored, config.data.image_size, wanted, config.model.decoder)
+    if stored.config_yaml is None:
         return config, model, "those of the model file"
     return config, model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
 

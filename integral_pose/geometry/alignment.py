@@ -1,4 +1,4 @@
-"""Alignment of predicted poses to true ones. What is fitted is said by the arguments, never assumed.
+"""Alignment of predicted poses to true ones; the arguments state what is fitted.
 
 NumPy arrays and torch tensors of any float type go in, float64 arrays come out.
 """
@@ -29,7 +29,7 @@ def align_procrustes(predicted_mm: ArrayLike, true_mm: ArrayLike, *, scale: bool
     """(.., J, 3) poses, each turned and moved (and scaled) to the least squared distance from the truth.
 
     Schoenemann 1966 with Umeyama's correction (1991): unless `reflection` is allowed, the determinant of the
-    rotation is +1, so that a mirrored pose is not forgiven. A pose without extent is moved only; one that is flat
+    rotation is +1, so that a mirrored pose stays wrong. A pose without extent is moved only; one that is flat
     or straight is turned into the truth like any other. Raises ValueError for NaN and infinity, which the
     decomposition of a whole batch would fail on.
     """

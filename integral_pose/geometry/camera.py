@@ -1,4 +1,4 @@
-"""World, camera and image: rigid motion and Human3.6M's own lens model, each conversion beside its inverse.
+"""World, camera and image: rigid motion and Human3.6M's lens model, each conversion beside its inverse.
 
 World axes: z up, mm. Camera axes: x right, y down, z forward, mm. Image: px, x right, y down.
 """
@@ -6,6 +6,7 @@ World axes: z up, mm. Camera axes: x right, y down, z forward, mm. Image: px, x 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +56,9 @@ class Camera:
         return np.concatenate([plane * depth_mm, depth_mm], axis=-1)
 
     def _distort(self, plane: Array) -> Array:
-        """Points on the plane z = 1 -> the same plane seen through the lens.
-
-        Human3.6M counts the tangential term once inside the radial factor, where OpenCV counts it twice:
-        the difference is up to 0.2 px near the person and 1 px at the border.
-        """
-        x, y = plane[..., 0], plane[..., 1]
-        k1, k2, k3 = self.radial
-        p1, p2 = self.tangential
-        r2 = x * x + y * y
-        factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + p1 * y + p2 * x
-        return np.stack([x * factor + p2 * r2, y * factor + p1 * r2], axis=-1)
+        """Points on the plane z = 1 -> the same plane seen through the lens."""
+        lens = (*self.radial, *self.tangential)
+        return np.stack(distort(plane[..., 0], plane[..., 1], lens), axis=-1)
 
     def _undistort(self, distorted: Array) -> Array:
         """Inverse of `_distort` by fixed-point iteration; the lens is mild, 30 rounds reach rounding."""
@@ -74,7 +68,16 @@ class Camera:
         return plane
 
 
-CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
+def distort(x: Any, y: Any, lens: Sequence[Any]) -> tuple[Any, Any]:
+    """x / z and y / z of points -> the same seen through the lens k1, k2, k3, p1, p2; arrays or tensors.
+
+    Human3.6M counts the tangential term once inside the radial factor, where OpenCV counts it twice:
+    the difference is up to 0.2 px near the person and 1 px at the border.
+    """
+    k1, k2, k3, p1, p2 = lens
+    r2 = x * x + y * y
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + p1 * y + p2 * x
+    return x * factor + p2 * r2, y * factor + p1 * r2
 
 
 @cache

@@ -25,27 +25,27 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     import torch
 
-    from integral_pose.contracts import CropViews
+    from integral_pose.contracts import CropViews, PoseBatch
 
-Coordinates = TypeVar("Coordinates", "torch.Tensor", Any)
+Numbers = TypeVar("Numbers", "torch.Tensor", Any)  # tensor or array
 
 
-def norm_to_voxel(coordinate_norm: Coordinates, num_cells: int) -> Coordinates:
+def norm_to_voxel(coordinate_norm: Numbers, num_cells: int) -> Numbers:
     """Continuous cell index of a normalised coordinate on an axis of `num_cells` cells."""
     return (coordinate_norm + 0.5) * num_cells - 0.5
 
 
-def voxel_to_norm(coordinate_voxel: Coordinates, num_cells: int) -> Coordinates:
+def voxel_to_norm(coordinate_voxel: Numbers, num_cells: int) -> Numbers:
     """Normalised coordinate of a continuous cell index."""
     return (coordinate_voxel + 0.5) / num_cells - 0.5
 
 
-def norm_to_crop_px(coordinate_norm: Coordinates, size_px: int) -> Coordinates:
+def norm_to_crop_px(coordinate_norm: Numbers, size_px: int) -> Numbers:
     """Crop pixel of a normalised coordinate on an axis of `size_px` pixels."""
     return (coordinate_norm + 0.5) * size_px
 
 
-def crop_px_to_norm(coordinate_crop_px: Coordinates, size_px: int) -> Coordinates:
+def crop_px_to_norm(coordinate_crop_px: Numbers, size_px: int) -> Numbers:
     """Normalised coordinate of a crop pixel."""
     return coordinate_crop_px / size_px - 0.5
 
@@ -102,6 +102,10 @@ class PoseSpace(Protocol):
         """(B, J, 3) in the units the network predicts -> (B, J, 3) mm, predicted root subtracted."""
         ...
 
+    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
+        """As `decode` for a batch with labels, from which the image volume takes its scale where there are no views."""
+        ...
+
 
 @dataclass(frozen=True)
 class MetricVolume:
@@ -118,6 +122,10 @@ class MetricVolume:
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
         return root_relative(joints * self.extent_mm, self.root)
+
+    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
+        """As `decode`; labels say nothing more."""
+        return self.decode(joints)
 
 
 @dataclass(frozen=True)
@@ -176,14 +184,14 @@ class ImageVolume:
         crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
         return at_bone_length(crop_px, depth_mm, views, bones, total_bone_length_mm, self.root)
 
-    def decode_by_labels(
-        self, joints: torch.Tensor, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor
-    ) -> torch.Tensor:
-        """As `decode` for data without views: each person's own labels say how many mm a pixel is, about."""
+    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
+        """As `decode`; without views each person's own labels say how many mm a pixel is, about."""
         import torch
 
-        true_px = root_relative(joints_crop_px, self.root)
-        mm_per_px = (joints_camera_mm[..., :2] * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
+        if batch.views is not None:
+            return self.decode(joints, batch.views)
+        true_px = root_relative(batch.joints_crop_px, self.root)
+        mm_per_px = (batch.joints_camera_mm[..., :2] * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
         crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
         joints_mm = torch.cat([crop_px * mm_per_px[:, None, None], depth_mm[..., None]], -1)
         return root_relative(joints_mm, self.root)
@@ -216,6 +224,10 @@ class CropVolume:
         lengths_px = (joints_px[:, children] - joints_px[:, parents]).square().sum(-1).sqrt().sum(-1)
         return root_relative(joints_px * (self.bone_length_mm / lengths_px)[:, None, None], self.root)
 
+    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
+        """As `decode`; labels say nothing more."""
+        return self.decode(joints)
+
 
 @dataclass(frozen=True)
 class StandardisedPose:
@@ -239,11 +251,15 @@ class StandardisedPose:
         mean_mm, scale_mm = self._statistics(joints)
         return root_relative(joints * scale_mm + mean_mm, self.root)
 
+    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
+        """As `decode`; labels say nothing more."""
+        return self.decode(joints)
+
     def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         std_mm = self.std_mm.to(like)
         return self.mean_mm.to(like), std_mm.where(std_mm > 0, std_mm.new_ones(()))
 
 
-def root_relative(joints_mm: Coordinates, root: int) -> Coordinates:
+def root_relative(joints_mm: Numbers, root: int) -> Numbers:
     """(.., J, 3) with the root joint moved to the origin."""
     return joints_mm - joints_mm[..., root : root + 1, :]

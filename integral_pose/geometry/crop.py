@@ -1,6 +1,6 @@
-"""Person box -> crop: an affine map between the pixels of the picture and those of the crop, and its inverse.
+"""Person box -> crop: an affine map between the pixels of the picture and those of the crop.
 
-Both sides count as `coordinates` says: pixel i spans [i, i + 1].
+Both sides count as in `coordinates`: pixel i spans [i, i + 1].
 """
 
 from __future__ import annotations
@@ -38,14 +38,8 @@ class Crop:
 
     def image_px_to_crop_px(self, points_image_px: Points) -> Points:
         """(..., 2) px of the picture -> (..., 2) px of the crop."""
-        return (points_image_px - self._corner(points_image_px)) / self.scale
-
-    def crop_px_to_image_px(self, points_crop_px: Points) -> Points:
-        """(..., 2) px of the crop -> (..., 2) px of the picture."""
-        return points_crop_px * self.scale + self._corner(points_crop_px)
-
-    def _corner(self, like: NDArray[Any]) -> NDArray[Any]:
-        return np.array([self.left_px, self.top_px], dtype=like.dtype)
+        corner = np.array([self.left_px, self.top_px], dtype=points_image_px.dtype)
+        return (points_image_px - corner) / self.scale
 
 
 @dataclass(frozen=True)
@@ -87,14 +81,14 @@ def crop_c2f(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
 
     Its centre is the middle of that box, its side the larger side of the box plus 40 px of the picture.
     """
-    lower, upper = joints_image_px.min(axis=0), joints_image_px.max(axis=0)
-    return _square((lower + upper) / 2, float((upper - lower).max()) + MARGIN_PX, size_px)
+    middle_px, sides_px = tight_box(joints_image_px)
+    return _square(middle_px, float(sides_px.max()) + MARGIN_PX, size_px)
 
 
 def crop_tight(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
     """The square of 1.25 times the larger side of the tight box of the joints (J, 2), about that box's middle."""
-    lower, upper = joints_image_px.min(axis=0), joints_image_px.max(axis=0)
-    return _square((lower + upper) / 2, float((upper - lower).max()) * TIGHT_FACTOR, size_px)
+    middle_px, sides_px = tight_box(joints_image_px)
+    return _square(middle_px, float(sides_px.max()) * TIGHT_FACTOR, size_px)
 
 
 def crop_metric(
@@ -105,6 +99,12 @@ def crop_metric(
     The two focal lengths (2,) differ by a thousandth; their mean keeps the crop square in the picture.
     """
     return _square(root_image_px, METRIC_SIDE_MM * float(np.mean(focal_px)) / root_depth_mm, size_px)
+
+
+def tight_box(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(J, 2) -> the middle and the sides of their tight box, each (2,)."""
+    lower, upper = points.min(axis=0), points.max(axis=0)
+    return (lower + upper) / 2, upper - lower
 
 
 def _square(center_px: NDArray[np.float64], side_px: float, size_px: int) -> Crop:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from integral_pose.contracts import CropViews
+from integral_pose.geometry.camera import distort
 from integral_pose.geometry.root_depth import root_depth_by_bone_length
 
 UNDISTORTION_ROUNDS = 20  # the lens is mild: each round leaves less than a tenth of the error
@@ -24,7 +25,7 @@ def lift(joints_crop_px: Tensor, depth_mm: Tensor, views: CropViews) -> Tensor:
     The origin is the true root joint; depths are along the labels' axes, as a network predicts them.
     """
     plane = crop_px_to_plane(joints_crop_px, views)
-    # Augmentation turns about the optical axis, mirrors x and may stretch z, so z is a matter of z alone.
+    # Augmentation turns about the optical axis, mirrors x and may stretch z, so z depends on z alone.
     depth_mm = depth_mm / views.label_axes[:, None, 2, 2] + views.root_camera_mm[:, None, 2]
     camera_mm = torch.cat([plane * depth_mm[..., None], depth_mm[..., None]], -1)
     return _transformed(camera_mm - views.root_camera_mm[:, None], views.label_axes)
@@ -51,10 +52,10 @@ def at_bone_length(
     total_bone_length_mm: float,
     root: int,
 ) -> CropViews:
-    """The views with the depth at which the bones are as long as said; joints as for `lift`."""
+    """The views with the depth at which the bones have that length; joints as for `lift`."""
     depth_mm = depth_mm / views.label_axes[:, None, 2, 2]
     plane = crop_px_to_plane(joints_crop_px, views)
-    # `lift` counts depths from where 0 is; the fit says where the predicted root is.
+    # `lift` counts depths from depth 0; the fit gives the depth of the predicted root.
     fitted_mm = root_depth_by_bone_length(plane, depth_mm, bones, total_bone_length_mm, root)
     return at_root_depth(views, fitted_mm - depth_mm[:, root])
 
@@ -97,16 +98,8 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 def _undistort(distorted: Tensor, camera: Tensor) -> Tensor:
     """Points (B, J, 2) of the plane z = 1 seen through the lens -> where they are, by fixed-point iteration."""
-    plane = distorted
+    plane, lens = distorted, camera[:, 4:, None].unbind(1)
     for _ in range(UNDISTORTION_ROUNDS):
-        plane = plane + distorted - _distort(plane, camera)
+        x, y = plane.unbind(-1)
+        plane = plane + distorted - torch.stack(distort(x, y, lens), -1)
     return plane
-
-
-def _distort(plane: Tensor, camera: Tensor) -> Tensor:
-    """As `Camera._distort`, which says what the terms are, for a camera a row."""
-    k1, k2, k3, p1, p2 = camera[:, 4:, None].unbind(1)
-    x, y = plane.unbind(-1)
-    r2 = x * x + y * y
-    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + p1 * y + p2 * x
-    return torch.stack([x * factor + p2 * r2, y * factor + p1 * r2], -1)

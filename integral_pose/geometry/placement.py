@@ -1,7 +1,7 @@
-"""Where a pose stands: scale, depth and pixels of a person of whom a network tells a part. NumPy, a person at a time.
+"""Scale, depth and pixels of a person from a predicted pose. NumPy, a person at a time.
 
-A metric pose knows its millimetres and no pixels, so it is fitted to the person's box. A pose of the image volume
-knows its pixels and no distance, so it is moved until its bones have the length of a mean person's.
+A pose in the metric volume has millimetres and no pixels, so it is fitted to the person's box. One in the image volume
+has pixels and no distance, so it is moved until its bones have the length of a mean person's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Array, Camera
-from integral_pose.geometry.root_depth import NEAREST_MM, scale_by_bone_length
+from integral_pose.geometry.crop import tight_box
+from integral_pose.geometry.root_depth import NEAREST_MM, root_depth_by_bone_length, scale_by_bone_length
 
 ROUNDS = 100  # of fixed points: each gains a bit or more
 
@@ -32,7 +33,7 @@ def fit_to_box(joints_camera_mm: Array, box_image_px: Array) -> Array:
     One scale for both axes, of the least squares between the sides of both boxes; their middles coincide.
     """
     flat_mm = joints_camera_mm[:, :2]
-    middle_mm, sides_mm = _tight_box(flat_mm)
+    middle_mm, sides_mm = tight_box(flat_mm)
     scale = _scale_of_sides(sides_mm, box_image_px[2:])
     fitted_px: Array = (flat_mm - middle_mm) * scale + _middle(box_image_px)
     return fitted_px
@@ -46,12 +47,12 @@ def fit_root_to_box(
     As `fit_to_box`, in full perspective. With `root_depth_mm` only the middles are made to coincide.
     """
     nearest_mm = NEAREST_MM - float(joints_camera_mm[:, 2].min())
-    scale = _scale_of_sides(_tight_box(joints_camera_mm[:, :2])[1], box_image_px[2:])
+    scale = _scale_of_sides(tight_box(joints_camera_mm[:, :2])[1], box_image_px[2:])
     free_depth = root_depth_mm is None
     depth_mm = float(camera.focal_px.mean()) / max(scale, 1e-9) if root_depth_mm is None else root_depth_mm
     root_mm = camera.image_px_to_camera(_middle(box_image_px), max(depth_mm, nearest_mm))
     for _ in range(ROUNDS):
-        middle_px, sides_px = _tight_box(camera.camera_to_image_px(joints_camera_mm + root_mm))
+        middle_px, sides_px = tight_box(camera.camera_to_image_px(joints_camera_mm + root_mm))
         if free_depth:
             root_mm[2] = max(root_mm[2] / _scale_of_sides(sides_px, box_image_px[2:]), nearest_mm)
         root_mm[:2] += (_middle(box_image_px) - middle_px) / camera.focal_px * root_mm[2]
@@ -65,38 +66,27 @@ def root_depth_by_bones(
     bone_length_mm: float,
     camera: Camera,
 ) -> float:
-    """How far the root is, mm, so that joints (J, 2) with depths (J,) from the root have that total bone length."""
-    plane = camera.image_px_to_camera(joints_image_px, 1.0)  # (J, 3), z = 1
-    rays = np.concatenate([plane[:, :2], np.zeros_like(plane[:, :1])], -1)
-    offsets_mm = plane * depth_mm[:, None]
-    return scale_by_bones(rays, offsets_mm, bones, bone_length_mm, least=NEAREST_MM - float(depth_mm.min()))
+    """The distance in mm that, added to the depths (J,) of joints (J, 2), makes the bones that long together."""
+    plane = torch.from_numpy(camera.image_px_to_camera(joints_image_px, 1.0)[None, :, :2])
+    fitted_mm = root_depth_by_bone_length(plane, torch.from_numpy(depth_mm)[None], bones, bone_length_mm, root=0)
+    return _require_length(fitted_mm) - float(depth_mm[0])
 
 
-def scale_by_bones(
-    variable: Array, fixed_mm: Array, bones: Sequence[tuple[int, int]], bone_length_mm: float, least: float = 0.0
-) -> float:
-    """`scale_by_bone_length` of one person (J, 3). Raises DataError where no s changes anything."""
-    found = scale_by_bone_length(
-        torch.from_numpy(variable)[None],
-        torch.from_numpy(fixed_mm)[None],
-        bones,
-        bone_length_mm,
-        torch.tensor([least], dtype=torch.float64),
-    ).item()
-    if math.isnan(found):
+def scale_by_bones(variable: Array, fixed_mm: Array, bones: Sequence[tuple[int, int]], bone_length_mm: float) -> float:
+    """`scale_by_bone_length` of one person (J, 3), at least 0. Raises DataError where no s changes anything."""
+    points, fixed = torch.from_numpy(variable)[None], torch.from_numpy(fixed_mm)[None]
+    return _require_length(scale_by_bone_length(points, fixed, bones, bone_length_mm, points.new_zeros(1)))
+
+
+def _require_length(fitted: torch.Tensor) -> float:
+    if math.isnan(fitted.item()):
         raise DataError("all joints of a person were found at one point, so no length can be told; was it trained?")
-    return found
+    return fitted.item()
 
 
 def _middle(box_image_px: Array) -> Array:
     middle: Array = box_image_px[:2] + box_image_px[2:] / 2
     return middle
-
-
-def _tight_box(points: Array) -> tuple[Array, Array]:
-    """(J, 2) -> the middle and the sides of their tight box, each (2,)."""
-    lower, upper = points.min(axis=0), points.max(axis=0)
-    return (lower + upper) / 2, upper - lower
 
 
 def _scale_of_sides(sides: Array, wanted: Array) -> float:

@@ -1,4 +1,4 @@
-"""How far away or how large a person is, told by how long the bones would be: for poses in pixels of a picture."""
+"""Distance or scale of a person from the known length of the bones, for poses in pixels of a picture."""
 
 from __future__ import annotations
 

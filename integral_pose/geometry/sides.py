@@ -1,7 +1,7 @@
-"""Which side is left: the person's own body tells, whatever the names of the joints say.
+"""Joint order told from poses: which side is left, whatever the names of the joints are.
 
-Files that descend from the coarse-to-fine release carry the left leg where everybody else has the right one, so
-the order is read off the poses. The trunk gives the person's up and forward, and their cross product the left.
+Files that descend from the coarse-to-fine release ('c2f') have the left leg where Human3.6M ('official') has the right
+one. The trunk gives the person's up and forward, and their cross product the left.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 
-JOINT_ORDERS = ("auto", "official", "c2f")
-# Position i of the official order (right leg first) holds this joint of the coarse-to-fine order; its own inverse.
-C2F_TO_OFFICIAL = (0, 4, 5, 6, 1, 2, 3, *range(7, 17))
+# Position i of Human3.6M's order (right leg first) holds this joint of the coarse-to-fine order; its own inverse.
+C2F_TO_HUMAN36M = (0, 4, 5, 6, 1, 2, 3, *range(7, 17))
 # Mean cosine between the line from right to left and the trunk's left: real sets give 0.8 to 1, noise near 0.
 CLEAR = 0.4
-CLEAR_OF_FEW, FEW = 0.7, 10  # a handful of twisted bodies can say anything
+CLEAR_OF_FEW, FEW = 0.7, 10  # a handful of twisted bodies can point anywhere
 
 
 class SideEvidence(NamedTuple):
@@ -54,7 +53,7 @@ def side_evidence(joints_mm: NDArray[Any]) -> SideEvidence:
 def order_of_poses(joints_mm: NDArray[Any], setting: str, source: str) -> str:
     """'official' or 'c2f': the order in which poses (N, 17, 3) are stored.
 
-    Where the poses do not tell, 'auto' means the official order. Raises DataError naming `source` where they
+    Where the poses do not tell, 'auto' means 'official'. Raises DataError naming `source` where they
     contradict `setting`, or where left and right are exchanged throughout.
     """
     evidence = side_evidence(joints_mm)
@@ -70,14 +69,14 @@ def order_of_poses(joints_mm: NDArray[Any], setting: str, source: str) -> str:
         raise DataError(
             f"{source}: data.joint_order says '{setting}' ({legs[setting]}), but the poses are in the order '{found}' "
             f"({legs[found]}): the mean cosine of the hips with the person's left is {evidence.hips:.2f}. "
-            f"Set data.joint_order to auto or {found}"
+            f"Set data.joint_order (of score: --joint-order) to auto or {found}"
         )
     return setting if setting != "auto" else ("c2f" if found == "c2f" else "official")
 
 
-def to_official_order(joints: NDArray[Any], order: str) -> NDArray[Any]:
-    """(..., 17, axes) stored in `order` -> the official order; the array itself where that is the same."""
-    return joints[..., C2F_TO_OFFICIAL, :] if order == "c2f" else joints
+def to_human36m_order(joints: NDArray[Any], order: str) -> NDArray[Any]:
+    """(..., 17, axes) stored in `order` -> Human3.6M's order; the array itself where that is the same."""
+    return joints[..., C2F_TO_HUMAN36M, :] if order == "c2f" else joints
 
 
 def _mean_cosine(line: NDArray[np.float64], left: NDArray[np.float64]) -> float:

@@ -12,12 +12,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import find_dataset, read_regular, require_no_bomb, require_plain, require_zip
+from integral_pose.io.untrusted import (
+    find_dataset,
+    open_hdf5,
+    read_regular,
+    require_no_bomb,
+    require_plain,
+    require_zip,
+)
 
 LARGEST_PICKLE_BYTES = 1_000_000  # cameras.pkl has 50 kB
 _MAT_HEADER_BYTES, _MAT_COMPRESSED = 128, 15
@@ -132,25 +138,20 @@ def _claimed_mat_bytes(encoded: bytes) -> int:
 def read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The named data sets of an HDF5 file, as far as it has them and they lie in the file itself."""
     found = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for key in keys:
-                dataset = find_dataset(file, key)
-                if dataset is None:
-                    continue
+    with open_hdf5(path) as file:
+        for key in keys:
+            dataset = find_dataset(file, key)
+            if dataset is not None:
                 require_plain(dataset, path, kinds="fiuSO")
                 found[key] = dataset[...]
-    except DataError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
-        raise DataError(f"{path}: is damaged, cut short or no HDF5 file ({error})") from None
     return found
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file that are not empty."""
     try:
-        return [line.strip() for line in read_regular(path).decode("utf-8").splitlines() if line.strip()]
+        # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
+        return [line.decode("utf-8").strip() for line in read_regular(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 

@@ -11,6 +11,8 @@ import os
 import stat
 import unicodedata
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -29,6 +31,18 @@ def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
             f"{what} unpacks to {claimed_bytes / 1e6:,.0f} MB from {stored_bytes / 1e6:,.3f} MB, more than "
             f"{LARGEST_GROWTH} times its size, which is refused; write it without compression if that is meant"
         )
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """The file to read from. Whatever damage does inside the block becomes a DataError that names it."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
+        raise DataError(f"{path}: is damaged, cut short or no HDF5 file ({error})") from None
 
 
 def find_dataset(file: h5py.File, key: str) -> h5py.Dataset | None:

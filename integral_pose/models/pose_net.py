@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config.schema import BACKBONE_STRIDE, Config, ModelConfig
-from integral_pose.contracts import CropViews, PoseOutput
-from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace, centred_to_edge_norm
-from integral_pose.heatmaps.decode import locate
+from integral_pose.config.schema import BACKBONE_STRIDE, ModelConfig
+from integral_pose.contracts import CropViews, NetworkOutput
+from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace
 from integral_pose.models.backbone import ResNetFeatures, load_pretrained
-from integral_pose.models.heads import AxesHead, Head, PlanesHead, RegressionHead, VolumetricHead
-from integral_pose.skeleton import HUMAN36M
+from integral_pose.models.heads import HEADS, Head, HeadInputs
 
 # Of RGB in 0..1 over ImageNet; kept in every checkpoint, so that a model file says what input it wants.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -21,16 +19,17 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class PoseNet(nn.Module):
-    """(B, 3, H, W) RGB 0..255 -> PoseOutput. Height and width must be divisible by 32."""
+    """(B, 3, H, W) RGB 0..255 -> VolumeLogits, MarginalLogits or Coordinates, as the head makes them.
+
+    Height and width must be divisible by 32.
+    """
 
     image_mean: Tensor
     image_std: Tensor
 
-    edge_cells = False  # imported weights: cell i of an axis of n lies at i / n, not at (i + 0.5) / n
-
-    def __init__(self, backbone: nn.Module, head: Head, *, debiased: bool = False) -> None:
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
         super().__init__()
-        self.backbone, self.head, self.debiased = backbone, head, debiased
+        self.backbone, self.head = backbone, head
         self.register_buffer("image_mean", 255 * torch.tensor(IMAGE_MEAN)[:, None, None])
         self.register_buffer("image_std", 255 * torch.tensor(IMAGE_STD)[:, None, None])
 
@@ -39,7 +38,7 @@ class PoseNet(nn.Module):
         """What the three numbers a joint mean."""
         return self.head.space
 
-    def forward(self, images: Tensor) -> PoseOutput:
+    def forward(self, images: Tensor) -> NetworkOutput:
         """Images as uint8 or float 0..255; normalised here."""
         return self.head(self.backbone((images.float() - self.image_mean) / self.image_std))
 
@@ -48,14 +47,7 @@ class PoseNet(nn.Module):
 
         The image volume needs the views of the crops; nothing else does.
         """
-        return self.space.decode(self.locate(self(images)), views)
-
-    def locate(self, output: PoseOutput) -> Tensor:
-        """What the network says of a batch -> joints (B, J, 3) in the units of `space`, float32."""
-        joints = locate(output, debiased=self.debiased).float()
-        if self.edge_cells and output.logits is not None:
-            return centred_to_edge_norm(joints, output.logits.shape[2:])
-        return joints
+        return self.space.decode(self(images).joints(), views)
 
 
 def build_space(model: ModelConfig, image_size: Sequence[int], root: int) -> PoseSpace:
@@ -66,25 +58,25 @@ def build_space(model: ModelConfig, image_size: Sequence[int], root: int) -> Pos
     return ImageVolume(model.depth_extent_mm, height_px, width_px, root)
 
 
-def build_model(config: Config, *, pretrained: bool = True) -> PoseNet:
-    """The network of an experiment. With `pretrained` False `model.pretrained` is not read: a checkpoint follows."""
-    return build_network(config.model, config.data.image_size, HUMAN36M.root, pretrained=pretrained)
+def build_network(
+    model: ModelConfig,
+    image_size: Sequence[int],
+    root: int,
+    *,
+    pretrained: bool,
+    space: PoseSpace | None = None,
+    edge_cells: bool = False,
+    statistics_mm: tuple[Tensor, Tensor] | None = None,
+) -> PoseNet:
+    """The network that the section `model` describes, for any skeleton; `root` is the index of its root joint.
 
-
-def build_network(model: ModelConfig, image_size: Sequence[int], root: int, *, pretrained: bool) -> PoseNet:
-    """The network that the section `model` describes, for any skeleton; `root` is the index of its root joint."""
+    With `pretrained` False `model.pretrained` is not read: a checkpoint follows. `space` None is that of the section;
+    `edge_cells` is for imported volumes; `statistics_mm`, mean and deviation (J, 3) of the poses, for regression.
+    """
     backbone = ResNetFeatures(model.backbone)
     if model.pretrained and pretrained:
         load_pretrained(backbone, model.backbone, model.pretrained)
-    if model.head == "regression":
-        return PoseNet(backbone, RegressionHead(backbone.num_channels, model.num_joints, root))
-    space = build_space(model, image_size, root)
-    made_of = (backbone.num_channels, model.deconv_channels, model.num_joints, model.volume_depth, space)
-    if model.head == "planes":
-        return PoseNet(backbone, PlanesHead(*made_of, init_std=model.head_init_std))
-    if model.head == "axes":
-        height, width = (side // BACKBONE_STRIDE for side in image_size)
-        return PoseNet(backbone, AxesHead(*made_of, (height, width), model.cells_per_feature))
-    return PoseNet(
-        backbone, VolumetricHead(*made_of, init_std=model.head_init_std), debiased=model.decoder == "debiased"
-    )
+    height, width = (side // BACKBONE_STRIDE for side in image_size)
+    space = space or build_space(model, image_size, root)
+    inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm)
+    return PoseNet(backbone, HEADS[model.head](model, inputs))

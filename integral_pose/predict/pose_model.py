@@ -18,8 +18,7 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
-from integral_pose.heatmaps.confidence import RADIUS_CELLS, heatmap_confidence
-from integral_pose.heatmaps.volume import soft_argmax
+from integral_pose.heatmaps.confidence import RADIUS_CELLS
 from integral_pose.io.images import Picture, read_picture, require_sensible_size, upright_rgb
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
@@ -133,19 +132,16 @@ class PoseModel:
         return resample_rectangle(picture, rectangle, *self.description.image_size)
 
     def _locate(self, crops: NDArray[np.uint8], flip: bool) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """(B, H, W, 3) -> joints (B, J, 3), mm or norm as the network has them; mass and entropy (B, 2, J)."""
+        """(B, H, W, 3) -> joints (B, J, 3), mm or norm as the network has them; mass and entropy (B, J, 2)."""
         images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():
             output = self.network(images)
-            joints, sure = self._decode(self.network.locate(output)), None
-            if output.logits is not None:
-                expected_norm = soft_argmax(output.logits).float()
-                sure = torch.stack(heatmap_confidence(output.logits, expected_norm, RADIUS_CELLS), 1)
+            joints, confidence = self._decode(output.joints()), output.confidence(RADIUS_CELLS)
             if flip:
-                mirrored = self._decode(self.network.locate(self.network(images.flip(-1))))
+                mirrored = self._decode(self.network(images.flip(-1)).joints())
                 mirrored = mirrored[:, list(self.description.skeleton.flip_order)] * joints.new_tensor([-1.0, 1, 1])
                 joints = (joints + mirrored) / 2
-        return joints.double().cpu().numpy(), None if sure is None else sure.double().cpu().numpy()
+        return joints.double().cpu().numpy(), None if confidence is None else confidence.double().cpu().numpy()
 
     def _decode(self, joints: Tensor) -> Tensor:
         return joints if isinstance(self.network.space, CropSpace) else self.network.space.decode(joints)
@@ -167,7 +163,7 @@ class PoseModel:
             if isinstance(space, CropSpace)
             else place_in_box(joints, box, camera, root_depth_mm)
         )
-        confidence, entropy = (None, None) if sure is None else sure
+        confidence, entropy = (None, None) if sure is None else sure.T
         return PersonPose(self.description.skeleton.names, box, *placed, confidence=confidence, entropy=entropy)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from integral_pose.contracts import PoseBatch, PoseOutput
+from integral_pose.contracts import PoseBatch
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.distributed import Processes
@@ -84,7 +84,7 @@ class NonFiniteSteps:
                 "name": self._name(row),
                 "image": _statistics(part.images[at]),
                 "joints_camera_mm": _statistics(part.joints_camera_mm[at]),
-                "output": _statistics(*(tensor[at] for tensor in _tensors(output))),
+                "output": {name: _statistics(values[at]) for name, values in output.tensors().items()},
             }
             for part, output in self._state.train_step.repeat_forward(record.batch)
             for at, row in enumerate(part.indices.tolist())
@@ -111,14 +111,9 @@ def reason_to_stop(skipped: SkippedSteps, step: int) -> str | None:
     return None
 
 
-def _tensors(output: PoseOutput) -> tuple[Tensor, ...]:
-    """Those of which a network's output consists, whichever its kind."""
-    return output.marginals or tuple(tensor for tensor in (output.logits, output.joints) if tensor is not None)
-
-
-def _statistics(*tensors: Tensor) -> dict[str, Any]:
+def _statistics(values: Tensor) -> dict[str, Any]:
     """Smallest, largest and mean of what is finite, and how many numbers are not."""
-    values = torch.cat([tensor.flatten().float() for tensor in tensors])
+    values = values.float()
     finite = values[torch.isfinite(values)]
     found = {"min": finite.min(), "max": finite.max(), "mean": finite.mean()} if finite.numel() else {}
     return {**{name: value.item() for name, value in found.items()}, "not_finite": values.numel() - finite.numel()}

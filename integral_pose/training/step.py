@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch
 from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.moving_average import MovingAverage
 
-Loss = Callable[[PoseOutput, PoseBatch], LossResult]
+Loss = Callable[[NetworkOutput, PoseBatch], LossResult]
+# Predicted joints (B, J, 3) in the network's units and their batch -> a scalar to log, in mm.
+Metric = Callable[[Tensor, PoseBatch], Tensor]
 
 
 class TrainStep:
@@ -29,6 +31,7 @@ class TrainStep:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
+        metric: Metric,
         device: torch.device,
         precision: torch.dtype,
         accumulation_steps: int,
@@ -39,16 +42,18 @@ class TrainStep:
         compiled: bool = False,
         augment: Callable[[PoseBatch], PoseBatch] | None = None,
     ) -> None:
-        self.model, self.optimizer, self.device, self.precision = model, optimizer, device, precision
+        self.model, self.optimizer, self.metric = model, optimizer, metric
+        self.device, self.precision = device, precision
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
         self._buffers = BufferCopy(model)
+        self._predicted: list[tuple[Tensor, PoseBatch]] = []  # of the last step
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
         if self._exchange and compress_gradients:
             self._exchange.register_comm_hook(None, bf16_compress_hook)
         forward = self._exchange or model
         # Only the training step: scoring has batches of another size, each of which would be compiled anew.
-        self._forward: Callable[[Tensor], PoseOutput] = torch.compile(forward) if compiled else forward
+        self._forward: Callable[[Tensor], NetworkOutput] = torch.compile(forward) if compiled else forward
 
     @property
     def averaged_model(self) -> nn.Module:
@@ -66,7 +71,7 @@ class TrainStep:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
-        results = []
+        results, self._predicted = [], []
         self._buffers.take()
         for i, part in enumerate(parts):
             with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
@@ -75,6 +80,7 @@ class TrainStep:
                 result = loss(output, part)
                 (result.total / len(parts)).backward()
             results.append(result)
+            self._predicted.append((result.joints, part))
         values = _mean_terms(results)
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -89,8 +95,12 @@ class TrainStep:
             self.average.update(self.model, counts=finite)
         return {**values, "skipped": ~finite}
 
-    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, PoseOutput]]:
-        """The parts of a batch as the network sees them and what it says of them now; changes nothing."""
+    def error_mm(self) -> Tensor:
+        """The metric of the last step's predictions: asked for where it is logged, too dear for every step."""
+        return torch.stack([self.metric(joints, part) for joints, part in self._predicted]).mean()
+
+    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:
+        """The parts of a batch as the network sees them and its output for them now; changes nothing."""
         self._buffers.take()
         try:
             for part in (self.augment(batch) if self.augment else batch).split(self.accumulation_steps):
@@ -133,7 +143,6 @@ def _mean_terms(results: Sequence[LossResult]) -> dict[str, Tensor]:
     values = {"loss": torch.stack([result.total.detach() for result in results]).mean()}
     for name in results[0].terms:
         values[name] = torch.stack([result.terms[name] for result in results]).mean()
-    values["mpjpe_mm"] = torch.stack([result.mpjpe_mm for result in results]).mean()
     return values
 
 

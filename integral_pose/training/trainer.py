@@ -227,7 +227,7 @@ class Trainer:
 
     def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
         progress, meter = self.state.progress, self.state.meter
-        means = meter.means()
+        means = {**meter.means(), "mpjpe_mm": self.state.train_step.error_mm()}
         names = sorted(means)
         over_ranks = self.processes.mean(torch.stack([means[name] for name in names])).tolist()
         self._non_finite.read()
@@ -237,7 +237,8 @@ class Trainer:
         epoch = {"skipped_steps": skipped, "epoch": progress.epoch, "learning_rate": learning_rate}
         self.output.log(progress.step, "train", {**values, **meter.speed(), **epoch})
         if values:
-            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {values['mpjpe_mm']:.0f} mm", refresh=False)
+            error_mm = values.get("mpjpe_mm", math.nan)
+            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {error_mm:.0f} mm", refresh=False)
         meter.reset()
 
     def _leave_if_asked(self, *, now: bool = False) -> None:

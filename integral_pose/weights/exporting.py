@@ -1,7 +1,7 @@
 """A trained network as one file that runs without this package: ONNX, or a torch.export archive.
 
-The soft-argmax and the normalisation are inside. A file is written only once it has been run and found to say the same
-as the network, and it carries its own description as JSON.
+The soft-argmax and the normalisation are inside. A file is written only after it has been run and agrees with the
+network; it carries its own description as JSON.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import importlib
 import io
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,22 +20,21 @@ from torch import Tensor, nn
 
 from integral_pose import __version__
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.geometry.coordinates import CropVolume, ImageVolume, norm_to_crop_px
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume
 from integral_pose.io.atomic import atomic_write
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.weights.loading import LoadedNetwork, load_network
 
-Format = Literal["onnx", "torch"]
-FORMATS: tuple[Format, ...] = ("onnx", "torch")
+ExportFormat = Literal["onnx", "torch"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = ("onnx", "torch")
 ONNX_OPSET = 20
 METADATA = "integral_pose.json"  # its name in the archive of torch.export, and its key in an ONNX file
 CHECKED_BATCHES = (1, 2, 5)
 LARGEST_DIFFERENCE_MM = 0.05
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was written, and how far it is at most from the network it was made of."""
+class ExportedFile(NamedTuple):
+    """What was written, and its largest difference from the network."""
 
     path: Path
     metadata: dict[str, Any]
@@ -52,38 +50,37 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Where it is traced, the volume operator is its plain reference, which exporters understand."""
-        joints, space = self.network.locate(self.network(images)), self.network.space
+        joints, space = self.network(images).joints(), self.network.space
         if not isinstance(space, ImageVolume):
             return space.decode(joints)
-        x, y, z = joints.unbind(-1)
-        crop_px = norm_to_crop_px(x, space.width_px), norm_to_crop_px(y, space.height_px)
-        return torch.stack([*crop_px, z * space.depth_extent_mm], -1)
+        crop_px, depth_mm = space.crop_px_and_depth_mm(joints)
+        return torch.cat([crop_px, depth_mm[..., None]], -1)
 
 
-def export(path: Path, form: Format, out: Path) -> Exported:
+def export(path: Path, file_format: ExportFormat, out: Path) -> ExportedFile:
     """Write the network of a run folder, checkpoint or model file as `out`.
 
-    Raises ConfigError where a package is missing, CheckpointError where the file written would not say the same as
-    the network, to LARGEST_DIFFERENCE_MM at each of CHECKED_BATCHES.
+    Raises ConfigError where a package is missing, CheckpointError where the file would differ from the network by
+    more than LARGEST_DIFFERENCE_MM at one of CHECKED_BATCHES.
     """
-    if form not in FORMATS:
-        raise ConfigError(f"unknown format '{form}'; known: {', '.join(FORMATS)}")
+    if file_format not in EXPORT_FORMATS:
+        raise ConfigError(f"unknown format '{file_format}'; known: {', '.join(EXPORT_FORMATS)}")
     loaded = load_network(path)
-    metadata = describe(loaded, form)
+    metadata = describe(loaded, file_format)
     network = ExportedNetwork(loaded.network).eval()
-    content = _to_onnx(network, loaded, metadata) if form == "onnx" else _to_archive(network, loaded, metadata)
-    difference_mm = largest_difference_mm(network, loaded, _runner(content, form))
+    content = _to_onnx(network, loaded, metadata) if file_format == "onnx" else _to_archive(network, loaded, metadata)
+    difference_mm = largest_difference_mm(network, loaded, _runner(content, file_format))
     if not difference_mm <= LARGEST_DIFFERENCE_MM:
         raise CheckpointError(
-            f"{loaded.source}: not exported, since the {form} file would be {difference_mm:.3g} mm off the network, "
-            f"more than {LARGEST_DIFFERENCE_MM}"
+            f"{loaded.source}: not exported, since the {file_format} file would be {difference_mm:.3g} mm off the "
+            f"network, more than {LARGEST_DIFFERENCE_MM}"
         )
     with atomic_write(out) as file:
         file.write(content)
-    return Exported(out, metadata, difference_mm)
+    return ExportedFile(out, metadata, difference_mm)
 
 
-def describe(loaded: LoadedNetwork, form: Format) -> dict[str, Any]:
+def describe(loaded: LoadedNetwork, file_format: ExportFormat) -> dict[str, Any]:
     """All that a user of the file needs to know, in plain types."""
     description, space = loaded.description, loaded.network.space
     height_px, width_px = description.image_size
@@ -91,8 +88,8 @@ def describe(loaded: LoadedNetwork, form: Format) -> dict[str, Any]:
     return {
         "made_by": f"integral-pose {__version__}",
         "provenance": description.provenance,
-        "format": form,
-        "opset": ONNX_OPSET if form == "onnx" else None,
+        "format": file_format,
+        "opset": ONNX_OPSET if file_format == "onnx" else None,
         "input": {
             "name": "images", "layout": "batch, channel, height, width", "dtype": "float32", "colour": "RGB",
             "range": [0, 255], "height_px": height_px, "width_px": width_px,
@@ -120,19 +117,18 @@ def describe(loaded: LoadedNetwork, form: Format) -> dict[str, Any]:
 
 
 def largest_difference_mm(network: nn.Module, loaded: LoadedNetwork, run: Any) -> float:
-    """Largest distance on any axis between what `run` and the network say of noise; pixels count by their mm."""
+    """Largest difference on any axis between `run` and the network on noise; pixels count by their mm."""
     space, sides_px = loaded.network.space, loaded.description.image_size
     mm_per_unit = torch.ones(3)
     if isinstance(space, ImageVolume):  # the volume is about as wide as it is deep
         mm_per_unit[:2] = space.depth_extent_mm / torch.tensor([space.width_px, space.height_px])
-    generator, worst = torch.Generator().manual_seed(0), 0.0
+    generator, differences_mm = torch.Generator().manual_seed(0), []
     for batch in CHECKED_BATCHES:
         images = torch.randint(0, 256, (batch, 3, *sides_px), generator=generator).float()
         with torch.inference_mode():
             expected = network(images)
-        difference_mm = ((run(images) - expected) * mm_per_unit).abs().max().item()
-        worst = max(worst, difference_mm) if difference_mm == difference_mm else float("nan")
-    return worst
+        differences_mm.append(((run(images) - expected) * mm_per_unit).abs().max())
+    return torch.stack(differences_mm).max().item()  # NaN where one is
 
 
 def _example(loaded: LoadedNetwork) -> Tensor:
@@ -169,9 +165,9 @@ def _to_archive(network: nn.Module, loaded: LoadedNetwork, metadata: dict[str, A
     return buffer.getvalue()
 
 
-def _runner(content: bytes, form: Format) -> Any:
+def _runner(content: bytes, file_format: ExportFormat) -> Any:
     """The written bytes as a function (B, 3, H, W) -> (B, J, 3), run by what its users would run it with."""
-    if form == "torch":
+    if file_format == "torch":
         return torch.export.load(io.BytesIO(content)).module()
     session = _optional("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(np.asarray(session.run(["joints"], {"images": images.numpy()})[0]))

@@ -1,4 +1,4 @@
-"""Networks of other projects for integral regression: their joints, pixels, depth, and what their keys are called.
+"""Checkpoint formats of other projects for integral regression: joints, pixels, depth, names of the weights.
 
 All of them are a ResNet, deconvolutions and one 1 x 1 convolution with channel = joint * depth + cell. What their
 files do not say is stated here. Joints get our names, so that everything else finds them by name; cell i of n of an
@@ -21,7 +21,7 @@ HUMAN36M_NAMES = {
     "L_Shoulder": "LShoulder", "L_Elbow": "LElbow", "L_Wrist": "LWrist", "R_Shoulder": "RShoulder",
     "R_Elbow": "RElbow", "R_Wrist": "RWrist", "Thorax": SHOULDERS,
 }  # fmt: skip
-# MuCo-3DHP: the middle of the head stands in for Neck/Nose, as in `prepare.mpi_inf_3dhp`.
+# MuCo-3DHP: the middle of the head stands in for Neck/Nose, as in `datasets.mpi_inf_3dhp`.
 MUCO_NAMES = {
     "Head_top": "Head", "Thorax": "Thorax", "R_Shoulder": "RShoulder", "R_Elbow": "RElbow", "R_Wrist": "RWrist",
     "L_Shoulder": "LShoulder", "L_Elbow": "LElbow", "L_Wrist": "LWrist", "R_Hip": "RHip", "R_Knee": "RKnee",
@@ -65,7 +65,7 @@ MPII_16 = Skeleton(
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(255 * value for value in _MEAN), tuple(255 * value for value in _STD)
-# 3DMPPE and its ancestor forgot to divide by 255, so their weights have learnt from these huge numbers.
+# 3DMPPE and its ancestor do not divide by 255, so their weights were trained on 255 times larger numbers.
 UNSCALED = _MEAN, _STD
 
 # Sides of the crops over those of the tight box of a standing person's joints.
@@ -78,8 +78,8 @@ MUCO_21_MM = 4600.0  # our bodies' 4130, an estimated 90 a hand and 145 a foot
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What the parts of a network are called."""
+class KeyLayout:
+    """Names of a network's parts in a state dict."""
 
     backbone: str  # before torchvision's names
     deconvolutions: str
@@ -93,10 +93,10 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Form:
-    """Networks of one project that differ in their backbone and their widths alone."""
+class CheckpointFormat:
+    """Checkpoints of one project that differ in their backbone and their widths alone."""
 
-    layout: Layout
+    layout: KeyLayout
     skeleton: Skeleton
     depth: int  # cells
     image_size: tuple[int, int]  # height, width in px
@@ -109,37 +109,37 @@ class Form:
 
     @property
     def num_channels(self) -> int:
-        """Channels of the last convolution, by which a project's forms are told apart."""
+        """Channels of the last convolution, which distinguish the formats of a project."""
         return self.skeleton.num_joints * self.depth
 
 
-POSENET_LAYOUT = Layout("backbone.", "head.deconv_layers", "head.final_layer")
-INTEGRAL_LAYOUT = Layout("backbone.", "head.features", "head.features.{}")
-EPIPOLAR_LAYOUT = Layout("", "deconv_layers", "final_layer")
+POSENET_LAYOUT = KeyLayout("backbone.", "head.deconv_layers", "head.final_layer")
+INTEGRAL_LAYOUT = KeyLayout("backbone.", "head.features", "head.features.{}")
+EPIPOLAR_LAYOUT = KeyLayout("", "deconv_layers", "final_layer")
 
 
-def _posenet(box_scale: float) -> tuple[Form, ...]:
+def _posenet(box_scale: float) -> tuple[CheckpointFormat, ...]:
     return tuple(
-        Form(POSENET_LAYOUT, skeleton, 64, (256, 256), UNSCALED, box_scale, length_mm)
+        CheckpointFormat(POSENET_LAYOUT, skeleton, 64, (256, 256), UNSCALED, box_scale, length_mm)
         for skeleton, length_mm in ((HUMAN36M_18, HUMAN36M_18_MM), (MUCO_21, MUCO_21_MM))
     )
 
 
-FORMS: dict[str, tuple[Form, ...]] = {
+CHECKPOINT_FORMATS: dict[str, tuple[CheckpointFormat, ...]] = {
     "posenet": _posenet(TIGHT_BOX),
     "mks-integral": _posenet(METRIC_BOX),
     "integral": (
-        Form(INTEGRAL_LAYOUT, HUMAN36M_18, 64, (256, 256), IMAGENET, METRIC_BOX, HUMAN36M_18_MM),
-        Form(INTEGRAL_LAYOUT, HUMAN36M_18, 72, (384, 288), IMAGENET, DETECTED_BOX, HUMAN36M_18_MM,
+        CheckpointFormat(INTEGRAL_LAYOUT, HUMAN36M_18, 64, (256, 256), IMAGENET, METRIC_BOX, HUMAN36M_18_MM),
+        CheckpointFormat(INTEGRAL_LAYOUT, HUMAN36M_18, 72, (384, 288), IMAGENET, DETECTED_BOX, HUMAN36M_18_MM,
              depth_extent_crop_px=288.0, note="the form of the ECCV 2018 challenge"),
     ),
     "epipolar": (
-        Form(EPIPOLAR_LAYOUT, HUMAN36M, 64, (256, 256), IMAGENET, METRIC_BOX),
-        Form(EPIPOLAR_LAYOUT, MPII_16, 64, (256, 256), IMAGENET, METRIC_BOX,
+        CheckpointFormat(EPIPOLAR_LAYOUT, HUMAN36M, 64, (256, 256), IMAGENET, METRIC_BOX),
+        CheckpointFormat(EPIPOLAR_LAYOUT, MPII_16, 64, (256, 256), IMAGENET, METRIC_BOX,
              note="16 joints in MPII's order; weights from MPII alone have never learnt depth"),
     ),
 }  # fmt: skip
-PROJECTS = {
+PROJECT_NAMES = {
     "posenet": "3DMPPE PoseNet",
     "mks-integral": "PoseNet's ancestor Integral-Human-Pose-Regression-for-3D-Human-Pose-Estimation",
     "integral": "integral-human-pose of Sun et al. 2018",

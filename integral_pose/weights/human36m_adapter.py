@@ -10,18 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from integral_pose.contracts import CropViews, PoseOutput
+from integral_pose.contracts import CropViews, NetworkOutput, PoseBatch
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import move_views
-from integral_pose.models.heads import RegressionHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M, joint_order
-from integral_pose.weights.loading import LoadedNetwork
+from integral_pose.weights.loading import StoredNetwork, Weights
 
 
 @dataclass(frozen=True)
-class OfficialSpace:
+class Human36mSpace:
     """What all joints of a network mean, told as the 17 of Human3.6M: `order` are theirs, in our order.
 
     Views are of the crops as the data set has them; `margins_px` (left, top) is what the network sees beside them.
@@ -44,6 +43,10 @@ class OfficialSpace:
         """(B, J, 3) in the network's units -> (B, 17, 3) mm, predicted root subtracted."""
         return self.inner.decode(joints, None if views is None else self._widened(views))[:, self.order]
 
+    def decode_labelled(self, joints: Tensor, batch: PoseBatch) -> Tensor:
+        """Nothing is trained through this."""
+        raise ValueError("the joints of another skeleton cannot be told from those of Human3.6M")
+
     def _widened(self, views: CropViews) -> CropViews:
         left_px, top_px = self.margins_px
         moved = views.crop_to_image.new_tensor([[1.0, 0, left_px], [0, 1, top_px]])
@@ -51,7 +54,7 @@ class OfficialSpace:
 
 
 @dataclass(frozen=True)
-class OfficialImageVolume(OfficialSpace):
+class Human36mImageVolume(Human36mSpace):
     """One in which the root can be placed by the length of bones."""
 
     inner: ImageVolume
@@ -67,51 +70,43 @@ class OfficialImageVolume(OfficialSpace):
         return dataclasses.replace(views, root_camera_mm=placed.root_camera_mm)
 
 
-class OfficialJoints(nn.Module):
-    """Puts black beside or above a crop until it has the network's shape, and brings the joints into our order."""
+class Human36mNetwork(nn.Module):
+    """Puts black beside or above a crop until it has the network's shape; `order` are our 17 joints among its own."""
 
     def __init__(self, network: PoseNet, order: Sequence[int], aspect: float, image_size: Sequence[int]) -> None:
         super().__init__()
         self.network, self.order, self.aspect = network, list(order), aspect
         margins, inner = margins_px(image_size, aspect), network.space
         self.space = (
-            OfficialImageVolume(inner, self.order, margins)
+            Human36mImageVolume(inner, self.order, margins)
             if isinstance(inner, ImageVolume)
-            else OfficialSpace(inner, self.order, margins)
+            else Human36mSpace(inner, self.order, margins)
         )
 
-    def forward(self, images: Tensor) -> PoseOutput:
-        """(B, 3, S, S) RGB 0..255 -> what the network says of all its joints."""
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """(B, 3, S, S) RGB 0..255 -> the output for all joints of the network."""
         left_px, top_px = margins_px(images.shape[-2:], self.aspect)
-        output: PoseOutput = self.network(functional.pad(images, (left_px, left_px, top_px, top_px)))
+        output: NetworkOutput = self.network(functional.pad(images, (left_px, left_px, top_px, top_px)))
         return output
 
-    def locate(self, output: PoseOutput) -> Tensor:
-        """(B, J, 3) of all joints of the network, in its units."""
-        return self.network.locate(output)
 
-    def predict_camera_mm(self, images: Tensor, views: CropViews | None = None) -> Tensor:
-        """(B, 3, S, S) RGB 0..255 -> (B, 17, 3) mm in camera axes, root-relative."""
-        return self.space.decode(self.locate(self(images)), views)
-
-
-def official_network(loaded: LoadedNetwork, image_size: Sequence[int]) -> PoseNet | OfficialJoints:
+def build_human36m_network(
+    stored: StoredNetwork, image_size: Sequence[int], weights: Weights, decoder: str
+) -> PoseNet | Human36mNetwork:
     """The network for crops of (height, width) px: itself where it is of our joints and square crops already.
 
     Raises DataError where its skeleton lacks a joint of Human3.6M.
     """
-    network, description = loaded.network, loaded.description
+    description = stored.description
     left_px, top_px = margins_px(image_size, description.crop_aspect)
-    head, size_px = network.head, (image_size[0] + 2 * top_px, image_size[1] + 2 * left_px)
-    if not isinstance(head, RegressionHead) and isinstance(head.space, ImageVolume):
-        head.space = dataclasses.replace(head.space, height_px=size_px[0], width_px=size_px[1])
+    network = stored.build(weights, decoder, (image_size[0] + 2 * top_px, image_size[1] + 2 * left_px))
     if description.skeleton.names == HUMAN36M.names and description.crop_aspect == 1:
         return network
     try:
         order = joint_order(description.skeleton.names, HUMAN36M.names)
     except DataError as error:
-        raise DataError(f"{loaded.source}: cannot be scored on the joints of Human3.6M: {error}") from None
-    return OfficialJoints(network, order, description.crop_aspect, image_size)
+        raise DataError(f"{stored.source}: cannot be scored on the joints of Human3.6M: {error}") from None
+    return Human36mNetwork(network, order, description.crop_aspect, image_size)
 
 
 def margins_px(size_px: Sequence[int] | torch.Size, aspect: float) -> tuple[int, int]:

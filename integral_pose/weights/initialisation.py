@@ -1,4 +1,4 @@
-"""A network begins from the weights of another: what fits is taken, the joints by name."""
+"""Initialising a network from a trained one: what fits is taken, the last convolution joint by joint, by name."""
 
 from __future__ import annotations
 
@@ -8,82 +8,78 @@ from torch import Tensor
 
 from integral_pose.errors import CheckpointError
 
-WITHOUT_FAIL = ("backbone.", "image_mean", "image_std")
+REQUIRED = ("backbone.", "image_mean", "image_std")
 DECONVOLUTIONS, LAST = "head.deconvolutions.", "head.to_volume."
 
 
-def start_from(
+def initialise_from(
     own: Mapping[str, Tensor],
     own_joints: Sequence[str],
     given: Mapping[str, Tensor],
     given_joints: Sequence[str],
     source: str,
 ) -> tuple[dict[str, Tensor], str]:
-    """The state dict to begin with, and what of `given` is in it, for people.
+    """The state dict to start with, and a line for people that says what of `given` is in it.
 
     The backbone and the normalisation of the image must fit, and so must the depth where both have volumes. The
     deconvolutions are taken where their shapes agree, the last convolution joint by joint, anything else as it is where
     the joints are the same. What is not taken stays as it is in `own`. Raises CheckpointError where it cannot fit.
     """
-    deeper = [name for name in given if name.startswith("backbone.") and name not in own]
-    if deeper:
-        raise CheckpointError(
-            f"model.init {source}: has another backbone: {deeper[0]} is not here; set model.backbone to the one it was "
-            "trained with"
-        )
-    taken: dict[str, Tensor] = {}
-    for name, value in own.items():
-        fits = name in given and given[name].shape == value.shape
-        if name.startswith(WITHOUT_FAIL) and not fits:
-            raise CheckpointError(
-                f"model.init {source}: has another backbone: {name} "
-                f"{f'is {tuple(given[name].shape)} there' if name in given else 'is missing there'}, "
-                f"{tuple(value.shape)} here; set model.backbone to the one it was trained with"
-            )
-        if fits and not name.startswith(LAST) and _is_same(name, own_joints, given_joints):
-            taken[name] = given[name]
-    joints = _take_joints(taken, own, own_joints, given, given_joints, source)
+    _require_same_backbone(own, given, source)
+    # Heads without volumes mix the joints into every number: equal shapes mean the same only for equal joints.
+    shared = ("",) if list(own_joints) == list(given_joints) else (*REQUIRED, DECONVOLUTIONS)
+    taken = {
+        name: given[name]
+        for name, value in own.items()
+        if _shape(given, name) == _shape(own, name) and name.startswith(shared) and not name.startswith(LAST)
+    }
     parts = ["the backbone", "the normalisation"]
-    if num := sum(name.startswith(DECONVOLUTIONS) and value.ndim == 4 for name, value in own.items()):
-        found = sum(name.startswith(DECONVOLUTIONS) and value.ndim == 4 for name, value in taken.items())
-        parts.append(f"{found} of {num} deconvolutions")
-    if joints is not None:
-        parts.append(f"the last convolution of {joints} of {len(own_joints)} joints")
+    if deconvolutions := [n for n, value in own.items() if n.startswith(DECONVOLUTIONS) and value.ndim == 4]:
+        parts.append(f"{sum(name in taken for name in deconvolutions)} of {len(deconvolutions)} deconvolutions")
+    if f"{LAST}weight" in own and f"{LAST}weight" in given:
+        last, num_joints = _last_convolution(own, own_joints, given, given_joints, source)
+        taken |= last
+        parts.append(f"the last convolution of {num_joints} of {len(own_joints)} joints")
     random = [name for name in own if name not in taken and not name.startswith(LAST)]
     rest = f"; random: {', '.join(random[:4])}{' and more' if len(random) > 4 else ''}" if random else ""
     return {**own, **taken}, f"model.init {source}: took {', '.join(parts)}{rest}"
 
 
-def _is_same(name: str, own_joints: Sequence[str], given_joints: Sequence[str]) -> bool:
-    """Whether a part of the same shape means the same: other heads have their joints mixed into every number."""
-    return name.startswith((*WITHOUT_FAIL, DECONVOLUTIONS)) or list(own_joints) == list(given_joints)
+def _shape(state: Mapping[str, Tensor], name: str) -> str:
+    return str(tuple(state[name].shape)) if name in state else "missing"
 
 
-def _take_joints(
-    taken: dict[str, Tensor],
+def _require_same_backbone(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    for name in (*given, *own):
+        if name.startswith(REQUIRED) and _shape(given, name) != _shape(own, name):
+            raise CheckpointError(
+                f"model.init {source}: has another backbone: {name} is {_shape(given, name)} there, "
+                f"{_shape(own, name)} here; set model.backbone to the one it was trained with"
+            )
+
+
+def _last_convolution(
     own: Mapping[str, Tensor],
     own_joints: Sequence[str],
     given: Mapping[str, Tensor],
     given_joints: Sequence[str],
     source: str,
-) -> int | None:
-    """Add the last convolution to `taken`, its blocks of depth cells a joint by name; how many joints were found."""
-    weight, bias = f"{LAST}weight", f"{LAST}bias"
-    if weight not in own or weight not in given:
-        return None
-    depth, given_depth = len(own[weight]) // len(own_joints), len(given[weight]) // len(given_joints)
+) -> tuple[dict[str, Tensor], int]:
+    """The last convolution, its blocks of depth cells a joint exchanged by name; how many joints were found."""
+    names = (f"{LAST}weight", f"{LAST}bias")
+    depth, given_depth = len(own[names[0]]) // len(own_joints), len(given[names[0]]) // len(given_joints)
     if depth != given_depth:
         raise CheckpointError(
             f"model.init {source}: its volume has {given_depth} cells of depth, model.volume_depth is {depth}; "
             f"set model.volume_depth to {given_depth}"
         )
-    if own[weight].shape[1:] != given[weight].shape[1:]:
-        return 0
-    common = [name for name in own_joints if name in given_joints]
-    for name in (weight, bias):
+    if own[names[0]].shape[1:] != given[names[0]].shape[1:]:
+        return {}, 0
+    rows = [(own_joints.index(name), given_joints.index(name)) for name in own_joints if name in given_joints]
+    taken = {}
+    for name in names:
         blocks = own[name].clone().unflatten(0, (len(own_joints), depth))
-        given_blocks = given[name].unflatten(0, (len(given_joints), depth))
-        for joint in common:
-            blocks[list(own_joints).index(joint)] = given_blocks[list(given_joints).index(joint)]
+        for row, given_row in rows:
+            blocks[row] = given[name].unflatten(0, (len(given_joints), depth))[given_row]
         taken[name] = blocks.flatten(0, 1)
-    return len(common)
+    return taken, len(rows)

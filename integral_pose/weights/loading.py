@@ -14,15 +14,47 @@ from torch import Tensor
 from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config, ModelConfig
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.geometry.coordinates import CropVolume
+from integral_pose.geometry.coordinates import CropVolume, PoseSpace
 from integral_pose.io.checkpoint_file import load_checkpoint, load_weights
-from integral_pose.models.heads import VolumetricHead
-from integral_pose.models.pose_net import PoseNet, build_network
+from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.model_file import ModelDescription, parse_description
 
 Weights = Literal["averaged", "raw"]
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """What a checkpoint or model file holds, read and checked."""
+
+    description: ModelDescription
+    section: ModelConfig  # `model` of a configuration, which describes the network
+    source: Path
+    config_yaml: str | None  # of the run, where the file is a checkpoint of training
+    content: dict[str, Any]
+
+    def build(
+        self, weights: Weights = "averaged", decoder: str | None = None, crop_size_px: tuple[int, int] | None = None
+    ) -> PoseNet:
+        """The network in evaluation mode on the CPU, with its decoder or another, for crops of its size or another.
+
+        `weights` chooses in a last.pt between the moving average, where training kept one, and the newest weights;
+        other files hold one set. Raises CheckpointError where they do not fit the description.
+        """
+        description = self.description
+        state = _state(self.content, weights, self.source)
+        section = self.section if decoder is None else self.section.model_copy(update={"decoder": decoder})
+        network = build_network(
+            section,
+            description.image_size,
+            description.skeleton.root,
+            pretrained=False,
+            space=_space(description, section, crop_size_px or description.image_size),
+            edge_cells=description.cells == "edge",
+        )
+        load_weights(network, state, self.source)
+        return network.eval()
 
 
 @dataclass(frozen=True)
@@ -32,60 +64,61 @@ class LoadedNetwork:
     network: PoseNet
     description: ModelDescription
     source: Path
-    config_yaml: str | None  # of the run, where the file is a checkpoint of training
 
 
-def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
-    """The network of a run folder (its best.pt before its last.pt), a checkpoint or a model file.
+def read_network(path: Path) -> StoredNetwork:
+    """What a run folder (its best.pt before its last.pt), a checkpoint or a model file holds.
 
-    `weights` chooses in a last.pt between the moving average, where training kept one, and the newest weights;
-    other files hold one set. Raises CheckpointError where the file is missing, damaged or inconsistent.
+    Raises CheckpointError where the file is missing, damaged or inconsistent.
     """
     source = find_checkpoint(path)
     content = load_checkpoint(source)
-    description, state = _described(content, source), _state(content, weights, source)
+    description = _described(content, source)
     try:
         section = ModelConfig(**description.network)
     except (TypeError, ValidationError) as error:
         raise CheckpointError(f"{source}: describes a network that this version cannot build: {error}") from None
-    network = build_network(section, description.image_size, description.skeleton.root, pretrained=False)
-    network.edge_cells = description.cells == "edge"
-    if description.depth_extent_crop_px is not None and isinstance(network.head, VolumetricHead):
-        network.head.space = _crop_volume(description, description.depth_extent_crop_px)
-    load_weights(network, state, source)
-    return LoadedNetwork(network.eval(), description, source, content.get("config"))
+    return StoredNetwork(description, section, source, content.get("config"), content)
 
 
-def configuration_of(loaded: LoadedNetwork, overrides: Sequence[str]) -> Config:
+def load_network(path: Path, weights: Weights = "averaged") -> LoadedNetwork:
+    """The network of a run folder, a checkpoint or a model file, as it was trained. Raises CheckpointError."""
+    stored = read_network(path)
+    return LoadedNetwork(stored.build(weights), stored.description, stored.source)
+
+
+def configuration_of(stored: StoredNetwork, overrides: Sequence[str]) -> Config:
     """How to test a network: as its run was configured, or by default where it comes from a model file.
 
     Of the network only the decoder may be another, since it has no weights. Raises ConfigError for overrides that
     cannot be, among them those of anything that the weights belong to.
     """
-    description, source = loaded.description, str(loaded.source)
-    text = loaded.config_yaml
+    description, source = stored.description, str(stored.source)
+    text = stored.config_yaml
     if text is None:
         if not any(override.partition("=")[0].strip() in ("data", "data.root") for override in overrides):
             raise ConfigError(f"{source}: a model file does not say where the images are; add data.root=FOLDER")
-        side_px = min(description.image_size)  # of square crops: see `official_network`
+        side_px = min(description.image_size)  # of square crops: see `human36m_adapter`
         size = description.image_size if description.crop_aspect == 1 else (side_px, side_px)
         text = json.dumps({  # which is YAML
-            "run_dir": str(loaded.source.parent),
+            "run_dir": str(stored.source.parent),
             "data": {"image_size": list(size)},
             "model": description.network,
             "stages": [{"epochs": 1, "learning_rate": 0.001}],
         })  # fmt: skip
     config = load_config_text(text, source, overrides).config
-    stored = ModelConfig(**description.network).model_dump()
+    own = stored.section.model_dump()
     for key, value in config.model.model_dump().items():
-        if value != stored[key] and key != "decoder":
-            raise ConfigError(f"model.{key}={value}: the weights of {source} are of {stored[key]!r}; leave it out")
+        if value != own[key] and key != "decoder":
+            raise ConfigError(f"model.{key}={value}: the weights of {source} are of {own[key]!r}; leave it out")
     return config
 
 
-def _crop_volume(description: ModelDescription, depth_extent_px: float) -> CropVolume:
+def _space(description: ModelDescription, section: ModelConfig, crop_size_px: tuple[int, int]) -> PoseSpace:
+    skeleton, depth_extent_px = description.skeleton, description.depth_extent_crop_px
+    if depth_extent_px is None:
+        return build_space(section, crop_size_px, skeleton.root)
     height_px, width_px = description.image_size
-    skeleton = description.skeleton
     return CropVolume(depth_extent_px, height_px, width_px, description.bone_length_mm, skeleton.bones, skeleton.root)
 
 

@@ -1,19 +1,18 @@
-"""Other projects' checkpoints -> the state dict of our network. Nothing in the file is run."""
+"""Other projects' checkpoints -> the state dict of our network. No code in the file is run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
 from integral_pose.io.tensor_file import load_tensors
-from integral_pose.weights.formats import Form
+from integral_pose.weights.formats import CheckpointFormat
 
 LARGEST_FILE_BYTES = 4_000_000_000  # ResNet-152 with the optimiser's state has 0.8 GB
 CONTAINERS = ("network", "state_dict")  # of the weights, beside epoch, optimiser and the like
@@ -24,32 +23,32 @@ BLOCKS: dict[tuple[bool, tuple[int, ...]], str] = {
 MOST_SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a foreign state dict turns out to be."""
+class RecognisedCheckpoint(NamedTuple):
+    """What another project's state dict turns out to be."""
 
-    form: Form
+    format: CheckpointFormat
     backbone: str
     deconv_channels: list[int]
 
 
-def read_foreign_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_other_project(path: Path) -> dict[str, Tensor]:
     """The weights in a file of torch.save, on the CPU, by their names there without DataParallel's `module.`.
 
-    Both forms of torch.save are read: zip archives, and the bare pickles of PyTorch before 1.6. Raises CheckpointError
-    for anything that is no plain container of tensors, and names what in it is not.
+    Raises CheckpointError for anything that is no plain container of tensors, and names what in it is not.
     """
     if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES:
         raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, at most {LARGEST_FILE_BYTES:,} are read")
     return _tensors(load_tensors(path), path)
 
 
-def recognise(state: Mapping[str, Tensor], forms: Sequence[Form], source: Path) -> Found:
-    """Which of a project's forms the weights have, and how large they are.
+def recognise_format(
+    state: Mapping[str, Tensor], formats: Sequence[CheckpointFormat], source: Path
+) -> RecognisedCheckpoint:
+    """Which of a project's formats the weights have, and how large they are.
 
-    Raises CheckpointError saying what was looked for where they have none of them.
+    Raises CheckpointError naming what was expected where it is none of them.
     """
-    layout = forms[0].layout
+    layout = formats[0].layout
     channels: list[int] = []
     while _is_deconvolution(state.get(f"{layout.deconvolutions}.{3 * len(channels)}.weight")):
         channels.append(state[f"{layout.deconvolutions}.{3 * len(channels)}.weight"].shape[1])
@@ -60,23 +59,25 @@ def recognise(state: Mapping[str, Tensor], forms: Sequence[Form], source: Path) 
             f"{source}: is not a network of this project: expected deconvolutions of 4 x 4 named "
             f"{layout.deconvolutions}.0.weight and so on, and then {name}; found {_listed(sorted(state))}"
         )
-    form = next((form for form in forms if form.num_channels == last.shape[0]), None)
-    if form is None:
-        known = ", ".join(f"{f.num_channels} ({f.skeleton.num_joints} joints, depth {f.depth})" for f in forms)
+    found = next((f for f in formats if f.num_channels == last.shape[0]), None)
+    if found is None:
+        known = ", ".join(f"{f.num_channels} ({f.skeleton.num_joints} joints, depth {f.depth})" for f in formats)
         raise CheckpointError(f"{source}: {name} has {last.shape[0]} channels; known of this project: {known}")
-    return Found(form, _backbone(state, layout.backbone, source), channels)
+    return RecognisedCheckpoint(found, _backbone(state, layout.backbone, source), channels)
 
 
-def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+def rename_weights(
+    state: Mapping[str, Tensor], recognised: RecognisedCheckpoint, own: Mapping[str, Tensor], source: Path
+) -> dict[str, Tensor]:
     """The weights under the names of `own`, the state dict of the network they are for; float32.
 
     Counters of batch normalisation, which old files lack, start at 0. Raises CheckpointError listing what is missing,
     unknown, of another shape or not finite, by its name in the file.
     """
-    parts = list(found.form.layout.parts(len(found.deconv_channels)))
+    parts = list(recognised.format.layout.parts(len(recognised.deconv_channels)))
     back = [(ours, part) for part, ours in parts]
     theirs = {_renamed(key, parts): key for key in state}
-    mean, std = (torch.tensor(values)[:, None, None] for values in found.form.normalisation)
+    mean, std = (torch.tensor(values)[:, None, None] for values in recognised.format.normalisation)
     weights, faults = {"image_mean": mean, "image_std": std}, []
     for name, value in own.items():
         if name in weights:
@@ -93,7 +94,7 @@ def translate(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tenso
     faults += [f"{key} is unknown" for key in theirs.values()]
     faults += [f"{_renamed(name, back)} is not finite" for name, value in weights.items() if not value.isfinite().all()]
     if faults:
-        raise CheckpointError(f"{source}: is not a {found.backbone} of this project: {_listed(faults, '; ')}")
+        raise CheckpointError(f"{source}: is not a {recognised.backbone} of this project: {_listed(faults, '; ')}")
     return weights
 
 

@@ -34,7 +34,7 @@ def test_a_stage_counts_by_its_epochs(tiny_yaml, monkeypatch):
     busy_s = {0.0: 0.002, 1.0: 0.006}
 
     def step(self, batch, loss, learning_rate):
-        end = time.process_time() + busy_s[loss.heatmap_weight]
+        end = time.process_time() + busy_s[loss.keywords["weights"].heatmap]
         while time.process_time() < end:
             pass
 

@@ -10,12 +10,12 @@ import pytest
 
 from integral_pose.data.course import (
     evenly_spaced,
-    read_image_list,
-    read_statistics,
     read_test,
     read_train,
     split_by_subject,
 )
+from integral_pose.data.image_list import read_image_list
+from integral_pose.data.statistics import read_statistics
 from integral_pose.errors import DataError
 
 
@@ -133,10 +133,10 @@ def test_odd_file_names(tmp_path, name):
         ({"pose3d": None}, "has no data set 'pose3d'; it has: pose2d"),
         ({"pose2d": None, "pose3d": None}, "has no data set 'pose2d'; it has: nothing"),
         ({"pose3d": np.zeros((9, 17, 3))},
-         "'pose3d' has 9 poses, but {list} lists 10 images; line i of the list belongs to "
+         "'pose3d' has 9 rows, but {list} lists 10 images; line i of the list belongs to "
          "row i"),
         ({"pose2d": np.zeros((11, 17, 2))},
-         "'pose2d' has 11 poses, but {list} lists 10 images; line i of the list belongs to "
+         "'pose2d' has 11 rows, but {list} lists 10 images; line i of the list belongs to "
          "row i"),
         ({"pose3d": np.zeros((10, 16, 3))}, "'pose3d' has the shape (10, 16, 3), expected (10, 17, 3)"),
         ({"pose3d": np.zeros((10, 51))}, "'pose3d' has the shape (10, 51), expected (10, 17, 3)"),
@@ -167,7 +167,8 @@ def test_labels_that_are_no_numbers(own_course_root, value):
 def test_labels_that_are_needed(own_course_root):
     (own_course_root / "annot/train.h5").unlink()
     assert error_of(read_train, own_course_root) == (
-        f"{own_course_root}/annot/train.h5: there is no such file; it holds the poses of the images in train_images.txt"
+        f"{own_course_root}/annot/train.h5: there is no such file; "
+        "it holds the labels of the images in train_images.txt"
     )
 
 
@@ -216,7 +217,7 @@ def test_damaged_labels_are_data_errors_and_nothing_else(own_course_root):
     whole = path.read_bytes()
     for length in (0, 7, 100, 1000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert error_of(read_train, own_course_root).startswith(f"{path}: is damaged or no HDF5 file: ")
+        assert error_of(read_train, own_course_root).startswith(f"{path}: is damaged, cut short or no HDF5 file (")
     rng, refused = np.random.default_rng(0), 0
     for _ in range(200):
         damaged = np.frombuffer(whole, np.uint8).copy()

@@ -8,16 +8,17 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import read_statistics, read_test, read_train
+from integral_pose.data.course import read_test, read_train
+from integral_pose.data.statistics import read_statistics
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
-from integral_pose.geometry.sides import to_official_order
+from integral_pose.geometry.sides import to_human36m_order
 from tests.geometry.test_sides import standing
 
 
 @pytest.fixture
 def left_leg_first(tmp_path: Path) -> Path:
-    poses_mm = to_official_order(standing(), "c2f").astype(np.float32)
+    poses_mm = to_human36m_order(standing(), "c2f").astype(np.float32)
     (tmp_path / "annot").mkdir()
     (tmp_path / "images").mkdir()
     names = [f"S1_Walking_1.54138969_{i + 1:06d}.jpg" for i in range(len(poses_mm))]
@@ -54,5 +55,21 @@ def test_scoring_turns_the_truth(left_leg_first: Path) -> None:
     from integral_pose.skeleton import HUMAN36M
 
     write_predictions_csv(left_leg_first / "predictions.csv", standing(), HUMAN36M)
-    scores = score_csv(left_leg_first / "predictions.csv", left_leg_first / "annot/valid.h5")
-    assert scores.mpjpe_mm == pytest.approx(0, abs=1e-3)
+    files = left_leg_first / "predictions.csv", left_leg_first / "annot/valid.h5"
+    for order in ("auto", "c2f"):
+        assert score_csv(*files, joint_order=order).mpjpe_mm == pytest.approx(0, abs=1e-3)
+    with pytest.raises(DataError, match=r"valid\.h5: .*joint_order.* says 'official'.*score: --joint-order"):
+        score_csv(*files, joint_order="official")
+
+
+def test_poses_that_do_not_tell_are_taken_as_the_setting_says(left_leg_first: Path) -> None:
+    from integral_pose.evaluation.predictions_csv import write_predictions_csv
+
+    poses_mm = np.random.default_rng(0).normal(0, 300, (len(standing()), 17, 3)).astype(np.float32)
+    with h5py.File(left_leg_first / "annot/valid.h5", "w") as file:
+        file["pose2d"], file["pose3d"] = poses_mm[..., :2], poses_mm
+    for order in ("auto", "c2f"):  # `test` writes in the official order what it read in this one; `score` agrees
+        table = read_test(left_leg_first, joint_order=order)
+        write_predictions_csv(left_leg_first / "p.csv", table.joints_camera_mm)
+        scores = score_csv(left_leg_first / "p.csv", left_leg_first / "annot/valid.h5", joint_order=order)
+        assert scores.mpjpe_mm == pytest.approx(0, abs=1e-3)

@@ -162,7 +162,7 @@ def test_a_file_that_is_cut_short_while_it_is_read(own_course_root):
     assert len(table.images.read(3)) == table.packed.sizes[3]
     with pytest.raises(DataError, match=r"train\.h5: S8_.*_000005\.jpg: the file ends inside this image"):
         table.images.read(4)
-    with pytest.raises(DataError, match="is damaged or no HDF5 file"):
+    with pytest.raises(DataError, match="is damaged, cut short or no HDF5 file"):
         read_train(own_course_root)
 
 

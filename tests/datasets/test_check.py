@@ -160,7 +160,7 @@ def test_faults_of_the_list(root: Path, layout: str) -> None:
     names = path.read_text().split()
     path.write_text("\n".join(names[:-1]))
     if layout == "packed":
-        assert "of shape (13,); expected 12" in bad(root)["train", "files"]
+        assert "has 13 entries, expected 12 rising ones" in bad(root)["train", "files"]
     else:
         assert "'pose2d' is float32 (12, 17, 2), expected numbers (11, 17, 2)" in bad(root)["train", "labels"]
     path.write_text("\n".join([*names[:-1], names[0]]))

@@ -18,7 +18,7 @@ from integral_pose.datasets.mmpose import Cameras, convert_mmpose
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.geometry.crop import crop_c2f
-from integral_pose.geometry.sides import side_evidence, to_official_order
+from integral_pose.geometry.sides import side_evidence, to_human36m_order
 from integral_pose.io.readers import read_pickle
 from tests.geometry.test_sides import standing
 
@@ -150,7 +150,7 @@ def c2f_source(folder: Path, names: list[str]) -> Path:
 
 def test_c2f_release_is_turned_into_the_official_order(tmp_path: Path) -> None:
     source = c2f_source(tmp_path / "c2f", names_of())
-    stored_mm = to_official_order(joints_mm(), "c2f")
+    stored_mm = to_human36m_order(joints_mm(), "c2f")
     with h5py.File(source / "annot/train.h5", "w") as file:
         file["S"] = stored_mm
         file["part"] = human36m_camera(*CAMERA_KEY).camera_to_image_px(stored_mm)

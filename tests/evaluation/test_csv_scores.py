@@ -64,14 +64,14 @@ def test_an_image_list_of_another_length(files):
 
 
 def test_labels_that_cannot_be_read(files):
-    with pytest.raises(DataError, match=r"none\.h5: no such file"):
+    with pytest.raises(DataError, match=r"none\.h5: there is no such file"):
         score_csv(files / "p.csv", files / "none.h5")
     (files / "valid.h5").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"valid\.h5: not an HDF5 file"):
+    with pytest.raises(DataError, match=r"valid\.h5: is damaged, cut short or no HDF5 file"):
         score_csv(files / "p.csv", files / "valid.h5")
     for name, shape, message in (
-        ("pose2d", (2, 17, 2), "no dataset 'pose3d' to score against; found: pose2d"),
-        ("pose3d", (2, 16, 3), r"pose3d is \(2, 16, 3\), expected \(N, 17, 3\)"),
+        ("pose2d", (2, 17, 2), "has no data set 'pose3d'; it has: pose2d"),
+        ("pose3d", (2, 16, 3), r"'pose3d' has the shape \(2, 16, 3\), expected \(N, 17, 3\)"),
     ):
         with h5py.File(files / "valid.h5", "w") as file:
             file[name] = np.zeros(shape)

@@ -47,7 +47,7 @@ def test_without_scale_the_size_stays():
     np.testing.assert_allclose(align_procrustes(2 * true, true, scale=False), 2 * true, atol=1e-12)
 
 
-def test_a_mirrored_pose_is_forgiven_only_on_demand():
+def test_a_mirrored_pose_is_reflected_only_on_demand():
     pose = random_poses(np.random.default_rng(0))
     mirrored = pose * [-1, 1, 1]
     np.testing.assert_allclose(align_procrustes(mirrored, pose, scale=True, reflection=True), pose, atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from integral_pose.contracts import CropViews
+from integral_pose.contracts import CropViews, PoseBatch
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.coordinates import ImageVolume, root_relative
 from integral_pose.geometry.crop import crop_c2f, crop_metric, crop_tight
@@ -102,7 +102,8 @@ def test_the_predicted_root_is_subtracted():
 def test_without_views_the_labels_tell_the_scale():
     camera_mm, _, _ = make_views("c2f")
     crop_px = camera_mm[..., :2] / 8 + 100  # a camera without perspective
-    found = SPACE.decode_by_labels(SPACE.encode(camera_mm, crop_px), camera_mm, crop_px)
+    batch = PoseBatch(torch.arange(len(camera_mm)), torch.zeros(len(camera_mm), 3, 1, 1), camera_mm, crop_px)
+    found = SPACE.decode_labelled(SPACE.encode(camera_mm, crop_px), batch)
     torch.testing.assert_close(found, root_relative(camera_mm, 0))
 
 

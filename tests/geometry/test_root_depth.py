@@ -1,4 +1,4 @@
-"""A person of known bone length stands where the projection says."""
+"""The distance of a person of known bone length."""
 
 from __future__ import annotations
 

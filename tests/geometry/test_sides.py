@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.geometry.sides import order_of_poses, side_evidence, to_official_order
+from integral_pose.geometry.sides import order_of_poses, side_evidence, to_human36m_order
 from integral_pose.skeleton import HUMAN36M
 
 
@@ -34,13 +34,13 @@ def test_exchanged_legs_are_found_and_turned() -> None:
     legs_exchanged = official[:, [0, 4, 5, 6, 1, 2, 3, *range(7, 17)]]
     assert order_of_poses(official, "auto", "x") == "official"
     assert order_of_poses(legs_exchanged, "auto", "x") == "c2f"
-    np.testing.assert_array_equal(to_official_order(legs_exchanged, "c2f"), official)
-    assert to_official_order(official, "official") is official
+    np.testing.assert_array_equal(to_human36m_order(legs_exchanged, "c2f"), official)
+    assert to_human36m_order(official, "official") is official
 
 
 @pytest.mark.parametrize(("setting", "found"), [("official", "c2f"), ("c2f", "official")])
 def test_a_setting_that_the_poses_contradict_is_an_error_that_explains_itself(setting: str, found: str) -> None:
-    poses = to_official_order(standing(), found)  # the permutation is its own inverse
+    poses = to_human36m_order(standing(), found)  # the permutation is its own inverse
     with pytest.raises(DataError, match=rf"train.h5: data.joint_order says '{setting}'.*order '{found}'.*auto or"):
         order_of_poses(poses, setting, "train.h5")
 

@@ -69,7 +69,7 @@ def test_interpreted_bfloat16() -> None:
 @interpreted
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", ["peak", "first"])
-def test_interpreted_logits_that_are_not_finite_show(bad: float, place: str) -> None:
+def test_interpreted_non_finite_logits_show(bad: float, place: str) -> None:
     logits = torch.randn(1, 2, 20, 18, 14)
     joint = logits[0, 1].view(-1)
     joint[joint.argmax() if place == "peak" else 0] = bad
@@ -93,9 +93,15 @@ def test_compiles_for_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(triton_kernels, name)
-    constants = {"A": 8, "B": 8, "G": 3, "K": 8, "WITH_LOSS": True, "TILE_ROWS": 8, "PADDED_K": 8}
-    constants |= {"SPAN_A": 5, "SPAN_B": 5, "SPAN_K": 5, "PADDED_TILES": 8, "BLOCK": 128}
-    types = dict.fromkeys(("num_tiles", "radius"), "i32") | {"height": "fp32", "volume": "*bf16", "result": "*bf16"}
+    constants = {
+        "SHAPE": (8, 8, 3, 8),
+        "TILE_ROWS": 8,
+        "PADDED_K": 8,
+        "WITH_LOSS": True,
+        "RADIUS": 2,
+        "PADDED_TILES": 8,
+    }
+    types = {"num_tiles": "i32", "height": "fp32", "volume": "*bf16", "result": "*bf16"}
     types |= dict.fromkeys(("tile_places", "peaks", "cells"), "*i32")
     types |= dict.fromkeys(("tile_sums", "joint_values", "joints_gradient", "weights"), "*fp32")
     signature = {argument: types.get(argument, "constexpr") for argument in kernel.arg_names}

@@ -7,7 +7,8 @@ import torch
 
 from integral_pose.config.schema import EvaluationConfig
 from integral_pose.contracts import CropViews
-from integral_pose.geometry.coordinates import ImageVolume
+from integral_pose.geometry.coordinates import ImageVolume, MetricVolume
+from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.models.crop_changes import (
     NUMBERS_OF_CROPS,
     UNCHANGED,
@@ -15,7 +16,7 @@ from integral_pose.models.crop_changes import (
     change_crop,
     crop_changes,
 )
-from integral_pose.models.predictor import predict_batch_camera_mm
+from integral_pose.models.predictor import Predictor
 from integral_pose.skeleton import Skeleton
 
 HEIGHT, WIDTH = 64, 96
@@ -60,21 +61,21 @@ def test_down_moves_rows():
 
 
 class Centroids(torch.nn.Module):
-    """Says where the red and the green of a picture are, and depths that grow with the picture if asked to."""
+    """Predicts where the red and the green of a picture are, and depths that grow with the picture if asked to."""
 
     def __init__(self, *, scales_depth=False):
         super().__init__()
         self.space = ImageVolume(2000.0, HEIGHT, WIDTH, root=0)
         self.scales_depth, self.seen = scales_depth, []
 
-    def predict_camera_mm(self, images, views=None):
+    def forward(self, images):
         self.seen.append(images.shape)
         weight = images[:, :2].double()
         total = weight.sum((-2, -1))
         x = (weight.sum(-2) * (torch.arange(WIDTH) + 0.5)).sum(-1) / total / WIDTH - 0.5
         y = (weight.sum(-1) * (torch.arange(HEIGHT) + 0.5)).sum(-1) / total / HEIGHT - 0.5
         z = torch.tensor([0.0, 0.4]).expand_as(x) * ((total / 90_000).sqrt() if self.scales_depth else 1)
-        return self.space.decode(torch.stack([x, y, z], -1), views)
+        return Coordinates(torch.stack([x, y, z], -1))
 
 
 def picture():
@@ -95,27 +96,29 @@ def picture():
 def test_what_is_found_in_every_crop_lies_at_one_place(scales_depth, flip):
     """Spots move and grow with their crops; lifted by the crops' own views they stay where they are."""
     model, (images, views) = Centroids(scales_depth=scales_depth), picture()
-    single = predict_batch_camera_mm(model, images, views, skeleton=TWO)
+    single, _ = Predictor(model, skeleton=TWO)(images, views)
     assert single[0, 1].norm() > 800
     for change in crop_changes(7, scale_depth=scales_depth)[1:]:
-        found = predict_batch_camera_mm(model, images, views, crops=[change], flip=flip, skeleton=TWO)
+        found, _ = Predictor(model, flip, [change], skeleton=TWO)(images, views)
         torch.testing.assert_close(found, single, atol=1.5, rtol=0)  # bilinear resampling moves spots a little
     model.seen.clear()
-    found = predict_batch_camera_mm(model, images, views, crops=crop_changes(5), flip=flip, skeleton=TWO)
+    found, _ = Predictor(model, flip, crop_changes(5), skeleton=TWO)(images, views)
     torch.testing.assert_close(found, single, atol=1.5, rtol=0)  # bilinear resampling moves spots a little
     assert len(model.seen) == (10 if flip else 5)
 
 
 def test_the_mean_over_crops():
     class Left(torch.nn.Module):
-        def predict_camera_mm(self, images, views=None):
+        space = MetricVolume(1.0, root=0)
+
+        def forward(self, images):
             joints = torch.zeros(len(images), 2, 3)
             joints[:, 1] = images[:, 0, 0, :1].float()
-            return joints
+            return Coordinates(joints)
 
     images = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
-    found = predict_batch_camera_mm(
-        Left(), images, crops=[UNCHANGED, CropChange(0.25), CropChange(0.125)], skeleton=TWO
-    )
+    changes = [UNCHANGED, CropChange(0.25), CropChange(0.125)]
+    found, output = Predictor(Left(), crops=changes, skeleton=TWO)(images)
     # 100 as it is, black by a whole pixel, half of it by half a pixel.
     assert found[:, 1].tolist() == [[50, 50, 50]] * 2
+    assert output.joints()[:, 1].tolist() == [[100, 100, 100]] * 2, "that of the unchanged crop"

@@ -13,8 +13,10 @@ from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
 from integral_pose.models.backbone import RESNETS, ResNetFeatures, load_pretrained
-from integral_pose.models.heads import RegressionHead, VolumetricHead
-from integral_pose.models.pose_net import PoseNet, build_model
+from integral_pose.models.heads.regression import RegressionHead
+from integral_pose.models.heads.volumetric import VolumetricHead
+from integral_pose.models.pose_net import PoseNet
+from tests.conftest import build_network_of
 
 
 class Stub(torch.nn.Module):
@@ -46,7 +48,6 @@ def test_volume_of_any_input_divisible_by_32(height, width, deconv_channels):
     output = volumetric(deconv_channels)(torch.zeros(2, 3, height, width, dtype=torch.uint8))
     growth = 2 ** len(deconv_channels)
     assert output.logits.shape == (2, 3, 6, height // 32 * growth, width // 32 * growth)
-    assert output.joints is None
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -65,7 +66,7 @@ def test_heat_maps_are_a_view_of_the_last_convolution(memory_format):
     torch.testing.assert_close(logits[1, 2, 4], seen[0][1, 2 * depth + 4])
 
 
-def test_both_memory_formats_say_the_same():
+def test_both_memory_formats_give_the_same():
     net = volumetric().eval()
     images = torch.randint(0, 256, (2, 3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     plain = net.predict_camera_mm(images)
@@ -109,8 +110,7 @@ def test_regression_head():
         net.head.mean_mm.copy_(torch.tensor([[10.0, 20, 30], [0, 0, 0]]))
         net.head.std_mm.copy_(torch.tensor([[2.0, 2, 2], [0, 0, 0]]))
     output = net(torch.zeros(2, 3, 64, 96))
-    assert output.logits is None
-    assert output.joints[1].tolist() == [[1, 2, 3], [0, 0, 0.5]]
+    assert output.coordinates[1].tolist() == [[1, 2, 3], [0, 0, 0.5]]
     assert isinstance(net.space, StandardisedPose)
     assert net.predict_camera_mm(torch.zeros(2, 3, 64, 96))[1].tolist() == [[12, 24, 35.5], [0, 0, 0]]
     assert {"head.mean_mm", "head.std_mm"} <= net.state_dict().keys()
@@ -143,7 +143,7 @@ def test_features_are_those_of_torchvision():
 def test_the_size_of_the_published_network():
     """ResNet-50, three deconvolutions of 256, 17 joints, 64^3: 34.27 million parameters."""
     with torch.device("meta"):
-        model = build_model(make_config(backbone="resnet50", deconv_channels=[256, 256, 256], volume_depth=64))
+        model = build_network_of(make_config(backbone="resnet50", deconv_channels=[256, 256, 256], volume_depth=64))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     assert round(parameters / 1e6, 2) == 34.27
 
@@ -151,18 +151,18 @@ def test_the_size_of_the_published_network():
 @pytest.mark.parametrize("std", [0.02, 0.001])
 def test_the_last_convolution_starts_as_wide_as_asked(std):
     more = {} if std == 0.02 else {"head_init_std": std}
-    weight = build_model(make_config(deconv_channels=[64], volume_depth=64, **more)).head.to_volume.weight
+    weight = build_network_of(make_config(deconv_channels=[64], volume_depth=64, **more)).head.to_volume.weight
     assert weight.std().item() == pytest.approx(std, rel=0.05)
 
 
 def test_build_model_reads_the_configuration():
     with torch.device("meta"):
-        model = build_model(make_config(num_joints=5, volume_depth=7, extent_mm=1500.0, deconv_channels=[8, 6]))
+        model = build_network_of(make_config(num_joints=5, volume_depth=7, extent_mm=1500.0, deconv_channels=[8, 6]))
         logits = model(torch.zeros(1, 3, 32, 64)).logits
     assert logits.shape == (1, 5, 7, 4, 8)
     assert model.space == MetricVolume(1500.0, root=0)
     with torch.device("meta"):
-        assert isinstance(build_model(make_config(head="regression")).head, RegressionHead)
+        assert isinstance(build_network_of(make_config(head="regression")).head, RegressionHead)
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +174,10 @@ def classifier():
 
 def test_pretrained_from_a_file(tmp_path, classifier):
     torch.save(classifier, tmp_path / "weights.pth")
-    model = build_model(make_config(pretrained=str(tmp_path / "weights.pth")))
+    model = build_network_of(make_config(pretrained=str(tmp_path / "weights.pth")))
     loaded = model.backbone.resnet.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in classifier.items() if not key.startswith("fc."))
-    random = build_model(make_config(pretrained=str(tmp_path / "not there")), pretrained=False)
+    random = build_network_of(make_config(pretrained=str(tmp_path / "not there")), pretrained=False)
     assert not torch.equal(random.backbone.resnet.conv1.weight, classifier["conv1.weight"])
 
 
@@ -215,7 +215,7 @@ def test_imagenet_weights_without_a_network(fault, monkeypatch, tmp_path):
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", download)
     name = RESNETS["resnet18"][1].url.rpartition("/")[2]
     with pytest.raises(CheckpointError) as caught:
-        build_model(make_config(pretrained="imagenet"))
+        build_network_of(make_config(pretrained="imagenet"))
     assert str(caught.value) == (
         "model.pretrained imagenet: the weights of resnet18 are not in torchvision's cache and could not be downloaded "
         f"({fault}). Without a network, copy {name} to {tmp_path}/hub/checkpoints/{name}, or set model.pretrained to "
@@ -227,5 +227,5 @@ def test_imagenet_weights_from_the_cache(monkeypatch, tmp_path, classifier):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     torch.save(classifier, tmp_path / "hub/checkpoints" / RESNETS["resnet18"][1].url.rpartition("/")[2])
-    model = build_model(make_config(pretrained="imagenet"))
+    model = build_network_of(make_config(pretrained="imagenet"))
     assert torch.equal(model.backbone.resnet.conv1.weight, classifier["conv1.weight"])

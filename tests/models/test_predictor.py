@@ -1,10 +1,11 @@
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
 from integral_pose.contracts import PoseBatch
-from integral_pose.models.predictor import predict, predict_batch_camera_mm
+from integral_pose.geometry.coordinates import MetricVolume
+from integral_pose.heatmaps.outputs import Coordinates
+from integral_pose.models.predictor import Predictor
 from integral_pose.skeleton import Skeleton
 
 THREE = Skeleton(("Hip", "RHip", "LHip"), {"RHip": "Hip", "LHip": "Hip"}, (("LHip", "RHip"),))
@@ -12,19 +13,22 @@ CPU = torch.device("cpu")
 
 
 class FirstPixels(nn.Module):
-    """Says the first pixel's three channels as (x, y, z) of joint 1, and their double as those of joint 2."""
+    """Predicts the first pixel's three channels as (x, y, z) of joint 1, and their double as those of joint 2."""
 
-    def __init__(self):
+    space = MetricVolume(1.0, root=0)
+
+    def __init__(self, dtype=torch.float32):
         super().__init__()
+        self.dtype = dtype
         self.norm = nn.BatchNorm2d(3)
         self.frozen = nn.BatchNorm2d(3)
         self.frozen.eval()
         self.seen = []
 
-    def predict_camera_mm(self, images, views=None):
+    def forward(self, images):
         self.seen.append((self.training, self.norm.training, torch.is_inference_mode_enabled(), images.dtype))
         pixel = images[:, :, 0, 0].float()
-        return torch.stack([torch.zeros_like(pixel), pixel, 2 * pixel], dim=1)
+        return Coordinates(torch.stack([torch.zeros_like(pixel), pixel, 2 * pixel], dim=1).to(self.dtype))
 
 
 def batch(indices):
@@ -34,42 +38,10 @@ def batch(indices):
     return PoseBatch(indices, images, torch.full((len(indices), 3, 3), torch.nan), torch.zeros(len(indices), 3, 2))
 
 
-def run(loader, **options):
-    return predict(FirstPixels(), loader, CPU, skeleton=THREE, disable_progress=True, **options)
-
-
-def test_poses_come_sorted_by_row():
-    predictions = run([batch([2, 0]), batch([1])])
-    np.testing.assert_array_equal(predictions.indices, [0, 1, 2])
-    np.testing.assert_array_equal(predictions.joints_camera_mm[:, 1], [[1, 2, 3], [11, 12, 13], [21, 22, 23]])
-    assert predictions.indices.dtype == np.int64
-    assert predictions.joints_camera_mm.dtype == np.float32
-
-
-def test_evaluation_mode_meanwhile_and_each_modules_own_mode_afterwards():
-    model = FirstPixels()
-    predict(model, [batch([0])], CPU, skeleton=THREE, disable_progress=True)
-    assert model.seen == [(False, False, True, torch.uint8)]
-    assert (model.training, model.norm.training, model.frozen.training) == (True, True, False)
-    assert not torch.is_inference_mode_enabled()
-
-
-def test_modes_come_back_after_a_fault_too():
-    model = FirstPixels()
-
-    def broken():
-        yield batch([0])
-        raise RuntimeError("disk")
-
-    with pytest.raises(RuntimeError, match="disk"):
-        predict(model, broken(), CPU, skeleton=THREE, disable_progress=True)
-    assert model.training
-
-
 def test_flip_by_hand():
     model = FirstPixels()
-    joints = predict_batch_camera_mm(model, batch([0]).images, flip=True, skeleton=THREE)
-    # Mirrored: joint 1 says 100, joint 2 200 on each axis; swapped and x negated: (-200, 200, 200), (-100, 100, 100).
+    joints = Predictor(model, flip=True, skeleton=THREE)(batch([0]).images)[0]
+    # Mirrored: joint 1 is 100, joint 2 200 on each axis; swapped and x negated: (-200, 200, 200), (-100, 100, 100).
     expected = [[0, 0, 0], [(1 - 200) / 2, (2 + 200) / 2, (3 + 200) / 2], [(2 - 100) / 2, (4 + 100) / 2, (6 + 100) / 2]]
     np.testing.assert_array_equal(joints[0], expected)
 
@@ -77,31 +49,6 @@ def test_flip_by_hand():
 def test_flip_tested_poses_are_equivariant():
     """The mirrored image's flip-tested pose is the mirrored pose, whatever the model."""
     images = batch([0, 3]).images
-    straight = predict_batch_camera_mm(FirstPixels(), images, flip=True, skeleton=THREE)
-    mirrored = predict_batch_camera_mm(FirstPixels(), images.flip(-1), flip=True, skeleton=THREE)
+    straight = Predictor(FirstPixels(), flip=True, skeleton=THREE)(images)[0]
+    mirrored = Predictor(FirstPixels(), flip=True, skeleton=THREE)(images.flip(-1))[0]
     np.testing.assert_array_equal(mirrored, straight[:, list(THREE.flip_order)] * torch.tensor([-1.0, 1, 1]))
-
-
-def test_shares_of_several_processes_join_and_doubled_rows_are_dropped():
-    other = run([batch([1, 3])])
-
-    def gather(arrays):
-        return [np.concatenate(pair) for pair in zip(arrays, [other.indices, other.joints_camera_mm], strict=True)]
-
-    predictions = run([batch([0, 2]), batch([1])], gather=gather)
-    np.testing.assert_array_equal(predictions.indices, [0, 1, 2, 3])
-    np.testing.assert_array_equal(predictions.joints_camera_mm[:, 1, 0], [1, 11, 21, 31])
-
-
-def test_a_share_may_be_empty():
-    predictions = run([])
-    assert predictions.joints_camera_mm.shape == (0, 3, 3)
-    assert predictions.indices.shape == (0,)
-
-
-def test_lower_precision_comes_back_as_float32():
-    model = FirstPixels()
-    plain = model.predict_camera_mm
-    model.predict_camera_mm = lambda images, views=None: plain(images).bfloat16()
-    predictions = predict(model, [batch([0])], CPU, skeleton=THREE, disable_progress=True)
-    assert predictions.joints_camera_mm.dtype == np.float32

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 import integral_pose
-from integral_pose.contracts import CropViews, PoseOutput
+from integral_pose.contracts import CropViews
 from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.coordinates import CropVolume, ImageVolume, MetricVolume
 from integral_pose.geometry.crop import rectangle_round_box
+from integral_pose.heatmaps.outputs import VolumeLogits
 from integral_pose.heatmaps.reference import soft_argmax
-from integral_pose.models.pose_net import PoseNet
 from integral_pose.predict.placing import place_in_crop
 from integral_pose.predict.pose_model import PoseModel
 from integral_pose.skeleton import Skeleton
@@ -33,8 +33,7 @@ INTRINSICS = (500.0, 500.0, 80.0, 60.0)
 class Dots(torch.nn.Module):
     """Each colour's brightness is the heat map of one joint, the same in each of D = 5 layers but for their weights."""
 
-    edge_cells = debiased = False
-    locate = PoseNet.locate
+    edge_cells = False
 
     def __init__(self, space, layers=(0, 0, 1, 0, 0)):
         super().__init__()
@@ -42,14 +41,15 @@ class Dots(torch.nn.Module):
 
     def forward(self, images):
         cells = torch.nn.functional.avg_pool2d(images.float(), 2)
-        return PoseOutput((self.layers[:, None, None] * cells[:, :, None] + 1e-9).log(), None)
+        logits = (self.layers[:, None, None] * cells[:, :, None] + 1e-9).log()
+        return VolumeLogits(logits, edge_cells=self.edge_cells)
 
 
 def model_of(space, layers=(0, 0, 1, 0, 0), **description):
     said = ModelDescription(
         {}, (HEIGHT_PX, WIDTH_PX), THREE, **{"crop_aspect": 1.5, "bone_length_mm": 900.0} | description
     )
-    return PoseModel(LoadedNetwork(Dots(space, layers), said, Path("dots"), None))
+    return PoseModel(LoadedNetwork(Dots(space, layers), said, Path("dots")))
 
 
 @pytest.fixture

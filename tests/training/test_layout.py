@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from integral_pose.config.schema import LossConfig, OptimizerConfig, WeightsConfig
+from integral_pose.config.schema import LossConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import MetricVolume
-from integral_pose.losses import build_loss
+from integral_pose.losses import LossWeights, build_criterion
 from integral_pose.models.backbone import ResNetFeatures
-from integral_pose.models.heads import VolumetricHead
+from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import TrainStep
@@ -21,10 +23,11 @@ COPIES = ("aten::copy_", "aten::clone")
 
 def copied_batches(model: PoseNet, images: torch.Tensor) -> list[tuple[int, ...]]:
     """Shapes of the four-dimensional batches that one step copies, the images left out."""
-    loss = build_loss(WeightsConfig(heatmap=1e-4), LossConfig(), model.space)
+    loss = partial(build_criterion(LossConfig(), model.space), weights=LossWeights(1.0, 1e-4))
     step = TrainStep(
         model,
         build_optimizer(OptimizerConfig(name="adam"), model),
+        metric=lambda joints, batch: joints.mean(),
         device=torch.device("cpu"),
         precision=torch.bfloat16,
         accumulation_steps=1,

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import OptimizerConfig
-from integral_pose.contracts import LossResult, PoseBatch, PoseOutput
+from integral_pose.contracts import LossResult, PoseBatch
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.experiment import train
+from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
@@ -40,14 +41,13 @@ class Net(nn.Module):
         self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 51))
         self.register_buffer("extent", torch.tensor(2.0))
 
-    def forward(self, images: Tensor) -> PoseOutput:
-        return PoseOutput(None, self.layers(images).view(-1, 17, 3) * self.extent)
+    def forward(self, images: Tensor) -> Coordinates:
+        return Coordinates(self.layers(images).view(-1, 17, 3) * self.extent)
 
 
-def loss(output: PoseOutput, batch: PoseBatch) -> LossResult:
-    assert output.joints is not None
-    value = ((output.joints - batch.joints_camera_mm) ** 2).mean()
-    return LossResult(value, {"integral": value.detach()}, value.detach())
+def loss(output: Coordinates, batch: PoseBatch) -> LossResult:
+    value = ((output.coordinates - batch.joints_camera_mm) ** 2).mean()
+    return LossResult(value, {"integral": value.detach()}, output.coordinates.detach())
 
 
 def make_step(optimizer: str = "adamw", accumulation_steps: int = 1, *, distributed: bool = False) -> TrainStep:
@@ -56,6 +56,7 @@ def make_step(optimizer: str = "adamw", accumulation_steps: int = 1, *, distribu
     return TrainStep(
         model,
         build_optimizer(OptimizerConfig(name=optimizer, weight_decay=0.1), model),  # type: ignore[arg-type]
+        metric=lambda joints, batch: joints.mean(),
         device=torch.device("cpu"),
         precision=torch.float32,
         accumulation_steps=accumulation_steps,
@@ -121,10 +122,9 @@ def test_the_comparison_notices_every_part() -> None:
 
 
 def test_a_gradient_that_is_not_finite_counts_too() -> None:
-    def root(output: PoseOutput, batch: PoseBatch) -> LossResult:
-        assert output.joints is not None
-        value = (output.joints * 0).abs().sqrt().mean()  # 0, with an infinite slope
-        return LossResult(value, {}, value.detach())
+    def root(output: Coordinates, batch: PoseBatch) -> LossResult:
+        value = (output.coordinates * 0).abs().sqrt().mean()  # 0, with an infinite slope
+        return LossResult(value, {}, output.coordinates.detach())
 
     step = make_step()
     before = copy.deepcopy(step.state())["model"]
@@ -197,7 +197,12 @@ def test_a_run_goes_on_and_says_what_it_skipped(
     described = json.loads((folder / "nonfinite_step_3.json").read_text())
     (process,) = described["processes"]
     assert process["terms"]["integral"] == "nan"
-    assert [sample["output"]["not_finite"] > 0 for sample in process["samples"]] == [False, True, False, False]
+    assert [sample["output"]["logits"]["not_finite"] > 0 for sample in process["samples"]] == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert all(sample["name"].endswith(".jpg") for sample in process["samples"])
     assert "step 3: skipped, its loss or gradient is not finite; see" in capsys.readouterr().err
     assert [path.name for path in folder.glob("nonfinite*")] == ["nonfinite_step_3.json"]
@@ -237,7 +242,7 @@ def one_bad_share(_: list[str]) -> None:
         assert values["skipped"]
         assert torch.isfinite(values["loss"]) == (group.rank == 0), "the first sees nothing wrong in its own share"
 
-        def no_number(output: PoseOutput, batch: PoseBatch) -> LossResult:
+        def no_number(output: Coordinates, batch: PoseBatch) -> LossResult:
             result = loss(output, batch)
             return result._replace(total=result.total + (NAN if group.rank == 1 else 0.0))
 

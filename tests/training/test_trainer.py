@@ -20,8 +20,8 @@ from integral_pose.runs.metrics import read_metrics
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 
-def test_learns_by_heart_and_tests(tiny_yaml: Path, course_root: Path) -> None:
-    overrides = ["stages.0.epochs=60", "stages.0.learning_rate=1e-2", "trainer.log_every=20"]
+def test_overfits_and_tests(tiny_yaml: Path, course_root: Path) -> None:
+    overrides = ["stages.0.epochs=60", "stages.0.learning_rate=1e-2", "trainer.log_every=2"]
     overrides += ["trainer.pictures_every=60", "model.deconv_channels=[16,16]", "trainer.checkpoint_every=100"]
     folder = train(load_config(str(tiny_yaml), overrides).config)
     train_mm = [row["mpjpe_mm"] for row in read_metrics(folder / "metrics.jsonl")]

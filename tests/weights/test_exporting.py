@@ -1,4 +1,4 @@
-"""Exported files say what the network says, at any batch, and describe themselves; else they are not written."""
+"""Exported files give the network's output at any batch and describe themselves; else they are not written."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_image_volume_comes_out_in_pixels_of_the_crop_and_depth(tmp_path):
     done = export(model, "torch", out)
     network = load_network(model).network
     with torch.inference_mode():
-        norm = network.locate(network(images(2)))
+        norm = network(images(2)).joints()
     expected = torch.stack([(norm[..., 0] + 0.5) * 96, (norm[..., 1] + 0.5) * 64, norm[..., 2] * 1500], -1)
     torch.testing.assert_close(torch.export.load(out).module()(images(2)), expected, rtol=1e-5, atol=1e-3)
     assert done.metadata["output"]["units"] == ["crop_px", "crop_px", "mm"]
@@ -103,7 +103,7 @@ def test_poses_without_a_volume_and_depth_in_pixels_come_out_in_millimetres(chan
     torch.testing.assert_close(torch.export.load(out).module()(images(2)), expected_mm, rtol=1e-4, atol=0.05)
 
 
-def test_a_file_that_would_say_something_else_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_differs_from_the_network_is_not_written(tmp_path, monkeypatch):
     model, out = make_model(tmp_path / "m.pt"), tmp_path / "m.pt2"
     honest = exporting.ExportedNetwork(load_network(model).network)
     monkeypatch.setattr(exporting, "_runner", lambda *_: lambda batch: honest(batch) + 0.06 * (len(batch) == 5))

@@ -14,10 +14,10 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.io.images import decode_crop
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.formats import FORMS
+from integral_pose.weights.formats import CHECKPOINT_FORMATS
 from integral_pose.weights.human36m_adapter import margins_px
-from integral_pose.weights.importing import import_forms
-from integral_pose.weights.loading import configuration_of, load_network
+from integral_pose.weights.importing import import_checkpoint
+from integral_pose.weights.loading import configuration_of, read_network
 from tests.weights.originals import make_original, save_original, voxels
 
 CPU = ["trainer.device=cpu", "data.workers=0", "data.stored_size=64"]
@@ -46,10 +46,10 @@ def stored_images(root, side):
 
 
 def imported(tmp_path, source, at, depth, size):
-    form = dataclasses.replace(FORMS[source][at], depth=depth, image_size=size)
+    form = dataclasses.replace(CHECKPOINT_FORMATS[source][at], depth=depth, image_size=size)
     net = make_original(source, "resnet18", [6], form.skeleton.num_joints, depth)
     file = save_original(tmp_path / "a.pth", net, container="network")
-    return net, import_forms((form,), "test", file, tmp_path / "model" / "m.pt").path
+    return net, import_checkpoint((form,), "test", file, tmp_path / "model" / "m.pt").path
 
 
 @pytest.mark.parametrize(("at", "flip"), [(0, False), (1, False), (1, True)])
@@ -106,7 +106,7 @@ def test_what_cannot_be_scored_is_named(own_course_root, tmp_path):
 
 def test_a_model_file_is_tested_by_default_settings(tmp_path):
     path = imported(tmp_path, "integral", 1, 4, (96, 64))[1]
-    config = configuration_of(load_network(path), ["data.root=somewhere", "evaluation.batch_size=3"])
+    config = configuration_of(read_network(path), ["data.root=somewhere", "evaluation.batch_size=3"])
     assert config.data.image_size == [64, 64]
     assert (config.data.stored_size, config.evaluation.batch_size) == (256, 3)
 

@@ -9,10 +9,10 @@ from integral_pose.config.loading import load_config
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
-from integral_pose.models.pose_net import build_model
 from integral_pose.skeleton import HUMAN36M, Skeleton
-from integral_pose.weights.loading import load_network
+from integral_pose.weights.loading import load_network, read_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from tests.conftest import build_network_of
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
 NETWORK = {"backbone": "resnet18", "num_joints": 3, "deconv_channels": [8], "volume_depth": 4}
@@ -32,19 +32,19 @@ def test_a_run_gives_its_averaged_or_its_newest_weights(tiny_yaml):
     assert (best.description.skeleton, best.description.image_size) == (HUMAN36M, (64, 64))
     assert best.description.cells == "centred"
     assert not best.network.training
-    assert best.config_yaml == content["config"]
+    assert read_network(folder).config_yaml == content["config"]
 
 
 @pytest.mark.usefixtures("tiny_backbone")
 def test_a_model_file_says_what_it_is(tiny_yaml, tmp_path):
     config = load_config(str(tiny_yaml), ["model.num_joints=3", "model.deconv_channels=[8]"]).config
-    model = build_model(config)
+    model = build_network_of(config)
     description = ModelDescription(NETWORK, (64, 64), THREE, cells="edge")
     save_model_file(tmp_path / "m.pt", description, model.state_dict())
     loaded = load_network(tmp_path / "m.pt")
     assert loaded.description == description
-    assert loaded.network.edge_cells
-    assert loaded.config_yaml is None
+    assert loaded.network.head.edge_cells
+    assert read_network(tmp_path / "m.pt").config_yaml is None
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     assert torch.equal(loaded.network(images).logits, model.eval()(images).logits)
 

@@ -1,4 +1,4 @@
-"""Weights of other projects say here what they said there: randomly initialised networks of their structure."""
+"""Imported weights give the same coordinates as in their project: randomly initialised networks of their structure."""
 
 from __future__ import annotations
 
@@ -18,56 +18,29 @@ from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.skeleton import HUMAN36M, joint_order
-from integral_pose.weights.formats import FORMS, HUMAN36M_18, HUMAN36M_NAMES, MPII_16, MUCO_21, MUCO_NAMES, SHOULDERS
-from integral_pose.weights.importing import import_forms, import_weights
+from integral_pose.weights.formats import (
+    CHECKPOINT_FORMATS,
+    HUMAN36M_18,
+    HUMAN36M_NAMES,
+    MPII_16,
+    MUCO_21,
+    MUCO_NAMES,
+    SHOULDERS,
+)
+from integral_pose.weights.importing import import_checkpoint, import_weights
 from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import BONE_LENGTH_MM
-from integral_pose.weights.translation import read_foreign_checkpoint
+from integral_pose.weights.translation import read_other_project
 from tests.weights.originals import make_original, save_original, voxels
 
 NAMED_18 = [
-    "Pelvis",
-    "R_Hip",
-    "R_Knee",
-    "R_Ankle",
-    "L_Hip",
-    "L_Knee",
-    "L_Ankle",
-    "Torso",
-    "Neck",
-    "Nose",
-    "Head",
-    "L_Shoulder",
-    "L_Elbow",
-    "L_Wrist",
-    "R_Shoulder",
-    "R_Elbow",
-    "R_Wrist",
-    "Thorax",
-]
+    "Pelvis", "R_Hip", "R_Knee", "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Torso", "Neck", "Nose", "Head",
+    "L_Shoulder", "L_Elbow", "L_Wrist", "R_Shoulder", "R_Elbow", "R_Wrist", "Thorax",
+]  # fmt: skip
 NAMED_21 = [
-    "Head_top",
-    "Thorax",
-    "R_Shoulder",
-    "R_Elbow",
-    "R_Wrist",
-    "L_Shoulder",
-    "L_Elbow",
-    "L_Wrist",
-    "R_Hip",
-    "R_Knee",
-    "R_Ankle",
-    "L_Hip",
-    "L_Knee",
-    "L_Ankle",
-    "Pelvis",
-    "Spine",
-    "Head",
-    "R_Hand",
-    "L_Hand",
-    "R_Toe",
-    "L_Toe",
-]
+    "Head_top", "Thorax", "R_Shoulder", "R_Elbow", "R_Wrist", "L_Shoulder", "L_Elbow", "L_Wrist", "R_Hip", "R_Knee",
+    "R_Ankle", "L_Hip", "L_Knee", "L_Ankle", "Pelvis", "Spine", "Head", "R_Hand", "L_Hand", "R_Toe", "L_Toe",
+]  # fmt: skip
 
 
 def images_of(size, batch=2, seed=0):
@@ -75,18 +48,18 @@ def images_of(size, batch=2, seed=0):
 
 
 def our_voxels(loaded, images):
-    """(B, J, 3) indices as the others count them, from what our network says in norm."""
+    """(B, J, 3) indices as the others count them, from the norm coordinates of our network."""
     with torch.inference_mode():
         output = loaded.network(images)
         lengths = torch.tensor(output.logits.shape[2:]).flip(0)
-        return (loaded.network.locate(output).double() + 0.5) * lengths
+        return (output.joints().double() + 0.5) * lengths
 
 
 def small(source, at, depth, size):
-    return (dataclasses.replace(FORMS[source][at], depth=depth, image_size=size),)
+    return (dataclasses.replace(CHECKPOINT_FORMATS[source][at], depth=depth, image_size=size),)
 
 
-@pytest.mark.parametrize("source", FORMS)
+@pytest.mark.parametrize("source", CHECKPOINT_FORMATS)
 @settings(max_examples=3, phases=[Phase.generate])  # a smaller network would say no more, after minutes
 @given(
     at=st.integers(0, 1),
@@ -104,7 +77,7 @@ def test_the_same_input_gives_the_same_coordinates(source, at, depth, size, widt
     net = make_original(source, "resnet18", widths, joints, depth, seed)
     with tempfile.TemporaryDirectory() as folder:
         file = save_original(Path(folder) / "a.pth.tar", net, container=container, prefix=prefix, legacy=legacy)
-        loaded = load_network(import_forms(forms, "test", file, Path(folder) / "m.pt").path)
+        loaded = load_network(import_checkpoint(forms, "test", file, Path(folder) / "m.pt").path)
     images = images_of(size, seed=seed)
     expected = voxels(source, net, images.float(), joints)
     assert expected.std() > 0.1  # or every formula would do
@@ -154,7 +127,7 @@ def test_each_project_has_its_own_pixels_and_joints(tmp_path):
         ("integral", 0): (18, 123.675), ("epipolar", 0): (17, 123.675), ("epipolar", 1): (16, 123.675),
     }  # fmt: skip
     for (source, at), (joints, mean) in expected.items():
-        form = FORMS[source][at]
+        form = CHECKPOINT_FORMATS[source][at]
         assert form.skeleton.num_joints == joints
         net = make_original(source, "resnet18", [4], joints, 64)
         file = save_original(tmp_path / "a.pth", net, container=None)
@@ -186,7 +159,7 @@ def test_keys_that_do_not_fit_are_listed(tmp_path):
     del net.backbone.layer4[1].bn2
     file = save_original(tmp_path / "a.pth", net, container="network")
     with pytest.raises(CheckpointError) as caught:
-        import_forms(small("posenet", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
+        import_checkpoint(small("posenet", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
     assert str(caught.value) == (
         f"{file}: is not a resnet18 of this project: backbone.layer4.1.bn2.weight is missing; "
         "backbone.layer4.1.bn2.bias is missing; backbone.layer4.1.bn2.running_mean is missing; "
@@ -197,14 +170,14 @@ def test_keys_that_do_not_fit_are_listed(tmp_path):
     assert not (tmp_path / "m.pt").exists()
 
 
-def test_unknown_keys_and_numbers_that_are_none(tmp_path):
+def test_unknown_keys_and_non_finite_weights(tmp_path):
     net = make_original("integral", "resnet18", [4], 18, 4)
     net.register_buffer("spare", torch.zeros(1))
     with torch.no_grad():
         net.head.features[3].bias[1] = float("inf")
     file = save_original(tmp_path / "a.pth", net, container="network", counters=True)
     with pytest.raises(CheckpointError, match=r"project: spare is unknown; head\.features\.3\.bias is not finite$"):
-        import_forms(small("integral", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
+        import_checkpoint(small("integral", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +200,7 @@ def test_a_backbone_of_another_depth_is_named(tmp_path):
     del net.backbone.layer3[1]
     file = save_original(tmp_path / "a.pth", net, container="network")
     with pytest.raises(CheckpointError, match=r"its backbone has \(2, 2, 1, 2\) blocks; known: resnet18, resnet34"):
-        import_forms(small("posenet", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
+        import_checkpoint(small("posenet", 0, 4, (64, 64)), "test", file, tmp_path / "m.pt")
 
 
 class Payload:
@@ -242,12 +215,12 @@ class Payload:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("careless", ["", "1"])
-def test_no_code_is_run_whatever_the_environment_says(legacy, careless, tmp_path, monkeypatch):
+def test_no_code_is_run_whatever_variables_are_set(legacy, careless, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", careless)
     content = {"network": {"w": torch.zeros(1)}, "epoch": Payload(tmp_path / "ran")}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r"holds posix\.mkdir, which is no plain data: .*'network'\], NEW\)"):
-        read_foreign_checkpoint(tmp_path / "a.pth")
+        read_other_project(tmp_path / "a.pth")
     assert not (tmp_path / "ran").exists()
 
 
@@ -257,7 +230,7 @@ def test_no_code_is_run_whatever_the_environment_says(legacy, careless, tmp_path
 def test_what_else_a_file_holds_is_named(value, name, tmp_path):
     torch.save({"network": {"w": torch.zeros(1)}, "loss": value}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=f"holds {name}, which is no plain data"):
-        read_foreign_checkpoint(tmp_path / "a.pth")
+        read_other_project(tmp_path / "a.pth")
 
 
 def test_weights_that_were_on_a_gpu(tmp_path):
@@ -269,7 +242,7 @@ def test_weights_that_were_on_a_gpu(tmp_path):
     )
     assert changed.count(b"cuda") == 2
     (tmp_path / "gpu.pth").write_bytes(changed)
-    assert read_foreign_checkpoint(tmp_path / "gpu.pth")["w"].tolist() == [0, 1, 2]
+    assert read_other_project(tmp_path / "gpu.pth")["w"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -288,26 +261,26 @@ def test_weights_that_were_on_a_gpu(tmp_path):
 def test_other_content(content, message, legacy, tmp_path):
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=message):
-        read_foreign_checkpoint(tmp_path / "a.pth")
+        read_other_project(tmp_path / "a.pth")
 
 
 def test_damaged_files(tmp_path, monkeypatch):
     file = tmp_path / "a.pth"
     with pytest.raises(CheckpointError, match="there is no such file"):
-        read_foreign_checkpoint(file)
+        read_other_project(file)
     torch.save({"w": torch.zeros(1000)}, file, _use_new_zipfile_serialization=False)
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(CheckpointError, match=r"a\.pth: is damaged or no checkpoint that can be loaded safely: "):
-        read_foreign_checkpoint(file)
+        read_other_project(file)
     file.write_bytes(b"PK not a zip")
     with pytest.raises(CheckpointError, match="no zip archive"):
-        read_foreign_checkpoint(file)
+        read_other_project(file)
     monkeypatch.setattr("integral_pose.weights.translation.LARGEST_FILE_BYTES", 5)
     with pytest.raises(CheckpointError, match="has 12 bytes, at most 5 are read"):
-        read_foreign_checkpoint(file)
+        read_other_project(file)
 
 
-def test_the_file_says_whose_weights_it_holds(tmp_path):
+def test_the_file_names_the_project_of_its_weights(tmp_path):
     net = make_original("epipolar", "resnet18", [4], 16, 64)
     file = save_original(tmp_path / "model_best.pth.tar", net, container=None, counters=True)
     import_weights("epipolar", file, tmp_path / "m.pt")

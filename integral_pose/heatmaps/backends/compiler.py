@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("volume.cpp")
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread")
-_WISHES = (("-march=native", "-fopenmp"), ("-march=native",), ())  # not every compiler knows them: the first that works
+_OPTIONAL_FLAGS = (("-march=native", "-fopenmp"), ("-march=native",), ())  # the first that the compiler knows
 
 
 class CompilerUnavailableError(RuntimeError):
@@ -45,8 +45,8 @@ def _build(library: Path) -> None:
     compiler = _compiler()
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         built = Path(folder) / library.name
-        for wish in _WISHES:
-            command = [compiler, *_FLAGS, *wish, str(SOURCE), "-o", str(built)]
+        for flags in _OPTIONAL_FLAGS:
+            command = [compiler, *_FLAGS, *flags, str(SOURCE), "-o", str(built)]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode == 0:
                 break
@@ -73,5 +73,5 @@ def _fingerprint() -> str:
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
     sources = [path.read_text() for path in (SOURCE, SOURCE.with_name("vectors.h")) if path.exists()]
-    parts = (*sources, *_FLAGS, *sum(_WISHES, ()), platform.machine(), features)
+    parts = (*sources, *_FLAGS, *sum(_OPTIONAL_FLAGS, ()), platform.machine(), features)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

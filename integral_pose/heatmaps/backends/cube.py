@@ -49,9 +49,8 @@ class CubeWindow(NamedTuple):
 def joint_cubes(joints_norm: Tensor, order: MemoryOrder, target: HeatmapTarget) -> JointCubes:
     """Cubes round `joints_norm` (B, J, 3)."""
     cells, inside = joints_norm_to_cell(joints_norm, order.shape[2:])
-    num_voxels = order.cells[0] * order.cells[1] * order.cells[2]
-    scale = inside.numel() * (num_voxels if target.reduction == "mean" else 1)
-    return JointCubes(cells.flatten(0, 1)[:, order.axes_xyz], inside.flatten().double() / scale, target)
+    scale = inside.numel() * (math.prod(order.cells) if target.reduction == "mean" else 1)
+    return JointCubes(order.exchange_xyz(cells.flatten(0, 1)), inside.flatten().double() / scale, target)
 
 
 def cube_window(cubes: JointCubes, volume: Tensor) -> CubeWindow:
@@ -67,7 +66,7 @@ def cube_window(cubes: JointCubes, volume: Tensor) -> CubeWindow:
 
 
 def window_voxels(window: CubeWindow, volume: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in memory (Q, n) int64 of the voxels of each window, and the target there (Q, n) float64."""
+    """Offsets in memory (Q, n) int64 of the voxels of each window, and the target there (Q, n) float64."""
     offsets = joint_offsets(volume)[:, None, None, None]
     target = torch.ones_like(offsets, dtype=torch.float64)
     for axis, (factor, step) in enumerate(zip(window.factors, axis_steps(volume), strict=True)):

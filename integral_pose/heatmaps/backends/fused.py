@@ -103,11 +103,11 @@ def read_volume(
     logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, engine: Engine
 ) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm and heat map loss (0 without a target) of (B, J, D, H, W) logits."""
-    joints, loss = _ReadVolume.apply(logits, joints_norm, target, engine)
+    joints, loss = _FusedVolume.apply(logits, joints_norm, target, engine)
     return joints, loss
 
 
-class _ReadVolume(torch.autograd.Function):
+class _FusedVolume(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, engine: Engine
@@ -115,7 +115,7 @@ class _ReadVolume(torch.autograd.Function):
         order = MemoryOrder.of(logits)
         volume = order.to_memory(logits)
         softmax = engine.softmax(volume, with_loss=target is not None)
-        joints = _expected_position(softmax, order)
+        joints = order.exchange_xyz(_position(softmax, order)).view(*order.shape[:2], 3)
         cubes, cube_odds, loss = None, torch.zeros_like(softmax.odds), joints.new_zeros(())
         if joints_norm is not None and target is not None:
             cubes = joint_cubes(joints_norm.to(_accumulator(logits)), order, target)
@@ -136,13 +136,6 @@ class _ReadVolume(torch.autograd.Function):
 
 def _accumulator(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
-
-
-def _expected_position(softmax: Softmax, order: MemoryOrder) -> Tensor:
-    """(B, J, 3) norm (x, y, z)."""
-    position = _position(softmax, order)
-    along_xyz = [position[:, order.axes_xyz.index(coordinate)] for coordinate in range(3)]
-    return torch.stack(along_xyz, -1).view(*order.shape[:2], 3)
 
 
 def _position(softmax: Softmax, order: MemoryOrder) -> Tensor:
@@ -169,11 +162,11 @@ def _gradient_tables(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -
     softmax: Softmax = ctx.softmax
     order: MemoryOrder = ctx.order
     others, peak = softmax.log_others.exp(), softmax.log_peak.exp()
-    towards = joints_gradient.flatten(0, 1)[:, order.axes_xyz]  # (Q, 3) along (A, B, K)
+    towards = order.exchange_xyz(joints_gradient.flatten(0, 1))  # (Q, 3) along (A, B, K)
     position = _position(softmax, order)
     slope_a, slope_b, slope_k = (
-        towards[:, axis, None] * (cell_centers_norm(cells, position) - position[:, axis, None])
-        for axis, cells in enumerate(order.cells)
+        towards[:, axis, None] * (cell_centers_norm(num_cells, position) - position[:, axis, None])
+        for axis, num_cells in enumerate(order.cells)
     )
     peak_gradient = peak * others * (towards * (_peak_position(softmax, order) - softmax.mean)).sum(-1)
     weight, pull, targets = torch.zeros_like(peak), torch.zeros_like(peak), None
@@ -183,22 +176,10 @@ def _gradient_tables(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -
         sum_others = softmax.odds - ctx.cube_odds
         pull = weight * (gap_at_peak + others * sum_others)
         peak_gradient = peak_gradient + weight * (gap_at_peak - peak * sum_others)
-        targets = _target_tables(ctx.cubes, weight, order)
+        cells = (torch.arange(num_cells, device=weight.device) for num_cells in order.cells)
+        along_a, along_b, along_k = (ctx.cubes.along(axis, places) for axis, places in enumerate(cells))
+        targets = along_a * (weight * ctx.cubes.target.peak)[:, None], along_b, along_k
     return GradientTables(
-        shift=softmax.shift,
-        log_sum=softmax.log_sum,
-        others=others,
-        pull=pull,
-        weight=weight,
-        peak_gradient=peak_gradient,
-        peak_cells=softmax.peak_cells,
-        slopes=(slope_a, slope_b, slope_k),
-        targets=targets,
-    )
-
-
-def _target_tables(cubes: JointCubes, weight: Tensor, order: MemoryOrder) -> tuple[Tensor, Tensor, Tensor]:
-    along_a, along_b, along_k = (
-        cubes.along(axis, torch.arange(cells, device=weight.device)) for axis, cells in enumerate(order.cells)
-    )
-    return along_a * (weight * cubes.target.peak)[:, None], along_b, along_k
+        softmax.shift, softmax.log_sum, others, pull, weight, peak_gradient, softmax.peak_cells,
+        slopes=(slope_a, slope_b, slope_k), targets=targets,
+    )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Logits as they lie in memory, so that neither reading them nor writing their gradient moves them about.
+"""The memory layout of logits, so that neither reading them nor writing their gradient copies them.
 
-A head's output (B, J * D, H, W), seen as (B, J, D, H, W), lies in memory in that order, or, channels last,
+A head's output (B, J * D, H, W), seen as (B, J, D, H, W), is contiguous in that order (NCHW), or, channels last,
 as (B, H, W, J, D). Both are (N, A, B, G, K): three axes of the volume from the slowest to the fastest, A, B
 and K, with the joints either before them (N = batch * joints, G = 1) or inside them (N = batch, G = joints).
 Joint q = n * G + g is then the joint of the batch in both.
@@ -27,14 +27,18 @@ class MemoryOrder:
 
     @classmethod
     def of(cls, logits: Tensor) -> MemoryOrder:
-        """The order of (B, J, D, H, W) logits; any other than the two is taken as the plain one."""
-        plain = logits.is_contiguous()
-        return cls(tuple(logits.shape), not plain and logits.permute(_CHANNELS_LAST).is_contiguous())
+        """The order of (B, J, D, H, W) logits; any other than the two is copied to NCHW."""
+        is_nchw = logits.is_contiguous()
+        return cls(tuple(logits.shape), not is_nchw and logits.permute(_CHANNELS_LAST).is_contiguous())
 
     @property
     def axes_xyz(self) -> tuple[int, int, int]:
-        """Which coordinate (0 = x, 1 = y, 2 = z) runs along A, B and K."""
+        """Which coordinate (0 = x, 1 = y, 2 = z) runs along A, B and K; its own inverse."""
         return (1, 0, 2) if self.channels_last else (2, 1, 0)
+
+    def exchange_xyz(self, positions: Tensor) -> Tensor:
+        """(.., 3) along (x, y, z) <-> (.., 3) along (A, B, K)."""
+        return torch.stack([positions[..., axis] for axis in self.axes_xyz], -1)
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -74,14 +78,11 @@ def voxel_offsets(cells: Tensor, volume: Tensor) -> Tensor:
 
 def joint_blocks(volume: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """A (N, A, B, G, K) volume in blocks that fit a cache: a range of joints, and their (q, A, B, K) view."""
-    num_volumes, cells_a, cells_b, num_joints, cells_k = volume.shape
+    _, cells_a, cells_b, num_joints, cells_k = volume.shape
     size = max(1, _BLOCK_VOXELS // (cells_a * cells_b * cells_k))
-    if num_joints == 1:
-        for start in range(0, num_volumes, size):
-            block = volume[start : start + size, :, :, 0]
-            yield slice(start, start + len(block)), block
-        return
-    for index in range(num_volumes):
-        for start in range(0, num_joints, size):
-            block = volume[index, :, :, start : start + size].movedim(2, 0)
-            yield slice(index * num_joints + start, index * num_joints + start + len(block)), block
+    joints = volume.movedim(3, 1)  # (N, G, A, B, K)
+    for index, part in enumerate(joints.movedim(1, 0) if num_joints == 1 else joints):
+        for start in range(0, len(part), size):
+            block = part[start : start + size]
+            first = index * len(part) + start
+            yield slice(first, first + len(block)), block

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,54 +14,23 @@ from integral_pose.heatmaps.backends.cube import JointCubes, joint_cubes
 from integral_pose.heatmaps.backends.memory_order import MemoryOrder
 from integral_pose.heatmaps.reference import HeatmapTarget
 
-# Voxels of a tile: 32 and 16 registers a thread, so that several tiles share a processor and one computes while
-# another waits for memory.
+# Voxels of a tile, few enough that ptxas gives a thread about 96 registers and spills none: several tiles share a
+# processor, and one computes while another waits for memory.
 _READ_VOXELS = 4096
 _WRITE_VOXELS = 2048
 _WARPS = 4
-_CUBE_BLOCK = 1024
 _NO_TARGET = HeatmapTarget(peak=0.0, radius=0)
-
-
-@dataclass(frozen=True)
-class _Tiling:
-    """How the voxels of a joint are cut: whole rows along K, as many as fit."""
-
-    shape: torch.Size  # N, A, B, G, K
-    voxels: int
-
-    @property
-    def padded_k(self) -> int:
-        return triton.next_power_of_2(self.shape[4])
-
-    @property
-    def rows(self) -> int:
-        fitting = max(1, self.voxels // self.padded_k)
-        return min(fitting, triton.next_power_of_2(self.shape[1] * self.shape[2]))
-
-    @property
-    def num_tiles(self) -> int:
-        return triton.cdiv(self.shape[1] * self.shape[2], self.rows)
-
-    @property
-    def num_joints(self) -> int:
-        return self.shape[0] * self.shape[3]
-
-    def constants(self) -> dict[str, int]:
-        """What the kernels are compiled for; never the batch."""
-        _, a, b, g, k = self.shape
-        return {"A": a, "B": b, "G": g, "K": k, "TILE_ROWS": self.rows, "PADDED_K": self.padded_k}
 
 
 def read_volume_with_triton(
     logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
 ) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm and heat map loss (0 without a target) of (B, J, D, H, W) logits."""
-    joints, loss = _ReadVolume.apply(logits, joints_norm, target)
+    joints, loss = _TritonVolume.apply(logits, joints_norm, target)
     return joints, loss
 
 
-class _ReadVolume(torch.autograd.Function):
+class _TritonVolume(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
@@ -81,78 +49,50 @@ class _ReadVolume(torch.autograd.Function):
         ctx.save_for_backward(logits, values, peaks, cells)
         ctx.order, ctx.cubes = order, cubes
         position = values[:, kernels.POSITION.value : kernels.POSITION.value + 3]
-        along_xyz = [order.axes_xyz.index(coordinate) for coordinate in range(3)]
-        return torch.stack([position[:, axis] for axis in along_xyz], -1).view(*order.shape[:2], 3), loss
+        return order.exchange_xyz(position).view(*order.shape[:2], 3), loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
         logits, values, peaks, cells = ctx.saved_tensors
         order: MemoryOrder = ctx.order
-        towards = joints_gradient.flatten(0, 1).float()
-        towards = torch.stack([towards[:, coordinate] for coordinate in order.axes_xyz], -1)
-        weights = values.new_zeros(len(values)) if ctx.cubes is None else loss_gradient * ctx.cubes.weights.float()
+        cubes: JointCubes | None = ctx.cubes
+        volume = order.to_memory(logits)
+        towards = order.exchange_xyz(joints_gradient.flatten(0, 1).float())
+        weights = values.new_zeros(len(values)) if cubes is None else loss_gradient * cubes.weights.float()
+        target = _NO_TARGET if cubes is None else cubes.target
+        num_joints, num_tiles, constants = _tiling(volume, _WRITE_VOXELS, cubes)
         with torch.cuda.device_of(logits):
-            gradient = _gradient(order.to_memory(logits), values, peaks, cells, towards, weights, ctx.cubes)
+            gradient = torch.empty_like(volume)
+            arguments = (volume, values, peaks, cells, towards, weights, gradient, num_tiles, target.peak)
+            kernels.write_gradient[(num_joints * num_tiles,)](*arguments, **constants, RADIUS=target.radius)
         return order.from_memory(gradient), None, None
 
 
 def _softmax(volume: Tensor, cubes: JointCubes | None) -> tuple[Tensor, Tensor, Tensor]:
     """Each joint's values (Q, fields), its peak's index (Q,), and the true cells (Q, 3) int32 along (A, B, K)."""
-    tiling = _Tiling(volume.shape, _READ_VOXELS)
-    num_joints, num_tiles = tiling.num_joints, tiling.num_tiles
+    num_joints, num_tiles, constants = _tiling(volume, _READ_VOXELS, cubes)
     tile_sums = volume.new_empty(num_joints, kernels.TILE_FIELDS.value, num_tiles, dtype=torch.float32)
     tile_places = volume.new_empty(num_joints, num_tiles, dtype=torch.int32)
     values = volume.new_empty(num_joints, kernels.JOINT_FIELDS.value, dtype=torch.float32)
     peaks = volume.new_empty(num_joints, dtype=torch.int32)
     cells = peaks.new_empty(0) if cubes is None else cubes.cells.int().contiguous()
     target = _NO_TARGET if cubes is None else cubes.target
-    constants = {**tiling.constants(), "WITH_LOSS": cubes is not None, "num_warps": _WARPS}
     kernels.sum_tiles[(num_joints * num_tiles,)](volume, tile_sums, tile_places, num_tiles, **constants)
-    spans = [min(2 * target.radius + 1, volume.shape[axis]) for axis in (1, 2, 4)]
-    kernels.merge_tiles[(num_joints,)](
-        volume,
-        tile_sums,
-        tile_places,
-        cells,
-        values,
-        peaks,
-        num_tiles,
-        target.radius,
-        target.peak,
-        **dict(zip(("SPAN_A", "SPAN_B", "SPAN_K"), spans, strict=True)),
-        **constants,
-        PADDED_TILES=triton.next_power_of_2(num_tiles),
-        BLOCK=_CUBE_BLOCK,
-    )
+    arguments = (volume, tile_sums, tile_places, cells, values, peaks, num_tiles, target.peak)
+    padded_tiles = triton.next_power_of_2(num_tiles)
+    kernels.merge_tiles[(num_joints,)](*arguments, **constants, RADIUS=target.radius, PADDED_TILES=padded_tiles)
     return values, peaks, cells
 
 
-def _gradient(
-    volume: Tensor,
-    values: Tensor,
-    peaks: Tensor,
-    cells: Tensor,
-    towards: Tensor,
-    weights: Tensor,
-    cubes: JointCubes | None,
-) -> Tensor:
-    tiling = _Tiling(volume.shape, _WRITE_VOXELS)
-    target = _NO_TARGET if cubes is None else cubes.target
-    gradient = torch.empty_like(volume)
-    kernels.write_gradient[(tiling.num_joints * tiling.num_tiles,)](
-        volume,
-        values,
-        peaks,
-        cells,
-        towards,
-        weights,
-        gradient,
-        tiling.num_tiles,
-        target.radius,
-        target.peak,
-        **tiling.constants(),
-        WITH_LOSS=cubes is not None,
-        num_warps=_WARPS,
-    )
-    return gradient
+def _tiling(volume: Tensor, tile_voxels: int, cubes: JointCubes | None) -> tuple[int, int, dict[str, Any]]:
+    """Joints, tiles of each, and what the kernels are compiled for, never the batch.
+
+    A tile is as many whole rows along K as fit.
+    """
+    num_volumes, *shape = volume.shape
+    cells_a, cells_b, joints, cells_k = shape
+    padded_k = triton.next_power_of_2(cells_k)
+    rows = min(max(1, tile_voxels // padded_k), triton.next_power_of_2(cells_a * cells_b))
+    constants = {"SHAPE": tuple(shape), "TILE_ROWS": rows, "PADDED_K": padded_k, "WITH_LOSS": cubes is not None}
+    return num_volumes * joints, triton.cdiv(cells_a * cells_b, rows), {**constants, "num_warps": _WARPS}

@@ -1,13 +1,21 @@
 """From backbone features to heat maps of a joint or straight to its position: one file a head.
 
-Every head has `space`, what its numbers mean, and `forward`: features (B, C, h, w) -> PoseOutput. See docs/heads.md.
+Every head has `space`, the meaning of its numbers, and `forward`: features (B, C, h, w) -> one of the three outputs of
+`heatmaps.outputs`. See docs/heads.md.
 """
 
-from integral_pose.models.heads.axes import AxesHead
-from integral_pose.models.heads.planes import PlanesHead
-from integral_pose.models.heads.regression import RegressionHead
-from integral_pose.models.heads.volumetric import VolumetricHead
+from collections.abc import Callable
 
-Head = VolumetricHead | PlanesHead | AxesHead | RegressionHead
+from integral_pose.config.schema import ModelConfig
+from integral_pose.models.heads.axes import build_axes
+from integral_pose.models.heads.planes import build_planes
+from integral_pose.models.heads.regression import build_regression
+from integral_pose.models.heads.shared import Head, HeadInputs
+from integral_pose.models.heads.volumetric import build_volumetric
 
-__all__ = ["AxesHead", "Head", "PlanesHead", "RegressionHead", "VolumetricHead"]
+HEADS: dict[str, Callable[[ModelConfig, HeadInputs], Head]] = {
+    "volumetric": build_volumetric,
+    "planes": build_planes,
+    "axes": build_axes,
+    "regression": build_regression,
+}

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from integral_pose.contracts import PoseOutput
+from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
-from integral_pose.models.heads.deconvolutions import initialise, make_deconvolutions
+from integral_pose.heatmaps.outputs import MarginalLogits
+from integral_pose.models.heads.shared import HeadInputs, initialise, make_deconvolutions
 
 
 class AxesHead(nn.Module):
@@ -39,7 +40,7 @@ class AxesHead(nn.Module):
         self.space = space
         initialise(self.deconvolutions)
 
-    def forward(self, features: Tensor) -> PoseOutput:
+    def forward(self, features: Tensor) -> MarginalLogits:
         """(B, C, h, w) -> marginals (B, J, W), (B, J, H) and (B, J, D)."""
         maps = self.to_joints(self.deconvolutions(features))
         if tuple(maps.shape[-2:]) != self.map_size:
@@ -48,6 +49,17 @@ class AxesHead(nn.Module):
                 f"{tuple(maps.shape[-2:])}: give it images of the size that it was built for (data.image_size)"
             )
         vectors = maps.flatten(2)  # (B, J, H * W)
-        return PoseOutput(
-            logits=None, joints=None, marginals=(self.to_x(vectors), self.to_y(vectors), self.to_z(vectors))
-        )
+        return MarginalLogits((self.to_x(vectors), self.to_y(vectors), self.to_z(vectors)))
+
+
+def build_axes(model: ModelConfig, inputs: HeadInputs) -> AxesHead:
+    """The head of the section `model`."""
+    return AxesHead(
+        inputs.channels,
+        model.deconv_channels,
+        model.num_joints,
+        model.volume_depth,
+        inputs.space,
+        inputs.feature_size,
+        model.cells_per_feature,
+    )

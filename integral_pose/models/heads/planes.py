@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from integral_pose.contracts import PoseOutput
+from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
-from integral_pose.models.heads.deconvolutions import HEATMAP_STD, initialise, make_deconvolutions
+from integral_pose.heatmaps.outputs import MarginalLogits
+from integral_pose.models.heads.shared import HEATMAP_STD, HeadInputs, initialise, make_deconvolutions
 
 
 class PlanesHead(nn.Module):
@@ -36,10 +37,22 @@ class PlanesHead(nn.Module):
         self.num_joints, self.depth, self.space = num_joints, depth, space
         initialise(self.deconvolutions, self.to_yx, self.to_zy, self.to_zx, std=init_std)
 
-    def forward(self, features: Tensor) -> PoseOutput:
+    def forward(self, features: Tensor) -> MarginalLogits:
         """(B, C, h, w) -> marginals (B, J, H, W), (B, J, D, H) and (B, J, D, W)."""
         maps = self.deconvolutions(features)
         depths = (self.num_joints, self.depth)
         zy = self.to_zy(maps.mean(-1)).unflatten(1, depths)
         zx = self.to_zx(maps.mean(-2)).unflatten(1, depths)
-        return PoseOutput(logits=None, joints=None, marginals=(self.to_yx(maps), zy, zx))
+        return MarginalLogits((self.to_yx(maps), zy, zx))
+
+
+def build_planes(model: ModelConfig, inputs: HeadInputs) -> PlanesHead:
+    """The head of the section `model`."""
+    return PlanesHead(
+        inputs.channels,
+        model.deconv_channels,
+        model.num_joints,
+        model.volume_depth,
+        inputs.space,
+        init_std=model.head_init_std,
+    )

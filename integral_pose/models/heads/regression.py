@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from integral_pose.contracts import PoseOutput
+from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import StandardisedPose
+from integral_pose.heatmaps.outputs import Coordinates
+from integral_pose.models.heads.shared import HeadInputs
 
 
 class RegressionHead(nn.Module):
@@ -18,19 +20,26 @@ class RegressionHead(nn.Module):
     mean_mm: Tensor
     std_mm: Tensor
 
-    def __init__(self, in_channels: int, num_joints: int, root: int) -> None:
+    def __init__(
+        self, in_channels: int, num_joints: int, root: int, statistics_mm: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels, num_joints * 3)
         self.num_joints, self.root = num_joints, root
-        self.register_buffer("mean_mm", torch.zeros(num_joints, 3))
-        self.register_buffer("std_mm", torch.ones(num_joints, 3))
+        mean_mm, std_mm = statistics_mm or (torch.zeros(num_joints, 3), torch.ones(num_joints, 3))
+        self.register_buffer("mean_mm", mean_mm.clone())
+        self.register_buffer("std_mm", std_mm.clone())
 
     @property
     def space(self) -> StandardisedPose:
         """What the three numbers a joint mean."""
         return StandardisedPose(self.mean_mm, self.std_mm, self.root)
 
-    def forward(self, features: Tensor) -> PoseOutput:
+    def forward(self, features: Tensor) -> Coordinates:
         """(B, C, h, w) -> joints (B, J, 3) in deviations from the mean pose."""
-        joints = self.linear(features.mean((-2, -1))).unflatten(1, (self.num_joints, 3))
-        return PoseOutput(logits=None, joints=joints)
+        return Coordinates(self.linear(features.mean((-2, -1))).unflatten(1, (self.num_joints, 3)))
+
+
+def build_regression(model: ModelConfig, inputs: HeadInputs) -> RegressionHead:
+    """The head of the section `model`."""
+    return RegressionHead(inputs.channels, model.num_joints, inputs.root, inputs.statistics_mm)

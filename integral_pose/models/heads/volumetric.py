@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from integral_pose.contracts import PoseOutput
+from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
-from integral_pose.models.heads.deconvolutions import HEATMAP_STD, initialise, make_deconvolutions
+from integral_pose.heatmaps.outputs import VolumeLogits
+from integral_pose.models.heads.shared import HEATMAP_STD, HeadInputs, initialise, make_deconvolutions
 
 
 class VolumetricHead(nn.Module):
@@ -23,14 +24,31 @@ class VolumetricHead(nn.Module):
         space: PoseSpace,
         *,
         init_std: float = HEATMAP_STD,
+        debiased: bool = False,
+        edge_cells: bool = False,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
         self.to_volume = nn.Conv2d(channels, num_joints * depth, kernel_size=1)
         self.num_joints, self.depth, self.space = num_joints, depth, space
+        self.debiased, self.edge_cells = debiased, edge_cells
         initialise(self.deconvolutions, self.to_volume, std=init_std)
 
-    def forward(self, features: Tensor) -> PoseOutput:
+    def forward(self, features: Tensor) -> VolumeLogits:
         """(B, C, h, w) -> logits (B, J, D, H, W), a view of the last convolution's memory."""
         maps = self.to_volume(self.deconvolutions(features))  # (B, J * D, H, W)
-        return PoseOutput(logits=maps.unflatten(1, (self.num_joints, self.depth)), joints=None)
+        return VolumeLogits(maps.unflatten(1, (self.num_joints, self.depth)), self.debiased, self.edge_cells)
+
+
+def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
+    """The head of the section `model`."""
+    return VolumetricHead(
+        inputs.channels,
+        model.deconv_channels,
+        model.num_joints,
+        model.volume_depth,
+        inputs.space,
+        init_std=model.head_init_std,
+        debiased=model.decoder == "debiased",
+        edge_cells=inputs.edge_cells,
+    )

@@ -1,0 +1,41 @@
+"""The heat map losses: what a softmax-normalised heat map is compared with, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from integral_pose.heatmaps.marginals import GaussianMarginals, Marginals, jensen_shannon, planes_of_volume
+from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.volume import soft_argmax, soft_argmax_and_heatmap_loss
+
+
+@dataclass(frozen=True)
+class CubeCrossEntropy:
+    """Binary cross-entropy with a Gaussian cube round the true voxel (Pantalos & Rudin 2019)."""
+
+    target: HeatmapTarget
+
+    def of_volume(self, logits: Tensor, true_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the loss, from one read of the logits."""
+        return soft_argmax_and_heatmap_loss(logits, true_norm, self.target)
+
+    def of_marginals(self, marginals: Marginals, true_norm: Tensor) -> Tensor:
+        """Raises ValueError: the target is a cube."""
+        raise ValueError("loss.heatmap.name cross_entropy compares volumes; take jensen_shannon for planes and axes")
+
+
+@dataclass(frozen=True)
+class MarginalDivergence:
+    """Jensen-Shannon divergence between the marginals of the heat map and of a Gaussian (Nibali et al. 2018)."""
+
+    target: GaussianMarginals
+
+    def of_volume(self, logits: Tensor, true_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the divergence of the volume's planes."""
+        return soft_argmax(logits), self.of_marginals(planes_of_volume(logits), true_norm)
+
+    def of_marginals(self, marginals: Marginals, true_norm: Tensor) -> Tensor:
+        """The mean over the three marginals, joints and batch: 0 to log 2."""
+        return jensen_shannon(marginals, true_norm, self.target)

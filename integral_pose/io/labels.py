@@ -1,0 +1,89 @@
+"""The labels of a split, `annot/valid.h5` for instance: read and checked in one place, by NumPy and h5py alone.
+
+Row i belongs to line i of the image list beside the file, `annot/valid_images.txt`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from integral_pose.errors import DataError
+from integral_pose.geometry.sides import order_of_poses, to_human36m_order
+from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
+from integral_pose.skeleton import HUMAN36M, Skeleton
+
+CROP_PX, CAMERA_MM = "pose2d", "pose3d"
+
+
+def image_list_of(label_path: Path) -> Path:
+    """The list of the images that the rows belong to, which may not exist."""
+    return label_path.with_name(f"{label_path.stem}_images.txt")
+
+
+def stored_names(path: Path) -> set[str]:
+    """What a label file has at its top: data sets, groups and links."""
+    with open_hdf5(path) as file:
+        return set(file)
+
+
+def read_labels(
+    path: Path, skeleton: Skeleton, joint_order: str, num_images: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Joints (N, J, 2) px of the crop and (N, J, 3) mm in camera axes, in the official order (`geometry.sides`).
+
+    Raises DataError naming the file where any of it is missing, of another shape or not finite, and where
+    `joint_order` and the poses contradict each other.
+    """
+    joints_crop_px = read_rows(path, CROP_PX, (skeleton.num_joints, 2), num_images)
+    joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), num_images)
+    order = stored_order(joints_camera_mm, skeleton, joint_order, path)
+    return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order)
+
+
+def read_joints_camera_mm(path: Path, skeleton: Skeleton, joint_order: str) -> NDArray[np.float64]:
+    """As `read_labels`, the joints in mm alone and in full precision, of however many images there are."""
+    joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), dtype=np.float64)
+    return to_human36m_order(joints_camera_mm, stored_order(joints_camera_mm, skeleton, joint_order, path))
+
+
+def stored_order(joints_camera_mm: NDArray[Any], skeleton: Skeleton, joint_order: str, path: Path) -> str:
+    """'official' or 'c2f', the order of poses (N, J, 3) as a file has them. Raises DataError as `order_of_poses`."""
+    return order_of_poses(joints_camera_mm, joint_order, str(path)) if skeleton is HUMAN36M else "official"
+
+
+def read_rows(
+    path: Path, key: str, row_shape: tuple[int, ...], num_rows: int | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """A data set (N, *row_shape) of finite numbers. Raises DataError saying what is there instead."""
+    images = image_list_of(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; it holds the labels of the images in {images.name}")
+    with open_hdf5(path) as file:
+        dataset = find_dataset(file, key)
+        if dataset is None:
+            raise DataError(f"{path}: has no data set '{key}'; it has: {', '.join(file) or 'nothing'}")
+        if dataset.shape[1:] != row_shape or not dataset.ndim:
+            expected = (num_rows or "N", *row_shape)
+            raise DataError(f"{path}: '{key}' has the shape {dataset.shape}, expected {_shape(expected)}")
+        if num_rows not in (None, len(dataset)):
+            raise DataError(
+                f"{path}: '{key}' has {len(dataset):,} rows, but {images} lists {num_rows:,} images; "
+                "line i of the list belongs to row i"
+            )
+        require_plain(dataset, path)
+        values: NDArray[Any] = np.asarray(dataset[...], dtype=dtype)
+    bad_rows = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    if len(bad_rows):
+        raise DataError(
+            f"{path}: '{key}' is NaN or infinite in {len(bad_rows):,} rows, the first is row {bad_rows[0]} "
+            f"(line {bad_rows[0] + 1} of {images.name}); take these images out"
+        )
+    return values
+
+
+def _shape(lengths: tuple[Any, ...]) -> str:
+    return f"({', '.join(map(str, lengths))})"
