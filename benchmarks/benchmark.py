@@ -82,39 +82,47 @@ class Benchmark:
 
 def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """Train and score what is not done yet; returns what the JSON holds. Candidates whose weights are not here are
-    named with the reason. Raises CheckpointError where a run fails, its own words before it on the terminal.
+    named with the reason. Raises CheckpointError where a run fails, whose own message is on the terminal above it.
     """
     if not benchmark.data.exists():
         render_preset(benchmark.data, benchmark.preset, workers=os.cpu_count() or 1)
     missing = {candidate.name: what_is_missing(benchmark.load(candidate)) for candidate in candidates}
     here = [candidate for candidate in candidates if not missing[candidate.name]]
     rates = _rates(benchmark, here)
+    _train(benchmark, here, rates)
+    mean_pose = mean_pose_scores(benchmark.data, read_test(benchmark.data))
+    return {
+        "preset": benchmark.preset,
+        "overrides": list(benchmark.overrides),
+        "minutes": benchmark.minutes,
+        "scored_on": benchmark.scored_on,
+        "mean_pose_on_test": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
+        "rows": [_row(benchmark, candidate, missing[candidate.name], rates) for candidate in candidates],
+    }
+
+
+def _train(benchmark: Benchmark, candidates: Sequence[Candidate], rates: dict[str, Any]) -> None:
+    """All runs, a seed of every candidate before the next seed."""
     epoch_images = {
         candidate.name: images_for(benchmark.minutes, images_per_s(rates, candidate), benchmark.load(candidate))
-        for candidate in here
+        for candidate in candidates
     }
     with ThreadPoolExecutor(benchmark.jobs) as pool:
-        todo = [
+        runs = [
             pool.submit(_run, benchmark, candidate, seed, epoch_images[candidate.name])
             for seed in range(benchmark.num_seeds)
-            for candidate in here
+            for candidate in candidates
         ]
-        _wait_for(todo, pool)
-    rows = []
-    for candidate in candidates:
-        row: dict[str, Any] = {
-            **asdict(candidate),
-            "changes": list(candidate.changes),
-            "missing": missing[candidate.name],
-            "runs": [],
-        }
-        if not row["missing"]:
-            row["images_per_s"] = round(images_per_s(rates, candidate), 1)
-            row["runs"] = [
-                json.loads(benchmark.result(candidate, seed).read_text("utf-8")) for seed in range(benchmark.num_seeds)
-            ]
-        rows.append(row)
-    return {**_described(benchmark), "rows": rows}
+        _wait_for(runs, pool)
+
+
+def _row(benchmark: Benchmark, candidate: Candidate, missing: str, rates: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {**asdict(candidate), "changes": list(candidate.changes), "missing": missing, "runs": []}
+    if not missing:
+        results = [benchmark.result(candidate, seed) for seed in range(benchmark.num_seeds)]
+        row["images_per_s"] = round(images_per_s(rates, candidate), 1)
+        row["runs"] = [json.loads(path.read_text("utf-8")) for path in results]
+    return row
 
 
 def what_is_missing(config: Config) -> str:
@@ -144,53 +152,42 @@ def _rates(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, A
         if candidate.costs_as or candidate.name in rates["ratios"]:
             continue
         print(f"measuring the rate of {candidate.name} ...", file=sys.stderr, flush=True)
-        rate = _measure_apart(benchmark, candidate, reference)
+        rate = _measure_in_own_process(benchmark, candidate, reference)
         rates.setdefault("reference_images_per_s", rate.reference_images_per_s)
         rates["ratios"][candidate.name] = 1.0 if candidate is reference else rate.ratio
         write_text_atomic(path, json.dumps(rates, indent=1) + "\n")
     return rates
 
 
-def _measure_apart(benchmark: Benchmark, candidate: Candidate, reference: Candidate) -> Rate:
+def _measure_in_own_process(benchmark: Benchmark, candidate: Candidate, reference: Candidate) -> Rate:
     """In a process of its own, under the same conditions as a run."""
-    specs = [[one.config, benchmark.changes(one)] for one in (candidate, reference)]
-    done = _start([sys.executable, "-m", "benchmarks.rates", json.dumps(specs)], stdout=subprocess.PIPE)
+    specs = [[each.config, benchmark.changes(each)] for each in (candidate, reference)]
+    done = _run_process([sys.executable, "-m", "benchmarks.rates", json.dumps(specs)], stdout=subprocess.PIPE)
     return Rate(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def _run(benchmark: Benchmark, candidate: Candidate, seed: int, epoch_images: int) -> None:
     if not benchmark.result(candidate, seed).exists():
         print(f"{candidate.name}, seed {seed} ...", file=sys.stderr, flush=True)
-        _start(benchmark.command(candidate, seed, epoch_images))
+        _run_process(benchmark.command(candidate, seed, epoch_images))
 
 
-def _wait_for(todo: Sequence[Future[None]], pool: ThreadPoolExecutor) -> None:
-    """Until all are done; after the first failure, or a Ctrl-C, those not begun are dropped."""
+def _wait_for(runs: Sequence[Future[None]], pool: ThreadPoolExecutor) -> None:
+    """Until all are done; after the first failure, or a Ctrl-C, those not started are cancelled."""
     try:
-        for one in todo:
-            one.result()
+        for run in runs:
+            run.result()
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
 
 
-def _start(command: list[str], stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+def _run_process(command: list[str], stdout: int | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **TIMING_ENVIRONMENT, **({} if torch.cuda.is_available() else ONE_THREAD)}
     done = subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
     if done.returncode:
         raise CheckpointError(
-            f"{' '.join(command[2:5])}: ended with status {done.returncode}; what it said is above. The same command "
+            f"{' '.join(command[2:5])}: ended with status {done.returncode}; its message is above. The same command "
             "continues with what was done before"
         )
     return done
-
-
-def _described(benchmark: Benchmark) -> dict[str, Any]:
-    mean_pose = mean_pose_scores(benchmark.data, read_test(benchmark.data))
-    return {
-        "preset": benchmark.preset,
-        "overrides": list(benchmark.overrides),
-        "minutes": benchmark.minutes,
-        "scored_on": benchmark.scored_on,
-        "mean_pose_on_test": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
-    }

@@ -16,6 +16,7 @@ from benchmarks.approaches import SIZES
 from benchmarks.one_run import read_scored, score_run
 from benchmarks.rates import images_for, measure_images_per_s
 from integral_pose.config.loading import load_config
+from integral_pose.config.schema import Config
 from integral_pose.experiment import train
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.devices import choose_device
@@ -42,24 +43,35 @@ def _render_and_train(options: argparse.Namespace, deadline: float) -> dict[str,
         render_preset(data, size.preset, workers=cores)
     rendering_s = time.monotonic() - start
     # Compiling would take a share of so short a run that it does not win back.
-    fixed = [*size.overrides, f"data.root={data}", f"data.workers={min(cores - 1, 12)}", "trainer.compile=off",
-             f"trainer.device={device.type}", *options.overrides]  # fmt: skip
-    rate = measure_images_per_s(load_config(options.config, fixed).config)
-    left_minutes = max(0.0, deadline - RESERVE_S - time.monotonic()) / 60
-    images = images_for(SPARE * left_minutes, rate, load_config(options.config, fixed).config)
-    config = load_config(options.config, [*fixed, f"data.epoch_images={images}"]).config
+    overrides = [*size.overrides, f"data.root={data}", f"data.workers={min(cores - 1, 12)}", "trainer.compile=off",
+                 f"trainer.device={device.type}", *options.overrides]  # fmt: skip
+    rate, config = _fit_to_time(options.config, overrides, deadline)
     start = time.monotonic()
     folder = train(config)
     training_s = time.monotonic() - start
     run = score_run(folder, config, read_scored(config, "test"))
-    name, out = Path(options.config).stem, run["device"]
     return {
         "command": f"scripts/gpu_train.sh {options.config} {options.minutes:g}{size.flags}",
-        "line": f"{name}: MPJPE {run['mpjpe_mm']:.1f} mm, PA-MPJPE {run['pa_mpjpe_mm']:.1f} mm on {size.preset} after "
-        f"{run['images']:,} images in {training_s:.0f} s on {out} ({run['images'] / training_s:.0f} images/s, scoring "
-        f"apart)",
+        "line": _line(Path(options.config).stem, size.preset, run, training_s),
         "images_per_s_measured": rate,
         "rendering_s": rendering_s,
         "training_s": training_s,
         "run": run,
     }
+
+
+def _fit_to_time(path: str, overrides: list[str], deadline: float) -> tuple[float, Config]:
+    """Images a second, and the configuration with as many images an epoch as the time left is good for."""
+    config = load_config(path, overrides).config
+    rate = measure_images_per_s(config)
+    left_minutes = max(0.0, deadline - RESERVE_S - time.monotonic()) / 60
+    images = images_for(SPARE * left_minutes, rate, config)
+    return rate, load_config(path, [*overrides, f"data.epoch_images={images}"]).config
+
+
+def _line(name: str, preset: str, run: dict[str, Any], training_s: float) -> str:
+    return (
+        f"{name}: MPJPE {run['mpjpe_mm']:.1f} mm, PA-MPJPE {run['pa_mpjpe_mm']:.1f} mm on {preset} after "
+        f"{run['images']:,} images in {training_s:.0f} s on {run['device']} "
+        f"({run['images'] / training_s:.0f} images/s, scoring apart)"
+    )

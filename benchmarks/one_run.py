@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     start = time.process_time()
     folder = train(config)
     seconds = time.process_time() - start
-    found = score_run(folder, config, read_scored(config, scored_on))
-    write_text_atomic(result, json.dumps({**found, "process_s": seconds}, indent=1) + "\n")
+    scores = score_run(folder, config, read_scored(config, scored_on))
+    write_text_atomic(result, json.dumps({**scores, "process_s": seconds}, indent=1) + "\n")
 
 
 def read_scored(config: Config, scored_on: str) -> PoseTable:
@@ -63,7 +63,7 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     starts = json.loads((folder / "provenance.json").read_text("utf-8"))
     steps = load_checkpoint(folder / "last.pt")["progress"]["step"]
     return {
-        **errors(predictions.joints_camera_mm, table),
+        **summarise_errors(predictions.joints_camera_mm, table),
         "seed": config.seed,
         "images": steps * config.trainer.batch_size,
         "starts": len(starts),
@@ -73,7 +73,7 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     }
 
 
-def errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
+def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
     """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
     frames = sequence_names([parse_frame_name(table.name(row)) for row in range(len(table))])
     mpjpe, pa_mpjpe = (joint_errors_mm(predicted_mm, table.joints_camera_mm, name) for name in ("mpjpe", "pa_mpjpe"))

@@ -85,7 +85,7 @@ def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[],
     trainer = build_trainer(config, device, alone, unwritten, StopSignal(), begins=True)
     train_step = trainer.state.train_step
     train_step.model.train()
-    batches = _for_ever(trainer.batches)
+    batches = _endless(trainer.batches)
     num_steps = _images_a_turn(config) // config.trainer.batch_size
 
     def turn(stage: Stage) -> Callable[[], None]:
@@ -95,13 +95,13 @@ def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[],
 
         return steps
 
-    found: list[tuple[int, Stage]] = []
+    stages: list[tuple[int, Stage]] = []
     for stage in trainer.stages:
-        if found and found[-1][1].loss == stage.loss:
-            found[-1] = (found[-1][0] + stage.epochs, stage)
+        if stages and stages[-1][1].loss == stage.loss:
+            stages[-1] = (stages[-1][0] + stage.epochs, stage)
         else:
-            found.append((stage.epochs, stage))
-    return [(epochs, turn(stage)) for epochs, stage in found]
+            stages.append((stage.epochs, stage))
+    return [(epochs, turn(stage)) for epochs, stage in stages]
 
 
 def _images_a_turn(config: Config) -> int:
@@ -109,7 +109,7 @@ def _images_a_turn(config: Config) -> int:
     return max(1, round(IMAGES_A_TURN / config.trainer.batch_size)) * config.trainer.batch_size
 
 
-def _for_ever(batches: Batches) -> Iterator[PoseBatch]:
+def _endless(batches: Batches) -> Iterator[PoseBatch]:
     for epoch in itertools.count():
         yield from batches.epoch(epoch)
 

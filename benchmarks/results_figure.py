@@ -18,21 +18,21 @@ BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#808080"
 
 def draw(content: Mapping[str, Any]) -> NDArray[np.uint8]:
     """(H, W, 3) RGB: left the MPJPE of every run, right the paired difference from its reference."""
-    found = lines(content)
+    table_lines = lines(content)
     runs = {row["name"]: [run["mpjpe_mm"] for run in row["runs"]] for row in content["rows"]}
-    figure = Figure(figsize=(11, 1.2 + 0.42 * len(found)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11, 1.2 + 0.42 * len(table_lines)), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    _draw_errors(left, found, runs)
-    _draw_differences(right, found)
-    left.set_yticks(range(len(found)), [line.title for line in found])
+    _draw_errors(left, table_lines, runs)
+    _draw_differences(right, table_lines)
+    left.set_yticks(range(len(table_lines)), [line.title for line in table_lines])
     left.invert_yaxis()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw_errors(axis: Axes, found: Sequence[Line], runs: Mapping[str, Sequence[float]]) -> None:
-    for place, line in enumerate(found):
+def _draw_errors(axis: Axes, table_lines: Sequence[Line], runs: Mapping[str, Sequence[float]]) -> None:
+    for place, line in enumerate(table_lines):
         axis.plot(runs[line.name], [place] * len(runs[line.name]), "o", color=BLUE, alpha=0.6, ms=6, mec="none")
         axis.plot([line.mpjpe_mm] * 2, [place - 0.28, place + 0.28], color="black", lw=1.6)
         axis.annotate(f"{line.mpjpe_mm:.1f}", (line.mpjpe_mm, place - 0.3), fontsize=7, ha="center")
@@ -41,9 +41,9 @@ def _draw_errors(axis: Axes, found: Sequence[Line], runs: Mapping[str, Sequence[
     axis.set_axisbelow(True)
 
 
-def _draw_differences(axis: Axes, found: Sequence[Line]) -> None:
+def _draw_differences(axis: Axes, table_lines: Sequence[Line]) -> None:
     axis.axvline(0, color=GREY, lw=1)
-    for place, line in enumerate(found):
+    for place, line in enumerate(table_lines):
         if line.difference is not None:
             mm = line.difference.mm
             colour = VERMILION if line.difference.is_decided else GREY

@@ -41,8 +41,8 @@ def results(options: argparse.Namespace) -> None:
 def write(path: Path) -> None:
     """The page at `path` of the JSON files in the folder of the same name beside it, and a figure for each ablation."""
     folder = path.with_suffix("")
-    for found in sorted(folder.glob("ablation-*.json")):
-        write_png(found.with_suffix(".png"), draw(json.loads(found.read_text("utf-8"))))
+    for figures in sorted(folder.glob("ablation-*.json")):
+        write_png(figures.with_suffix(".png"), draw(json.loads(figures.read_text("utf-8"))))
     write_text_atomic(path, page(folder))
 
 
@@ -61,12 +61,12 @@ def page(folder: Path) -> str:
 
 def headline(content: Mapping[str, Any]) -> list[str]:
     """The lines that the README may quote: the first of the ablation, and best against published."""
-    found = {line.name: line for line in lines(content)}
+    by_name = {line.name: line for line in lines(content)}
     rows = {row["name"]: row for row in content["rows"] if row["runs"]}
     quoted = [
-        f"{found[name].mpjpe_mm:.1f} ± {found[name].spread_mm:.1f} mm" if found[name].spread_mm is not None else
-        f"{found[name].mpjpe_mm:.1f} mm"
-        for name in ("regression", "integral", "integral_then_heatmap", PUBLISHED, BEST) if name in found
+        f"{by_name[name].mpjpe_mm:.1f} ± {by_name[name].spread_mm:.1f} mm" if by_name[name].spread_mm is not None else
+        f"{by_name[name].mpjpe_mm:.1f} mm"
+        for name in ("regression", "integral", "integral_then_heatmap", PUBLISHED, BEST) if name in by_name
     ]  # fmt: skip
     if {BEST, PUBLISHED} <= rows.keys():
         quoted.append(_relative(difference(rows[BEST], rows[PUBLISHED])))
@@ -76,45 +76,47 @@ def headline(content: Mapping[str, Any]) -> list[str]:
 def verdicts(content: Mapping[str, Any]) -> list[str]:
     """How the source report's order fares, a sentence a pair, and best against published."""
     rows = {row["name"]: row for row in content["rows"] if row["runs"]}
-    said = []
+    sentences = []
     for worse, better in ORDER:
         if {worse, better} <= rows.keys():
-            said.append(_verdict(rows[worse], rows[better]))
+            sentences.append(_verdict(rows[worse], rows[better]))
     if {BEST, PUBLISHED} <= rows.keys():
-        found = difference(rows[BEST], rows[PUBLISHED])
-        said.append(f"`configs/best.yaml` against the published recipe: {_shown(found)}; {_relative(found)}.")
-    return said
+        effect = difference(rows[BEST], rows[PUBLISHED])
+        sentences.append(
+            f"`configs/best.yaml` against the published recipe: {_interval_and_seeds(effect)}; {_relative(effect)}."
+        )
+    return sentences
 
 
 def _verdict(worse: Mapping[str, Any], better: Mapping[str, Any]) -> str:
-    found = difference(better, worse)
-    if not found.matters:
+    effect = difference(better, worse)
+    if not effect.matters:
         outcome = f"no difference of {100 * LEAST_SHARE:g} % or more"
-    elif not found.is_decided:
+    elif not effect.is_decided:
         outcome = "not decided by these runs"
-    elif found.mm.mean < 0:
+    elif effect.mm.mean < 0:
         outcome = "as in the source report"
     else:
         outcome = "**the other way round than in the source report**"
-    return f"{better['title']} less {worse['title']}: {_shown(found)}: {outcome}."
+    return f"{better['title']} less {worse['title']}: {_interval_and_seeds(effect)}: {outcome}."
 
 
 def _ablation(content: Mapping[str, Any], name: str) -> str:
-    found = lines(content)
-    table = markdown_table([_row(line) for line in found])
+    table_lines = lines(content)
+    table = markdown_table([_row(line) for line in table_lines])
     absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
-    groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in found])
+    groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in table_lines])
     figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
     order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
-    said = [f"- {text}" for text in verdicts(content)]
+    sentences = [f"- {text}" for text in verdicts(content)]
     title = f"## The approaches on {content['name']}"
     parts = [
         [title],
-        [_what(content, name)],
+        [_origin(content, name)],
         [figure],
         [table, *absent],
         [order],
-        said,
+        sentences,
         ["By joint group, and along each axis alone over all joints:"],
         [groups],
     ]
@@ -130,18 +132,18 @@ def _trials(content: Mapping[str, Any], name: str) -> str:
             "MPJPE": line.mpjpe_mm,
             "effect (mm)": "" if line.difference is None else _interval(line.difference),
             "better in": "" if line.difference is None else _seeds(line.difference),
-            "verdict": _said(line.difference),
+            "verdict": _effect(line.difference),
         }
         for line in lines(content)
     ])  # fmt: skip
-    return "\n".join([f"## What was tried, on {content['name']}\n", _what(content, name), "", table])
+    return "\n".join([f"## What was tried, on {content['name']}\n", _origin(content, name), "", table])
 
 
 def _gpu(content: Mapping[str, Any], name: str) -> str:
     return f"## On a GPU\n\n`{content['command']}`: {content['line']} ([{name}](results/{name}))\n"
 
 
-def _what(content: Mapping[str, Any], name: str) -> str:
+def _origin(content: Mapping[str, Any], name: str) -> str:
     runs = [run for row in content["rows"] for run in row["runs"]]
     commits = sorted({commit[:7] for run in runs for commit in run["commits"]})
     where = ", ".join(sorted({f"{run['device']}, torch {run['torch']}" for run in runs}))
@@ -172,30 +174,30 @@ def _row(line: Line) -> dict[str, str | float | None]:
     }
 
 
-def _said(found: Difference | None) -> str:
-    if found is None:
+def _effect(effect: Difference | None) -> str:
+    if effect is None:
         return ""
-    if not (found.is_decided and found.matters):
+    if not (effect.is_decided and effect.matters):
         return "no effect seen"
-    outcome = "helps" if found.mm.mean < 0 else "harms"
-    return f"{outcome}, by one seed" if found.num_seeds == 1 else outcome
+    outcome = "helps" if effect.mm.mean < 0 else "harms"
+    return f"{outcome}, by one seed" if effect.num_seeds == 1 else outcome
 
 
-def _shown(found: Difference) -> str:
-    return f"{_interval(found)} mm, better in {_seeds(found)} seeds"
+def _interval_and_seeds(effect: Difference) -> str:
+    return f"{_interval(effect)} mm, better in {_seeds(effect)} seeds"
 
 
-def _interval(found: Difference) -> str:
-    return f"{found.mm.mean:+.1f} ({found.mm.low:+.1f} to {found.mm.high:+.1f})"
+def _interval(effect: Difference) -> str:
+    return f"{effect.mm.mean:+.1f} ({effect.mm.low:+.1f} to {effect.mm.high:+.1f})"
 
 
-def _relative(found: Difference) -> str:
-    mean, low, high = (100 * share for share in found.relative)
+def _relative(effect: Difference) -> str:
+    mean, low, high = (100 * share for share in effect.relative)
     return f"{mean:+.1f} % ({low:+.1f} to {high:+.1f} %)"
 
 
-def _seeds(found: Difference) -> str:
-    return f"{found.seeds_better} of {found.num_seeds}"
+def _seeds(effect: Difference) -> str:
+    return f"{effect.seeds_better} of {effect.num_seeds}"
 
 
 def _plural(number: int, word: str) -> str:

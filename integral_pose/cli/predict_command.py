@@ -13,30 +13,30 @@ from integral_pose.cli.arguments import DEVICES, add_command
 def add_predict(commands: Any) -> None:
     """Poses in pictures."""
     text = "poses of the people in an image, a folder of images or a video"
-    predict = add_command(commands, "predict", text, _predict)
-    predict.add_argument("model", type=Path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
-    predict.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
-    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    boxes = predict.add_mutually_exclusive_group()
+    parser = add_command(commands, "predict", text, _predict)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
+    parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    boxes = parser.add_mutually_exclusive_group()
     boxes.add_argument("--box", type=_box, action="append", default=[], metavar="x,y,w,h",
                        help="a person's box in px, for every picture; once a person (default: a detector)")  # fmt: skip
     boxes.add_argument("--boxes", type=Path, metavar="FILE", help=".json or .csv by image or frame: docs/predict.md")
     boxes.add_argument("--whole-image", action="store_true", help="one person who fills the picture")
     boxes.add_argument("--detector-weights", type=Path, metavar="PATH", help="torchvision's ssdlite320 state dict")
-    camera = predict.add_mutually_exclusive_group()
+    camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--intrinsics", type=_four, metavar="fx,fy,cx,cy", help="px; without it there is no distance")
     camera.add_argument("--focal", type=_positive, metavar="PX", help="the same, its middle in that of the picture")
-    predict.add_argument("--root-depth", type=_positive, metavar="MM", help="distance of the hip along the axis")
-    predict.add_argument("--flip", action="store_true", help="average with the mirrored crops")
-    predict.add_argument("--no-pictures", action="store_true", help="write poses.json and poses.csv alone")
-    predict.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
+    parser.add_argument("--root-depth", type=_positive, metavar="MM", help="distance of the hip along the axis")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored crops")
+    parser.add_argument("--no-pictures", action="store_true", help="write poses.json and poses.csv alone")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from integral_pose.predict.job import Job, predict
+    from integral_pose.predict.job import PredictionJob, run_job
 
-    done = predict(
-        Job(
+    done = run_job(
+        PredictionJob(
             options.model,
             options.source,
             options.out,

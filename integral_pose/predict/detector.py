@@ -57,7 +57,7 @@ class PersonDetector:
 
 
 def person_boxes(found: dict[str, Any], person: int) -> Boxes:
-    """What a detector of torchvision says of one picture -> (N, 4) x, y, w, h of the sure people in it."""
+    """A torchvision detector's output for one picture -> (N, 4) x, y, w, h of the people it is sure of."""
     corners = found["boxes"].double().cpu().numpy()
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
     sure = (found["labels"] == person) & (found["scores"] >= LEAST_SCORE)

@@ -14,15 +14,17 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.devices import choose_device
 from integral_pose.predict.boxes import Boxes, BoxesFile, check_boxes, whole_picture
 from integral_pose.predict.detector import PersonDetector
-from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
-from integral_pose.predict.results import Results
-from integral_pose.predict.sources import STDIN_NAME, Frame, Source, open_source
+from integral_pose.predict.pose_model import LARGEST_BATCH, PoseModel, View, load_model
+from integral_pose.predict.results import ResultFolder
+from integral_pose.predict.sources import STDIN_NAME, NamedPicture, PictureSource, open_source
 
 LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
 
+Batch = list[tuple[NamedPicture, Boxes]]
+
 
 @dataclass(frozen=True)
-class Job:
+class PredictionJob:
     """What the command line asks for."""
 
     model: Path
@@ -39,17 +41,17 @@ class Job:
     device: str = "auto"
     with_pictures: bool = True
 
-    def view(self, frame: Frame) -> View:
+    def view(self, picture: NamedPicture) -> View:
         """What is known of the camera that took a picture."""
         intrinsics = self.intrinsics
         if self.focal_px is not None:
-            height_px, width_px = frame.picture.shape[:2]
+            height_px, width_px = picture.pixels.shape[:2]
             intrinsics = (self.focal_px, self.focal_px, width_px / 2, height_px / 2)
         return View(intrinsics, self.root_depth_mm)
 
 
 @dataclass(frozen=True)
-class Summary:
+class JobSummary:
     """What was done."""
 
     num_images: int
@@ -57,7 +59,7 @@ class Summary:
     out: Path
 
 
-def predict(job: Job) -> Summary:
+def run_job(job: PredictionJob) -> JobSummary:
     """Poses in every picture of the source, written below `job.out`.
 
     Raises an IntegralPoseError where the job cannot be done; if single files of a folder cannot be read, at the end,
@@ -67,58 +69,60 @@ def predict(job: Job) -> Summary:
         raise ConfigError(f"--out {job.out}: is a file, expected a folder")
     source, device = open_source(job.source, job.out), choose_device(job.device)
     model = load_model(job.model).to(device)
-    find_boxes = _Boxes(job, source, device)
-    num_images = 0
+    find_boxes = _BoxFinder(job, source, device)
+    rate = source.video.rate if source.video else None
     with ExitStack() as stack:
-        rate = source.video.rate if source.video else None
-        results = Results(job.out, model.description, stack, rate, job.with_pictures)
+        results = ResultFolder(job.out, model.description, stack, rate, job.with_pictures)
         bar = stack.enter_context(
             tqdm(desc="predict", total=source.total, unit="image", leave=False, disable=source.total == 1)
         )
-        for frames in _batches(source.frames(), find_boxes):
-            views = [job.view(frame) for frame, _ in frames]
-            pictures, boxes = [frame.picture for frame, _ in frames], [own for _, own in frames]
-            found = model.predict_batch(pictures, boxes, views, flip=job.flip)
-            for (frame, _), poses in zip(frames, found, strict=True):
-                results.add(frame, poses, find_boxes.origin)
-                bar.update()
-            num_images += len(frames)
-    if num_images:
+        for batch in _batches(source.pictures(), find_boxes):
+            _predict_batch(job, model, batch, results, find_boxes.origin)
+            bar.update(len(batch))
+    if results.num_images:
         results.write(job.source, str(model.source), source.faults)
     if source.faults:
-        done = f"; the other {num_images} are in {job.out}" if num_images else ""
+        done = f"; the other {results.num_images} are in {job.out}" if results.num_images else ""
         raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
-    return Summary(num_images, results.num_people, job.out)
+    return JobSummary(results.num_images, results.num_people, job.out)
 
 
-class _Boxes:
+def _predict_batch(job: PredictionJob, model: PoseModel, batch: Batch, results: ResultFolder, boxes_from: str) -> None:
+    views = [job.view(picture) for picture, _ in batch]
+    pixels, boxes = [picture.pixels for picture, _ in batch], [own for _, own in batch]
+    poses = model.predict_batch(pixels, boxes, views, flip=job.flip)
+    for (picture, _), own in zip(batch, poses, strict=True):
+        results.add(picture, own, boxes_from)
+
+
+class _BoxFinder:
     """The boxes of each picture, by what the job says."""
 
-    def __init__(self, job: Job, source: Source, device: torch.device) -> None:
+    def __init__(self, job: PredictionJob, source: PictureSource, device: torch.device) -> None:
         self._given = job.boxes
         self._file = BoxesFile(job.boxes_file) if job.boxes_file else None
         if self._file:
-            self._require_some_use(self._file, source)
+            self._require_a_match(self._file, source)
         self._detector: PersonDetector | None = None
         self.origin = "given" if job.boxes else "file" if self._file else "whole image"
         if not (job.boxes or self._file or job.whole_image):
             self._detector, self.origin = PersonDetector(job.detector_weights).to(device), "detector"
 
-    def __call__(self, frame: Frame) -> Boxes:
-        height_px, width_px = frame.picture.shape[:2]
+    def __call__(self, picture: NamedPicture) -> Boxes:
+        height_px, width_px = picture.pixels.shape[:2]
         if self._detector:
-            return self._detector.boxes(frame.picture)
+            return self._detector.boxes(picture.pixels)
         if self._file:
-            name = frame.name.removeprefix("./")
-            found = self._file.of_image(name) if frame.number is None else self._file.of_frame(frame.number)
-            return check_boxes(found or [], width_px, height_px, f"{self._file.path}, {frame.source}")
+            name, number = picture.name.removeprefix("./"), picture.number
+            found = self._file.of_image(name) if number is None else self._file.of_frame(number)
+            return check_boxes(found or [], width_px, height_px, f"{self._file.path}, {picture.source}")
         if self._given:
-            return check_boxes(self._given, width_px, height_px, frame.source)
+            return check_boxes(self._given, width_px, height_px, picture.source)
         return whole_picture(width_px, height_px)
 
     @staticmethod
-    def _require_some_use(file: BoxesFile, source: Source) -> None:
-        """Raise DataError where a file of boxes has none for any of the pictures: it is of others."""
+    def _require_a_match(file: BoxesFile, source: PictureSource) -> None:
+        """Raise DataError where a file of boxes has none for any of the pictures: it belongs to others."""
         if source.video:
             wanted, is_of_some = "frame numbers, from 0", any(name.isdecimal() for name in file.by_name)
         else:
@@ -131,14 +135,14 @@ class _Boxes:
             )
 
 
-def _batches(frames: Iterable[Frame], find_boxes: Callable[[Frame], Boxes]) -> Iterator[list[tuple[Frame, Boxes]]]:
+def _batches(pictures: Iterable[NamedPicture], find_boxes: Callable[[NamedPicture], Boxes]) -> Iterator[Batch]:
     """Pictures with their boxes, together until the people fill a batch or the pictures the memory."""
-    held: list[tuple[Frame, Boxes]] = []
-    for frame in frames:
-        held.append((frame, find_boxes(frame)))
-        num_people, num_bytes = sum(len(own) for _, own in held), sum(frame.picture.nbytes for frame, _ in held)
+    batch: Batch = []
+    for picture in pictures:
+        batch.append((picture, find_boxes(picture)))
+        num_people, num_bytes = sum(len(own) for _, own in batch), sum(each.pixels.nbytes for each, _ in batch)
         if num_people >= LARGEST_BATCH or num_bytes >= LARGEST_HELD_BYTES:
-            yield held
-            held = []
-    if held:
-        yield held
+            yield batch
+            batch = []
+    if batch:
+        yield batch

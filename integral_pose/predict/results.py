@@ -17,7 +17,7 @@ from integral_pose.geometry.crop import rectangle_round_box
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.pose_model import PersonPose
-from integral_pose.predict.sources import Frame
+from integral_pose.predict.sources import NamedPicture
 from integral_pose.predict.videos import OverlayVideo
 from integral_pose.report.figures import Picture, PoseView, draw_people, draw_poses, write_png
 from integral_pose.skeleton import Skeleton
@@ -31,8 +31,8 @@ PEOPLE_A_FIGURE = 20  # a row each
 FIGURE_CROP_PX = 256
 
 
-class Results:
-    """Takes frames with their poses one by one; `write` puts down the tables. A video's overlay ends with the stack."""
+class ResultFolder:
+    """Takes pictures with their poses one by one; `write` makes the tables. A video's overlay ends with the stack."""
 
     def __init__(
         self, out: Path, description: ModelDescription, stack: ExitStack, rate: Fraction | None, with_pictures: bool
@@ -40,20 +40,25 @@ class Results:
         self.out, self.skeleton = out, description.skeleton
         self._stack, self._rate, self._with_pictures = stack, rate, with_pictures
         self._overlay: OverlayVideo | None = None
-        self._frames: list[dict[str, Any]] = []
+        self._images: list[dict[str, Any]] = []
         self.num_people = 0
 
-    def add(self, frame: Frame, poses: Sequence[PersonPose], boxes_from: str) -> None:
+    @property
+    def num_images(self) -> int:
+        """How many pictures were added."""
+        return len(self._images)
+
+    def add(self, picture: NamedPicture, poses: Sequence[PersonPose], boxes_from: str) -> None:
         """Keep the poses of a picture for the tables and draw them."""
-        height_px, width_px = frame.picture.shape[:2]
-        entry: dict[str, Any] = {"file": frame.name}
-        if frame.number is not None:
-            entry["frame"] = frame.number
+        height_px, width_px = picture.pixels.shape[:2]
+        entry: dict[str, Any] = {"file": picture.name}
+        if picture.number is not None:
+            entry["frame"] = picture.number
         entry |= {"width_px": width_px, "height_px": height_px, "boxes_from": boxes_from}
-        self._frames.append({**entry, "people": [_as_json(pose) for pose in poses]})
+        self._images.append({**entry, "people": [_as_json(pose) for pose in poses]})
         self.num_people += len(poses)
         if self._with_pictures:
-            self._draw(frame, poses)
+            self._draw(picture, poses)
 
     def write(self, source: str, model: str, faults: Sequence[str]) -> None:
         """poses.json and poses.csv."""
@@ -63,26 +68,26 @@ class Results:
             "axes": "camera: x right, y down, z forward; joints_camera_mm are from the root joint",
             "joints": list(self.skeleton.names),
             "parents": self.skeleton.parent_names,
-            "images": self._frames,
+            "images": self._images,
             "not_read": list(faults),
         }
         write_text_atomic(self.out / "poses.json", json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n")
         table = io.StringIO(newline="")
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for entry in self._frames:
+        for entry in self._images:
             for number, person in enumerate(entry["people"], start=1):
                 writer.writerows(_rows(entry, number, person, self.skeleton))
         write_text_atomic(self.out / "poses.csv", table.getvalue())
 
-    def _draw(self, frame: Frame, poses: Sequence[PersonPose]) -> None:
+    def _draw(self, picture: NamedPicture, poses: Sequence[PersonPose]) -> None:
         overlay = draw_people(
-            frame.picture,
+            picture.pixels,
             [pose.joints_image_px for pose in poses],
             [pose.box_image_px for pose in poses],
             self.skeleton,
         )
-        name = frame.name.removeprefix("./")
+        name = picture.name.removeprefix("./")
         if self._rate is None:
             write_png(self.out / "overlays" / f"{name}.png", overlay)
             self._draw_figure(self.out / "figures" / f"{name}.png", overlay, poses)
@@ -91,9 +96,9 @@ class Results:
             path = self.out / "overlays" / f"{Path(name).stem}.mp4"
             self._overlay = self._stack.enter_context(OverlayVideo.writing(path, self._rate))
         self._overlay.add(overlay)
-        assert frame.number is not None, "frames of a video are numbered"
-        if frame.number % max(1, round(self._rate)) == 0:
-            self._draw_figure(self.out / "figures" / f"{name}.{frame.number:06d}.png", overlay, poses)
+        assert picture.number is not None, "frames of a video are numbered"
+        if picture.number % max(1, round(self._rate)) == 0:
+            self._draw_figure(self.out / "figures" / f"{name}.{picture.number:06d}.png", overlay, poses)
 
     def _draw_figure(self, path: Path, overlay: Picture, poses: Sequence[PersonPose]) -> None:
         views = []
@@ -127,13 +132,13 @@ def _rows(entry: dict[str, Any], number: int, person: dict[str, Any], skeleton: 
     rows = []
     root_mm = person["root_camera_mm"]
     for joint, name in enumerate(skeleton.names):
-        relative_mm = person["joints_camera_mm"][joint]
+        relative_mm, joint_px = person["joints_camera_mm"][joint], person["joints_image_px"][joint]
         camera_mm = (
             [""] * 3 if root_mm is None else [round(a + b, 3) for a, b in zip(relative_mm, root_mm, strict=True)]
         )
-        sure = ["" if person[key] is None else person[key][joint] for key in ("confidence", "entropy")]
+        certainty = ["" if person[key] is None else person[key][joint] for key in ("confidence", "entropy")]
         rows.append([
-            entry["file"], entry.get("frame", ""), number, name, *relative_mm, *person["joints_image_px"][joint], *sure,
+            entry["file"], entry.get("frame", ""), number, name, *relative_mm, *joint_px, *certainty,
             *camera_mm, *person["box_px"], person["placement"],
         ])  # fmt: skip
     return rows

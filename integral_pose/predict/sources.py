@@ -11,19 +11,18 @@ from pathlib import Path
 from integral_pose.errors import DataError
 from integral_pose.io.images import LARGEST_BYTES, Picture, decode_picture, read_picture
 from integral_pose.io.untrusted import fault_of_path
-from integral_pose.predict.videos import SUFFIXES as VIDEO_SUFFIXES
-from integral_pose.predict.videos import Video
+from integral_pose.predict.videos import VIDEO_SUFFIXES, VideoFile
 
 STDIN_NAME = "stdin"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)
-class Frame:
+class NamedPicture:
     """One picture to look for people in."""
 
     name: str  # path within the folder, or file name
-    picture: Picture
+    pixels: Picture
     number: int | None = None  # in a video, from 0
 
     @property
@@ -33,11 +32,11 @@ class Frame:
 
 
 @dataclass
-class Source:
+class PictureSource:
     """Pictures in order. Damaged files of a folder are passed over and kept in `faults`; alone they are errors."""
 
     paths: list[tuple[str, Path]] = field(default_factory=list)  # name, path
-    video: Video | None = None
+    video: VideoFile | None = None
     from_stdin: bool = False
     is_folder: bool = False
     faults: list[str] = field(default_factory=list)
@@ -47,39 +46,39 @@ class Source:
         """How many pictures there are, as far as that is known."""
         return self.video.claimed_frames if self.video else len(self.paths) or 1
 
-    def frames(self) -> Iterator[Frame]:
+    def pictures(self) -> Iterator[NamedPicture]:
         """Raises DataError where the source cannot be read."""
         if self.video:
             name = self.video.path.name
-            yield from (Frame(name, picture, number) for number, picture in enumerate(self.video.frames()))
+            yield from (NamedPicture(name, picture, number) for number, picture in enumerate(self.video.frames()))
         elif self.from_stdin:
-            yield Frame(STDIN_NAME, _read_stdin())
+            yield NamedPicture(STDIN_NAME, _read_stdin())
         for name, path in self.paths:
             try:
-                yield Frame(name, read_picture(path))
+                yield NamedPicture(name, read_picture(path))
             except DataError as error:
                 if not self.is_folder:
                     raise
                 self.faults.append(str(error))
 
 
-def open_source(text: str, out: Path) -> Source:
+def open_source(text: str, out: Path) -> PictureSource:
     """The source that the command line names; what lies in `out` is not taken for an image of the folder.
 
     Raises DataError where there is none, or where a name could not be written into a table.
     """
     path = Path(text)
     if text == "-":
-        return Source(from_stdin=True)
+        return PictureSource(from_stdin=True)
     if path.is_dir():
         found = sorted(_images_below(path, out))
         if not found:
             raise DataError(f"{path}: this folder holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
-        return Source([(_table_name(p.relative_to(path).as_posix()), p) for p in found], is_folder=True)
+        return PictureSource([(_table_name(p.relative_to(path).as_posix()), p) for p in found], is_folder=True)
     _table_name(path.name)
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return Source(video=Video(path))
-    return Source([(_table_name(path.name), path)])
+        return PictureSource(video=VideoFile(path))
+    return PictureSource([(_table_name(path.name), path)])
 
 
 def _images_below(folder: Path, out: Path) -> Iterator[Path]:

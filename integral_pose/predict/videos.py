@@ -15,14 +15,14 @@ from integral_pose.io.atomic import atomic_write
 from integral_pose.io.images import Picture, require_sensible_size
 from integral_pose.io.readers import optional
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")
 # Of FFmpeg's demuxers those that read one file: a playlist could name others, and addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts"
 ENCODERS = ("libx264", "mpeg4")
 USUAL_RATE = Fraction(25)
 
 
-class Video:
+class VideoFile:
     """A video file: its rate in frames a second, how many it says it has, and its frames from the first on."""
 
     def __init__(self, path: Path) -> None:

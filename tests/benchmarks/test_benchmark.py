@@ -29,8 +29,8 @@ def here(monkeypatch):
 
     # Signals go to the main thread, which a run has only in a process of its own.
     monkeypatch.setattr("integral_pose.experiment.training.stop_signal", lambda _: nullcontext(StopSignal()))
-    monkeypatch.setattr(module, "_start", start)
-    monkeypatch.setattr(module, "_measure_apart", lambda *_: Rate(ratio=2.0, reference_images_per_s=2.0))
+    monkeypatch.setattr(module, "_run_process", start)
+    monkeypatch.setattr(module, "_measure_in_own_process", lambda *_: Rate(ratio=2.0, reference_images_per_s=2.0))
     return started
 
 
@@ -38,7 +38,7 @@ def here(monkeypatch):
 def candidates(tiny_yaml):
     return [
         Candidate("integral", "the reference", str(tiny_yaml)),
-        Candidate("dear", "a change", str(tiny_yaml), ("seed=0", "loss.joints=l2")),
+        Candidate("costly", "a change", str(tiny_yaml), ("seed=0", "loss.joints=l2")),
         Candidate("pretrained", "with weights", str(tiny_yaml), ("model.pretrained=nowhere.pth",)),
     ]
 
@@ -51,27 +51,27 @@ def small(course_root, tmp_path):
 @pytest.mark.usefixtures("tiny_backbone")
 def test_from_files_to_json_and_on_from_where_it_stopped(here, candidates, small, tmp_path):
     content = run_benchmark(small, candidates)
-    assert here == [f"held-out/{name}/seed{seed}.json" for seed in (0, 1) for name in ("integral", "dear")]
-    reference, dear, pretrained = content["rows"]
+    assert here == [f"held-out/{name}/seed{seed}.json" for seed in (0, 1) for name in ("integral", "costly")]
+    reference, costly, pretrained = content["rows"]
     # 0.1 min at 2 and at 1 images a second, over 2 epochs in batches of 4: 6 and 3 images, so 8 (2 batches) and 4.
-    assert [run["images"] for run in reference["runs"] + dear["runs"]] == [16, 16, 8, 8]
-    assert [run["seed"] for run in dear["runs"]] == [0, 1]
+    assert [run["images"] for run in reference["runs"] + costly["runs"]] == [16, 16, 8, 8]
+    assert [run["seed"] for run in costly["runs"]] == [0, 1]
     assert (pretrained["runs"], pretrained["missing"]) == ([], "its weights are not here (nowhere.pth)")
-    assert dear["runs"][0]["mpjpe_mm"] != dear["runs"][1]["mpjpe_mm"] != reference["runs"][1]["mpjpe_mm"]
-    assert sum(count for count, _, _ in dear["runs"][0]["sequences"].values()) == 2  # those of S8
+    assert costly["runs"][0]["mpjpe_mm"] != costly["runs"][1]["mpjpe_mm"] != reference["runs"][1]["mpjpe_mm"]
+    assert sum(count for count, _, _ in costly["runs"][0]["sequences"].values()) == 2  # those of S8
 
-    (tmp_path / "small/held-out/dear/seed1.json").unlink()
+    (tmp_path / "small/held-out/costly/seed1.json").unlink()
     del here[:]
     again = run_benchmark(small, candidates)
-    assert here == ["held-out/dear/seed1.json"]
-    assert again["rows"][1]["runs"][1]["sequences"] == dear["runs"][1]["sequences"]
+    assert here == ["held-out/costly/seed1.json"]
+    assert again["rows"][1]["runs"][1]["sequences"] == costly["runs"][1]["sequences"]
     assert json.loads(json.dumps(again)) == again
 
 
 def test_a_candidate_of_the_same_cost_is_not_measured(candidates):
-    rates = {"reference_images_per_s": 100.0, "ratios": {"integral": 1.0, "dear": 4.0}}
+    rates = {"reference_images_per_s": 100.0, "ratios": {"integral": 1.0, "costly": 4.0}}
     assert images_per_s(rates, candidates[1]) == 25.0
-    assert images_per_s(rates, Candidate("new", "", "x.yaml", costs_as="dear")) == 25.0
+    assert images_per_s(rates, Candidate("new", "", "x.yaml", costs_as="costly")) == 25.0
 
 
 def test_a_run_that_fails_leaves_those_not_begun(monkeypatch, candidates, small):
@@ -82,8 +82,8 @@ def test_a_run_that_fails_leaves_those_not_begun(monkeypatch, candidates, small)
         time.sleep(0.05)
         raise CheckpointError("ended with status 3")
 
-    monkeypatch.setattr(module, "_start", start)
-    monkeypatch.setattr(module, "_measure_apart", lambda *_: Rate(1.0, 2.0))
+    monkeypatch.setattr(module, "_run_process", start)
+    monkeypatch.setattr(module, "_measure_in_own_process", lambda *_: Rate(1.0, 2.0))
     with pytest.raises(CheckpointError, match="ended with status 3"):
         run_benchmark(small, candidates)
     assert len(begun) < 4
@@ -91,9 +91,9 @@ def test_a_run_that_fails_leaves_those_not_begun(monkeypatch, candidates, small)
 
 def test_a_process_that_fails_is_named(small):
     with pytest.raises(
-        CheckpointError, match=r"ended with status 7; what it said is above\. The same command continues"
+        CheckpointError, match=r"ended with status 7; its message is above\. The same command continues"
     ):
-        module._start([module.sys.executable, "-c", "raise SystemExit(7)"])
+        module._run_process([module.sys.executable, "-c", "raise SystemExit(7)"])
 
 
 def test_weights_that_are_missing(tiny_yaml, tmp_path, monkeypatch):
