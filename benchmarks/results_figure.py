@@ -47,7 +47,7 @@ def _draw_differences(axis: Axes, table_lines: Sequence[Line]) -> None:
         if line.difference is not None:
             mm = line.difference.mm
             colour = VERMILION if line.difference.is_decided else GREY
-            axis.plot([mm.low, mm.high], [place, place], color=colour, lw=2.2)
+            axis.plot(mm.bounds or [mm.mean, mm.mean], [place, place], color=colour, lw=2.2)
             axis.plot(mm.mean, place, "o", color=colour, ms=5)
     axis.set_xlabel("less integral, mm (grey: not decided)")
     axis.grid(axis="x", color="#dddddd", lw=0.7)

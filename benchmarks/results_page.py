@@ -16,7 +16,7 @@ from benchmarks.results_figure import draw
 from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
 from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
-from integral_pose.report.figures import write_png
+from integral_pose.report.canvas import write_png
 
 HEADER = """# Results
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.evaluation.intervals import Interval, paired_interval
+from integral_pose.evaluation.intervals import Estimate, paired_interval
 
 GROUPS = {
     "trunk": ("RHip", "LHip", "Spine", "Thorax"),
@@ -25,7 +25,7 @@ LEAST_SHARE = 0.01  # of the MPJPE: less is no difference to a reader, however s
 class Difference(NamedTuple):
     """The MPJPE of one candidate less that of another; negative is better."""
 
-    mm: Interval  # over the sequences, errors averaged over the seeds
+    mm: Estimate  # over the sequences, errors averaged over the seeds
     seeds_better: int
     num_seeds: int
     relative: tuple[float, float, float]  # mean, low, high as shares of the other's MPJPE
@@ -74,9 +74,12 @@ def difference(row: Mapping[str, Any], other: Mapping[str, Any]) -> Difference:
     # Every frame stands for the mean of its sequence, which leaves the sums that intervals are made of as they are.
     first, second = (np.repeat(errors.mean(0), counts) for errors in (others, own))
     interval = paired_interval(first, second, names)
+    if interval.bounds is None:
+        raise ValueError(f"an interval needs two sequences at least, found {len(frames)}")
+    low, high = interval.bounds
     pairs = zip(_mpjpe(row["runs"]), _mpjpe(other["runs"]), strict=True)
     mean_mm = statistics.fmean(_mpjpe(other["runs"]))
-    relative = (interval.mean / mean_mm, interval.low / mean_mm, interval.high / mean_mm)
+    relative = (interval.mean / mean_mm, low / mean_mm, high / mean_mm)
     return Difference(interval, sum(one < two for one, two in pairs), len(row["runs"]), relative)
 
 

@@ -14,7 +14,7 @@ from integral_pose.config.loading import load_config
 from integral_pose.contracts import SampleKey
 from integral_pose.data.course import read_test
 from integral_pose.data.loader import PoseImages
-from integral_pose.experiment.illustration import illustrate
+from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.heatmaps.marginals import planes_of_volume
 from integral_pose.models.predictor import Predictor
 from integral_pose.synthetic.dataset import render_dataset
@@ -119,11 +119,11 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
         return np.zeros((1, 1, 3), np.uint8)
 
     for name in ("draw_planes", "draw_axes"):
-        monkeypatch.setattr(f"integral_pose.experiment.illustration.{name}", draw)
+        monkeypatch.setattr(f"integral_pose.experiment.sample_figures.{name}", draw)
     config = load_config(str(tiny_yaml), HEADS.get(head, ["model.head=regression"])).config
     model = build_network_of(config).eval()
     images = PoseImages(read_test(course_root), 64, (64, 64), augmentation=None)
-    pictures = illustrate(model, images, torch.device("cpu"))
+    pictures = draw_samples(model, images, torch.device("cpu"))
     if head == "regression":
         assert pictures.keys() == {"poses"}
         return

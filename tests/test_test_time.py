@@ -135,7 +135,7 @@ def test_several_crops(averaged_run, more):
           for text, shown in (("0", "0"), ("-5", "-5"), ("bones", "'bones'"), ("true", "True"), ("1e999", "inf"),
                               ("[1]", r"\[1\]"))),
         ("evaluation.root_depth=5000", "evaluation.root_depth is 5000.0, which is for model.volume 'image'; with "
-         "'metric' the network says mm"),
+         "'metric' the network predicts mm"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be(tiny_yaml, override, message):

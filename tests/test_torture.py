@@ -25,7 +25,7 @@ def test_kills_signals_and_flips(tmp_path: Path, fork_server: ForkServer) -> Non
         trials.signal_a_run()
     rows = {row["what"]: row for row in trials.rows()}
     assert [row["faults"] for row in rows.values()] == [[]] * 6
-    done = [count.done for count in (trials.valid, trials.equal, trials.stopped, trials.left_processes, trials.flips)]
+    done = [count.done for count in (trials.valid, trials.equal, trials.stopped, trials.left_over, trials.flips)]
     assert done == [6 * KILLED_RUNS, KILLED_RUNS, SIGNALS, SIGNALS, FLIPS]
 
 

@@ -75,7 +75,7 @@ class Torture:
         self.equal = Count("killed runs: final state equal to an uninterrupted run, bit for bit")
         self.flips = Count("flipped bit in a checkpoint: found")
         self.stopped = Count("signal: status 75, last.pt whole, nothing half written")
-        self.left_processes = Count("signal: no process left after 3 s")
+        self.left_over = Count("signal: no process left after 3 s")
         self.refused = Count("hostile file: refused in under 0.1 s and 50 MB")
         self.kills_while_saving = 0
         write_course(folder / "data")
@@ -143,7 +143,7 @@ class Torture:
         end = time.monotonic() + 3
         while process.group() and time.monotonic() < end:
             time.sleep(0.02)
-        self.left_processes.check(not process.group(), f"{name}: {process.group()}")
+        self.left_over.check(not process.group(), f"{name}: {process.group()}")
         self.tidy(name)
 
     def hostile(self) -> None:
@@ -172,7 +172,7 @@ class Torture:
 
     def rows(self) -> list[dict[str, Any]]:
         """The table's rows."""
-        counts = (self.valid, self.equal, self.flips, self.stopped, self.left_processes, self.refused)
+        counts = (self.valid, self.equal, self.flips, self.stopped, self.left_over, self.refused)
         return [count.row() for count in counts]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from integral_pose.errors import ConfigError
 
 if TYPE_CHECKING:
-    from integral_pose.datasets.conversion import Request, Summary
+    from integral_pose.datasets.conversion import ConversionSummary, Request
     from integral_pose.datasets.human36m_table import Choice
 
 
@@ -136,14 +136,14 @@ def _prepare(options: argparse.Namespace) -> None:
     print(f"next: integral-pose check-data {options.out}")
 
 
-def _convert(options: argparse.Namespace, request: Request) -> Summary:
+def _convert(options: argparse.Namespace, request: Request) -> ConversionSummary:
     further: tuple[Any, ...] = ()
     if options.source in ("h36m", "posenet"):
         further = (_choice(options),)
     elif options.source == "mpi-inf-3dhp":
         further = (options.every,)
     convert = pkgutil.resolve_name(f"integral_pose.datasets.{CONVERTERS[options.source].function}")
-    summary: Summary = convert(options.folder, request, *further)
+    summary: ConversionSummary = convert(options.folder, request, *further)
     return summary
 
 

@@ -96,7 +96,7 @@ def _print_several(results: Sequence[TestResult]) -> None:
         files = result.predictions_csv, first.predictions_csv, result.truth
         found = compare_csv(*files, joint_order=result.joint_order) if has_intervals else None
         row["less the first (mm)"] = None if found is None else found.mean
-        row["95 % of that"] = _bounds(None if found is None else [found.low, found.high])
+        row["95 % of that"] = _bounds(found and found.bounds)
         rows.append(row)
     print(f"\n{markdown_table(rows)}" if rows else NO_LABELS)
 

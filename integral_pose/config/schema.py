@@ -1,80 +1,48 @@
 """The schema of an experiment: every key, its type and its range. Only `build_*` and `experiment` read it.
 
-A YAML file is complete in itself; `key.sub=value` on the command line overrides it. See `configs/`.
+A YAML file states what differs from these defaults or from its base; see docs/experiments.md.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from integral_pose.config.value_types import (
+    BACKBONE_STRIDE,
+    SECONDS_OF,
+    Crops,
+    Duration,
+    FilePath,
+    HueRange,
+    ImageSize,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    PositiveRange,
+    Range,
+    RootDepth,
+    Share,
+)
 
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError(f"holds a NUL, which no path can: {text[:200]!r}")
-    return text
-
-
-Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
-
-
-def _in_order(bounds: list[float]) -> list[float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"expected the lower bound first; take [{bounds[1]:g}, {bounds[0]:g}]")
-    return bounds
-
-
-_Two = Field(min_length=2, max_length=2)
-Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, AfterValidator(_in_order)]
-PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
-Share = Annotated[float, Field(ge=0, le=1)]
-HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
-
-
-def _root_depth(value: Any) -> Any:
-    if value in ("labels", "bone_length"):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        return float(value)
-    raise ValueError("expected labels, bone_length or a depth in mm greater than 0")
-
-
-def _number_of_crops(number: int) -> int:
-    if number not in (1, 5, 7):
-        raise ValueError("expected 1, 5 or 7")
-    return number
-
-
-Crops = Annotated[int, AfterValidator(_number_of_crops)]
-RootDepth = Annotated[Literal["labels", "bone_length"] | float, PlainValidator(_root_depth)]
-SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0}
-
-
-def _duration(text: str) -> str:
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?[hms]", text, re.ASCII) or float(text[:-1]) == 0:
-        raise ValueError(f"expected a number and h, m or s, for example 23h, found {text[:200]!r}")
-    return text
-
-
-Duration = Annotated[str, AfterValidator(_duration)]
-
-BACKBONE_STRIDE = 32
 BACKEND_OF = {"rotation": "device", "flip": "device", "erase": "device"}  # augmenters that only one backend has
-HEAD_INIT_STD = 0.02
 
 
 class Section(BaseModel):
     """Strict: an unknown key, a text for a number or a 1 for `true` is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+    def refuse_changed(self, keys: Sequence[str], ignored_by: str, remedy: str = "") -> None:
+        """Raise ValueError for one of `keys` that was set, since the experiment would not be what its file says."""
+        for key in keys:
+            value, default = getattr(self, key), type(self).model_fields[key].default
+            if value != default:
+                instead = remedy or f"leave it at {default!r}"
+                raise ValueError(f"{key} is {value!r}, which {ignored_by} does not use; {instead}")
 
 
 class AugmentationConfig(Section):
@@ -94,22 +62,19 @@ class AugmentationConfig(Section):
     @model_validator(mode="after")
     def _nothing_ignored(self) -> AugmentationConfig:
         for name, backend in BACKEND_OF.items():
-            value = getattr(self, name)
-            if self.backend != backend and value != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"{name} is {value}, which backend '{self.backend}' does not do; set backend to {backend}"
-                )
+            if self.backend != backend:
+                self.refuse_changed([name], f"backend '{self.backend}'", f"set backend to {backend}")
         return self
 
 
 class DataConfig(Section):
     """Where the images and labels are, and how they become batches."""
 
-    root: Text
+    root: FilePath
     val_subjects: list[str] = []  # held out of the training file to choose the best epoch by
     val_limit: Positive | None = None  # score at most so many of them, evenly spaced
     epoch_images: Positive | None = None  # images that count as one epoch; null: every image once
-    image_size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [256, 256]  # height, width
+    image_size: ImageSize = [256, 256]  # height, width
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
     workers: NonNegative = 4
@@ -117,35 +82,23 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so
     augmentation: AugmentationConfig = AugmentationConfig()
 
-    @model_validator(mode="after")
-    def _divisible(self) -> DataConfig:
-        for size in self.image_size:
-            if size % BACKBONE_STRIDE:
-                below = size // BACKBONE_STRIDE * BACKBONE_STRIDE
-                near = " or ".join(str(near) for near in (below, below + BACKBONE_STRIDE) if near)
-                raise ValueError(
-                    f"image_size {self.image_size} is not divisible by the backbone's stride {BACKBONE_STRIDE}; "
-                    f"take {near} for {size}"
-                )
-        return self
-
 
 class ModelConfig(Section):
     """The network. The volume's height and width are image_size / 32 * 2^(number of deconvolutions).
 
-    The heads 'planes' and 'axes' say sums of that volume in its place; see docs/heads.md.
+    The heads 'planes' and 'axes' predict sums of that volume instead; see docs/heads.md.
     """
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    pretrained: Text | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
-    init: Text | None = None  # start from the weights of a run folder, checkpoint or model file: docs/models.md
+    pretrained: FilePath | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
     num_joints: Positive = 17
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
     cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
-    head_init_std: PositiveFloat = HEAD_INIT_STD  # of the last convolution's weights; published code takes 0.001
+    head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
     depth_extent_mm: PositiveFloat = 2000.0  # depth of the image volume
@@ -159,24 +112,15 @@ class ModelConfig(Section):
                 f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "
                 "set decoder to soft_argmax or head to volumetric"
             )
-        if self.head_init_std != HEAD_INIT_STD and self.head not in ("volumetric", "planes"):
-            raise ValueError(
-                f"head_init_std is {self.head_init_std:g}, which head '{self.head}' does not use; leave it at "
-                f"{HEAD_INIT_STD:g}"
-            )
-        if self.cells_per_feature != 1 and self.head != "axes":
-            raise ValueError(
-                f"cells_per_feature is {self.cells_per_feature}, which only head 'axes' has; with head '{self.head}' "
-                "set it to 1"
-            )
+        if self.head not in ("volumetric", "planes"):
+            self.refuse_changed(["head_init_std"], f"head '{self.head}'")
+        if self.head != "axes":
+            self.refuse_changed(["cells_per_feature"], f"head '{self.head}'")
         return self
 
 
 class HeatmapConfig(Section):
-    """The heat map loss: binary cross-entropy against a Gaussian cube round the true voxel, or a divergence.
-
-    The divergence is that of Jensen and Shannon between the marginals of the heat map and of a Gaussian.
-    """
+    """The heat map loss: cross-entropy against a Gaussian cube, or divergence of the marginals; see docs/losses.md."""
 
     name: Literal["cross_entropy", "jensen_shannon"] = "cross_entropy"
     target: Literal["gaussian", "one_hot"] = "gaussian"
@@ -187,11 +131,8 @@ class HeatmapConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> HeatmapConfig:
-        others = ("sigma_cells",) if self.name == "cross_entropy" else ("target", "peak", "radius", "reduction")
-        for key in others:
-            value, default = getattr(self, key), type(self).model_fields[key].default
-            if value != default:
-                raise ValueError(f"{key} is {value!r}, which '{self.name}' does not use; leave it at {default!r}")
+        others = ["sigma_cells"] if self.name == "cross_entropy" else ["target", "peak", "radius", "reduction"]
+        self.refuse_changed(others, f"'{self.name}'")
         return self
 
 
@@ -288,7 +229,7 @@ class EvaluationConfig(Section):
 class Config(Section):
     """A whole experiment."""
 
-    run_dir: Text
+    run_dir: FilePath
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: DataConfig
     model: ModelConfig = ModelConfig()
@@ -299,9 +240,10 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
+    def _head_fits(self) -> Config:
         for i, stage in enumerate(self.stages):
-            self._check_heatmap_weight(f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}", stage.weights)
+            if stage.weights.heatmap and (reason := self._why_no_heatmap_loss()):
+                raise ValueError(f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}, but {reason}")
         if self.model.head == "regression" and self.model.volume == "image":
             raise ValueError("model.volume is 'image', but model.head 'regression' predicts mm; set it to metric")
         if self.evaluation.confidence and self.model.head != "volumetric":
@@ -309,49 +251,48 @@ class Config(Section):
                 f"evaluation.confidence is read off volumetric heat maps, which model.head '{self.model.head}' does "
                 "not make; set it to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _volume_fits(self) -> Config:
         if self.evaluation.root_depth != "labels" and self.model.volume != "image":
             raise ValueError(
                 f"evaluation.root_depth is {self.evaluation.root_depth}, which is for model.volume 'image'; with "
-                "'metric' the network says mm and no depth is asked for, so leave it at labels"
+                "'metric' the network predicts mm and needs no depth, so leave it at labels"
             )
         if self.data.augmentation.scale_depth and self.model.volume != "image":
             raise ValueError(
                 "data.augmentation.scale_depth is for model.volume 'image'; with the metric volume a scaled picture "
                 "is the same person, so set it to false"
             )
-        if self.data.epoch_images is not None and self.data.epoch_images < self.trainer.batch_size:
-            raise ValueError(
-                f"data.epoch_images {self.data.epoch_images} is less than trainer.batch_size "
-                f"{self.trainer.batch_size}, so an epoch would have no step; set it to that or more"
-            )
-        if self.trainer.batch_size % self.trainer.accumulation_steps:
-            raise ValueError(
-                f"trainer.batch_size {self.trainer.batch_size} is not divisible by "
-                f"trainer.accumulation_steps {self.trainer.accumulation_steps}"
-            )
         return self
 
-    def _check_heatmap_weight(self, found: str, weights: WeightsConfig) -> None:
+    @model_validator(mode="after")
+    def _batch_fits(self) -> Config:
+        images, batch_size, parts = self.data.epoch_images, self.trainer.batch_size, self.trainer.accumulation_steps
+        if images is not None and images < batch_size:
+            raise ValueError(
+                f"data.epoch_images {images} is less than trainer.batch_size {batch_size}, so an epoch would have no "
+                "step; set it to that or more"
+            )
+        if batch_size % parts:
+            raise ValueError(f"trainer.batch_size {batch_size} is not divisible by trainer.accumulation_steps {parts}")
+        return self
+
+    def _why_no_heatmap_loss(self) -> str | None:
         head = self.model.head
-        if weights.heatmap == 0 or head == "volumetric":
-            return
         if head == "regression":
-            raise ValueError(
-                f"{found}, but model.head 'regression' makes no heat maps; set it to 0 or take model.head 'volumetric'"
+            return "model.head 'regression' makes no heat maps; set it to 0 or take model.head 'volumetric'"
+        if head != "volumetric" and self.loss.heatmap.name == "cross_entropy":
+            return (
+                f"loss.heatmap.name 'cross_entropy' is on a volume, which model.head '{head}' does not make; set "
+                "loss.heatmap.name to jensen_shannon or the weight to 0"
             )
-        if self.loss.heatmap.name == "cross_entropy":
-            raise ValueError(
-                f"{found}, but loss.heatmap.name 'cross_entropy' is on a volume, which model.head '{head}' does not "
-                "make; set loss.heatmap.name to jensen_shannon or the weight to 0"
-            )
+        return None
 
     @property
     def volume_shape(self) -> tuple[int, int, int]:
         """(D, H, W) of the heat maps, or of the volume that they are sums of."""
         height, width = self.data.image_size
         growth = 2 ** len(self.model.deconv_channels) * self.model.cells_per_feature
-        return (
-            self.model.volume_depth,
-            height // BACKBONE_STRIDE * growth,
-            width // BACKBONE_STRIDE * growth,
-        )
+        return self.model.volume_depth, height // BACKBONE_STRIDE * growth, width // BACKBONE_STRIDE * growth

@@ -9,28 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from integral_pose.datasets.check_labels import Finding, check_labels, check_names
-from integral_pose.datasets.contact_sheet import COLUMNS, Crop, write_contact_sheet
+from integral_pose.datasets.contact_sheet import COLUMNS, Cell, write_contact_sheet
 from integral_pose.datasets.stored import StoredSplit, read_split
 from integral_pose.errors import DataError
 from integral_pose.io.images import decode_picture
-from integral_pose.io.parallel import as_finished
+from integral_pose.io.parallel import run_tasks
 
 SHEET_ROWS = 4
-CHUNK = 500  # images a task
+IMAGES_A_TASK = 500
 SHOWN = 5  # offenders of a kind
 
 
 @dataclass
-class Report:
-    """What was found."""
+class CheckReport:
+    """What the checks found."""
 
     root: Path
     findings: list[Finding] = field(default_factory=list)
@@ -61,12 +61,12 @@ class Report:
         return "\n".join(lines)
 
 
-def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_progress: bool = True) -> Report:
+def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_progress: bool = True) -> CheckReport:
     """Check the data set in `root` and write the contact sheet, if one is wanted.
 
     Raises DataError where there is no data set at all.
     """
-    report = Report(root)
+    report = CheckReport(root)
     splits: list[StoredSplit] = []
     for name in ("train", "valid"):
         try:
@@ -91,62 +91,47 @@ def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_
     return report
 
 
-class _Chunk(NamedTuple):
-    split: StoredSplit
-    first: int
-    end: int
+class _Image(NamedTuple):
+    """What is known of an image once it is decoded."""
 
-
-class _Decoded(NamedTuple):
-    """What is known of a chunk's images once they are decoded."""
-
-    sizes: Counter[tuple[int, int]]  # (width, height)
-    odd: list[tuple[int, tuple[int, int]]]  # rows of every size but 256 x 256 and their size
-    faults: list[str]
-    digests: list[bytes]
+    fault: str | None
+    size_px: tuple[int, int] = (0, 0)  # width, height
+    digest: bytes = b""
 
 
 def _check_images(split: StoredSplit, workers: int, show_progress: bool) -> list[Finding]:
     """Every image decodes, all have one size, none is there twice."""
     total = len(split.names)
-    # A chunk travels to its worker without the labels, which it does not need.
-    bare = StoredSplit(split.root, split.split, split.names, {}, split.packed)
-    chunks = [_Chunk(bare, first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]
-    parts: dict[int, _Decoded] = {}
-    with (
-        tqdm(total=total, unit=" images", desc=split.split, disable=not show_progress) as progress,
-        as_finished(_decode, chunks, workers) as results,
-    ):
-        for chunk, decoded in results:
-            parts[chunk.first] = decoded
-            progress.update(chunk.end - chunk.first)
-    ordered = [parts[first] for first in sorted(parts)]
-    faults = [fault for part in ordered for fault in part.faults]
-    sizes = sum((part.sizes for part in ordered), Counter())
+    parts = [split.images_only(first, first + IMAGES_A_TASK) for first in range(0, total, IMAGES_A_TASK)]
+    results = run_tasks(_decode, parts, workers, unit="images", title=split.split, show_progress=show_progress,
+                        sizes=[len(part.names) for part in parts])  # fmt: skip
+    images = [image for part in results for image in part]
+    faults = [image.fault for image in images if image.fault]
+    sizes = Counter(image.size_px for image in images if not image.fault)
     common = sizes.most_common(1)[0][0] if sizes else (0, 0)
-    odd = [f"{split.names[row]}: {w} x {h} px" for part in ordered for row, (w, h) in part.odd if (w, h) != common]
+    odd = [
+        f"{name}: {image.size_px[0]} x {image.size_px[1]} px"
+        for name, image in zip(split.names, images, strict=True)
+        if not image.fault and image.size_px != common
+    ]
     return [
         Finding(split.split, "images decode", bool(faults), f"{total - len(faults):,} of {total:,}", faults),
         Finding(split.split, "image size", bool(odd), f"{common[0]} x {common[1]} px, {len(odd):,} others", odd),
-        _duplicates(split, [digest for part in ordered for digest in part.digests]),
+        _duplicates(split, [image.digest for image in images]),
     ]
 
 
-def _decode(chunk: _Chunk) -> _Decoded:
-    result = _Decoded(Counter(), [], [], [])
-    for row in range(chunk.first, chunk.end):
+def _decode(split: StoredSplit) -> list[_Image]:
+    images = []
+    for row in range(len(split.names)):
         try:
-            encoded, name = chunk.split.encoded(row)
+            encoded, name = split.encoded(row)
             height, width = decode_picture(encoded, name).shape[:2]
         except DataError as error:
-            result.faults.append(str(error))
-            result.digests.append(b"")
-            continue
-        result.digests.append(hashlib.blake2b(encoded, digest_size=12).digest())
-        result.sizes[width, height] += 1
-        if (width, height) != (256, 256):
-            result.odd.append((row, (width, height)))
-    return result
+            images.append(_Image(str(error)))
+        else:
+            images.append(_Image(None, (width, height), hashlib.blake2b(encoded, digest_size=12).digest()))
+    return images
 
 
 def _duplicates(split: StoredSplit, digests: Sequence[bytes]) -> Finding:
@@ -166,29 +151,23 @@ def _check_subjects(splits: Sequence[StoredSplit]) -> list[Finding]:
     """Nobody should be in both the training and the test set."""
     if len(splits) < 2:
         return []
-    train, test = ({_subject(name) for name in split.names} for split in splits)
+    train, test = (set(split.subjects.tolist()) for split in splits)
     both = sorted(train & test)
     result = f"{', '.join(sorted(train))} train; {', '.join(sorted(test))} test"
     return [Finding("both", "subjects apart", bool(both), result, [f"{name} is in both" for name in both])]
 
 
-def _subject(name: str) -> str:
-    return name.rpartition("/")[2].partition("_")[0]
-
-
-def _pick(split: StoredSplit, count: int) -> list[Crop]:
+def _pick(split: StoredSplit, count: int) -> list[Cell]:
     """Crops for the contact sheet, spread over the split; what cannot be read is left to the checks."""
     if not split.names:
         return []
-    rows = np.unique(np.linspace(0, len(split.names) - 1, count).round().astype(int))
-    crops = []
     joints_crop_px = split.columns.get("pose2d")
-    for row in rows:
-        try:
+    if joints_crop_px is not None and joints_crop_px.shape != (len(split.names), 17, 2):
+        joints_crop_px = None
+    cells = []
+    for row in np.unique(np.linspace(0, len(split.names) - 1, count).round().astype(int)):
+        with suppress(DataError):
             picture = decode_picture(*split.encoded(row))
-        except (DataError, IndexError):
-            continue
-        fits = joints_crop_px is not None and joints_crop_px.shape == (len(split.names), 17, 2)
-        joints = joints_crop_px[row] if fits and joints_crop_px is not None else None
-        crops.append(Crop(picture, joints, f"{split.split} {row}: {split.names[row].rpartition('/')[2]}"))
-    return crops
+            title = f"{split.split} {row}: {split.names[row].rpartition('/')[2]}"
+            cells.append(Cell(picture, None if joints_crop_px is None else joints_crop_px[row], title))
+    return cells

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.datasets.stored import StoredSplit
-from integral_pose.geometry.camera import Camera
+from integral_pose.datasets.writer import camera_of_row
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M
@@ -73,13 +73,6 @@ def check_labels(split: StoredSplit) -> list[Finding]:
     return findings
 
 
-def bone_lengths_mm(joints_mm: Array) -> Array:
-    """(N, 17, 3) -> (N, 16) in the order of `HUMAN36M.bones`."""
-    children, parents = zip(*HUMAN36M.bones, strict=True)
-    lengths: Array = np.linalg.norm(joints_mm[:, list(children)] - joints_mm[:, list(parents)], axis=-1)
-    return lengths
-
-
 def _wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
     column = split.columns.get(key)
     if column is None:
@@ -97,28 +90,31 @@ def _rows_finding(split: StoredSplit, check: str, bad: Rows, what: str, is_fault
 
 def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -> list[Finding]:
     """Every bone of a human size, and each limb of one length in all pictures of a subject."""
-    lengths_mm = bone_lengths_mm(camera_mm[rows])
+    children, parents = np.transpose(HUMAN36M.bones)
+    lengths_mm = np.linalg.norm(camera_mm[rows][:, children] - camera_mm[rows][:, parents], axis=-1)
     low, high = PLAUSIBLE_BONE_MM
     bad = np.zeros(len(camera_mm), bool)
     bad[rows] = ((lengths_mm < low) | (lengths_mm > high)).any(1)
-    shortest, longest = lengths_mm.min(), lengths_mm.max()
-    subjects = np.array([split.names[row].rpartition("/")[2].partition("_")[0] for row in rows])
-    names = [HUMAN36M.names[child] for child, _ in HUMAN36M.bones]
-    limbs = [names.index(name) for name in LIMBS]
-    spread, uneven = 0.0, []
-    for subject in sorted(set(subjects.tolist())):
-        of_subject = lengths_mm[subjects == subject][:, limbs]
-        relative = of_subject.std(0) / np.maximum(of_subject.mean(0), 1e-6)
-        spread = max(spread, float(relative.max()))
+    what = f"implausible; {lengths_mm.min():.0f} to {lengths_mm.max():.0f} mm"
+    limbs_mm = lengths_mm[:, [children.tolist().index(HUMAN36M.names.index(name)) for name in LIMBS]]
+    return [
+        _rows_finding(split, "bone lengths", bad, what),
+        _check_spread(split.split, split.subjects[rows], limbs_mm),
+    ]
+
+
+def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array) -> Finding:
+    """limbs_mm (n, len(LIMBS)): their lengths in n pictures."""
+    largest, uneven = 0.0, []
+    for subject in np.unique(subjects):
+        mean_mm, std_mm = limbs_mm[subjects == subject].mean(0), limbs_mm[subjects == subject].std(0)
+        relative = std_mm / np.maximum(mean_mm, 1e-6)
+        largest = max(largest, float(relative.max()))
         uneven += [
-            f"{subject}: the bone to {LIMBS[i]} varies by {relative[i]:.0%} about {of_subject[:, i].mean():.0f} mm"
+            f"{subject}: the bone to {LIMBS[i]} varies by {relative[i]:.0%} about {mean_mm[i]:.0f} mm"
             for i in np.flatnonzero(relative > LARGEST_SPREAD)
         ]
-    size = _rows_finding(split, "bone lengths", bad, f"implausible; {shortest:.0f} to {longest:.0f} mm")
-    return [
-        size,
-        Finding(split.split, "bones constant", bool(uneven), f"limbs vary by up to {spread:.1%} a subject", uneven),
-    ]
+    return Finding(split, "bones constant", bool(uneven), f"limbs vary by up to {largest:.1%} a subject", uneven)
 
 
 def _check_sides(split: StoredSplit, camera_mm: Array) -> Finding:
@@ -137,30 +133,15 @@ def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows
     if missing:
         return Finding(split.split, "3D meets 2D", False, f"not checked: the set has no '{missing[0]}'")
     left_top, scale = np.split(split.columns["crop_to_image"], [2], axis=1)
-    root_camera_mm = split.columns["root_camera_mm"]
+    joints_mm = camera_mm - camera_mm[:, :1] + split.columns["root_camera_mm"][:, None]
     residual_px = np.zeros(len(crop_px))
-    lenses, lens_of_row = np.unique(split.columns["camera"][rows], axis=0, return_inverse=True)
-    for i, numbers in enumerate(lenses):
-        of_lens = rows[lens_of_row.reshape(-1) == i]
-        joints_mm = camera_mm[of_lens] - camera_mm[of_lens, :1] + root_camera_mm[of_lens, None]
-        image_px = _lens(numbers).camera_to_image_px(joints_mm)
-        projected_px = (image_px - left_top[of_lens, None]) / scale[of_lens, None]
-        residual_px[of_lens] = np.abs(projected_px - crop_px[of_lens]).max(axis=(1, 2))
+    cameras, camera_of = np.unique(split.columns["camera"][rows], axis=0, return_inverse=True)
+    for i, numbers in enumerate(cameras):
+        seen = rows[camera_of.reshape(-1) == i]
+        image_px = camera_of_row(numbers).camera_to_image_px(joints_mm[seen])
+        projected_px = (image_px - left_top[seen, None]) / scale[seen, None]
+        residual_px[seen] = np.abs(projected_px - crop_px[seen]).max(axis=(1, 2))
     bad = ~(residual_px <= LARGEST_RESIDUAL_PX)
     return _rows_finding(
         split, "3D meets 2D", bad, f"off by over 1 px; max {residual_px.max(initial=0):.2g} px of the crop"
-    )
-
-
-def _lens(numbers: Array) -> Camera:
-    """A camera at the origin from fx fy cx cy k1 k2 k3 p1 p2."""
-    return Camera(
-        rotation=np.eye(3),
-        center_world_mm=np.zeros(3),
-        focal_px=numbers[:2],
-        principal_px=numbers[2:4],
-        radial=numbers[4:7],
-        tangential=numbers[7:9],
-        width_px=0,
-        height_px=0,
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, Camera
+from integral_pose.io.readers import optional
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def _camera(numbers: Array, subject: int, at: int, size: tuple[int, int]) -> Cam
     extrinsic = numbers[6 * (_NUM_SUBJECTS * at + subject) :][:6]
     fx, fy, cx, cy, k1, k2, k3, p1, p2 = numbers[_FIRST_INTRINSIC + 9 * at :][:9]
     return Camera(
-        rotation=_rotation(*extrinsic[:3]),
+        rotation=optional("scipy.spatial.transform").Rotation.from_euler("XYZ", extrinsic[:3]).as_matrix(),  # Rx Ry Rz
         center_world_mm=extrinsic[3:],
         focal_px=np.array([fx, fy]),
         principal_px=np.array([cx, cy]),
@@ -56,16 +57,6 @@ def _camera(numbers: Array, subject: int, at: int, size: tuple[int, int]) -> Cam
         width_px=size[1],
         height_px=size[0],
     )
-
-
-def _rotation(about_x: float, about_y: float, about_z: float) -> Array:
-    """Rx Ry Rz, right-handed, from angles in radians."""
-    (cx, sx), (cy, sy), (cz, sz) = ((np.cos(angle), np.sin(angle)) for angle in (about_x, about_y, about_z))
-    rx = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    ry = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    rz = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    rotation: Array = rx @ ry @ rz
-    return rotation
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:

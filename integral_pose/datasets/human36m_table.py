@@ -43,18 +43,19 @@ class Sequence36M(NamedTuple):
         """Whether its 3D is displaced."""
         return (self.subject, self.action_id, self.sub_action) in DRIFTED
 
-    def image_name(self, camera_id: str, row: int) -> str:
-        """Name of the picture of pose `row` (from 0); frames in names count from 1."""
-        return f"{self.subject}_{self.base.replace(' ', '_')}.{camera_id}_{row + 1:06d}.jpg"
 
-
-class Video(NamedTuple):
-    """One camera's view of a sequence, and the pose rows to take of it."""
+class ChosenFrames(NamedTuple):
+    """The frames of one camera's video of a sequence that a set takes."""
 
     sequence: Sequence36M
     camera_id: str
     split: str
-    rows: Sequence[int]
+    rows: Sequence[int]  # of the poses, from 0
+
+    @property
+    def name(self) -> str:
+        """`S1_Directions_1.54138969`, which names of pictures begin with."""
+        return f"{self.sequence.subject}_{self.sequence.base.replace(' ', '_')}.{self.camera_id}"
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ def sequences() -> tuple[Sequence36M, ...]:
     )
 
 
-def find_sequence(subject: str, base: str) -> Sequence36M | None:
-    """The sequence 'Directions 1' of 'S1'; blanks may be underlines."""
-    base = base.replace("_", " ")
-    return next((found for found in sequences() if (found.subject, found.base) == (subject, base)), None)
+@cache
+def takes() -> dict[str, int]:
+    """`S1_Directions_1`, as names of pictures begin -> first or second take of the action."""
+    return {f"{found.subject}_{found.base.replace(' ', '_')}": found.sub_action for found in sequences()}
 
 
-def list_videos(choice: Choice, table: Sequence[Sequence36M] | None = None) -> list[Video]:
+def list_videos(choice: Choice, table: Sequence[Sequence36M] | None = None) -> list[ChosenFrames]:
     """The videos of a set in the order of its lists; one that no frame is taken of is left out."""
     choice.check()
     videos, test_position = [], 0
@@ -118,7 +119,7 @@ def list_videos(choice: Choice, table: Sequence[Sequence36M] | None = None) -> l
                 test_position += len(rows)
                 rows = rows[first :: choice.test_thinning]
             if rows:
-                videos.append(Video(sequence, camera_id, "valid" if is_test else "train", rows))
+                videos.append(ChosenFrames(sequence, camera_id, "valid" if is_test else "train", rows))
     return videos
 
 

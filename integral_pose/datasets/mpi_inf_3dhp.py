@@ -6,16 +6,14 @@ and Head, its neck for the thorax, and its hips lie farther out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.datasets.conversion import Frame, Recording, Request, Summary, convert
-from integral_pose.datasets.stills import Stills
-from integral_pose.datasets.video import read_frames
+from integral_pose.datasets.conversion import ConversionSummary, Request, convert
+from integral_pose.datasets.recording import PictureRecording, Recording, VideoRecording, image_name
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.sides import order_of_poses
@@ -39,6 +37,9 @@ MEANING = {
     "LShoulder": "l_shoulder", "LElbow": "l_elbow", "LWrist": "l_wrist", "RShoulder": "r_shoulder",
     "RElbow": "r_elbow", "RWrist": "r_wrist",
 }  # fmt: skip
+TRAIN_ORDER, TEST_ORDER = (
+    joint_order(names, [MEANING[name] for name in HUMAN36M.names]) for names in (TRAIN_NAMES, TEST_NAMES)
+)
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at chest height and above, as everybody uses; not the ceiling's
 ACTIVITIES = ("StandWalk", "Exercise", "SitOnChair", "ReachCrouch", "OnFloor", "Sports", "Misc")
 NUM_FRAMES = {  # annotated frames of sequences 1 and 2; some files go on beyond them
@@ -49,7 +50,7 @@ NUM_FRAMES = {  # annotated frames of sequences 1 and 2; some files go on beyond
 SWAPPED = (4, 2, range(3759, 5853))
 
 
-def convert_mpi_inf_3dhp(source: Path, request: Request, every: int = 5) -> Summary:
+def convert_mpi_inf_3dhp(source: Path, request: Request, every: int = 5) -> ConversionSummary:
     """Write what a folder holds of S1 .. S8 (every so many-th frame) and TS1 .. TS6 (the valid frames)."""
     if every < 1:
         raise ConfigError(f"--every is {every}; it has to be 1 or more")
@@ -61,7 +62,7 @@ def convert_mpi_inf_3dhp(source: Path, request: Request, every: int = 5) -> Summ
                 recordings += _train_recordings(folder, subject, sequence, every)
     for number in range(1, 7):
         if (source / f"TS{number}").is_dir():
-            recordings += _test_recordings(source / f"TS{number}", number)
+            recordings += [_test_recording(source / f"TS{number}", number)]
     if not recordings:
         raise DataError(f"{source}: holds neither S1/Seq1 .. S8/Seq2 nor TS1 .. TS6")
     return convert(recordings, request, {"from": str(source.resolve()), "every": every})
@@ -70,75 +71,33 @@ def convert_mpi_inf_3dhp(source: Path, request: Request, every: int = 5) -> Summ
 def _train_recordings(folder: Path, subject: int, sequence: int, every: int) -> list[Recording]:
     annotation = existing(folder / "annot.mat", "the poses of the sequence")
     cameras = read_calibration(existing(folder / "camera.calibration", "the cameras of the sequence"))
-    rows = range(0, NUM_FRAMES[subject][sequence - 1], every)
-    present = [at for at in CAMERAS if (folder / f"imageSequence/video_{at}.avi").exists()]
+    every_nth = range(0, NUM_FRAMES[subject][sequence - 1], every)
+    rows = [row for row in every_nth if (subject, sequence) != SWAPPED[:2] or row not in SWAPPED[2]]
+    videos = {at: folder / f"imageSequence/video_{at}.avi" for at in CAMERAS}
+    present = [at for at in CAMERAS if videos[at].exists()]
     if not present:
         raise DataError(f"{folder}/imageSequence: has none of the videos video_{{{','.join(map(str, CAMERAS))}}}.avi")
     missing = [at for at in present if at not in cameras]
     if missing:
         raise DataError(f"{folder}/camera.calibration: has no camera {missing[0]}")
-    return [_AviFrames(folder, annotation, subject, sequence, at, cameras[at], rows) for at in present]
+    return [
+        TrainingVideo(f"S{subject}_Seq_{sequence}.{at}", "train", videos[at], rows, cameras[at], annotation, at,
+                      num_frames=NUM_FRAMES[subject][sequence - 1], num_swapped=len(every_nth) - len(rows))
+        for at in present
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class _AviFrames:
-    """One camera's view of a training sequence. Implements `conversion.Recording`."""
+class TrainingVideo(VideoRecording):
+    """One camera's view of a training sequence."""
 
-    folder: Path
     annotation: Path
-    subject: int
-    sequence: int
     camera_number: int
-    camera: Camera
-    rows: range
+    num_frames: int  # that are annotated
+    num_swapped: int  # frames that are not among `rows`, since left and right are exchanged there
 
-    @property
-    def name(self) -> str:
-        """`S4_Seq_2.0`, as the images are called."""
-        return f"S{self.subject}_Seq_{self.sequence}.{self.camera_number}"
-
-    @property
-    def split(self) -> str:
-        """Always 'train'."""
-        return "train"
-
-    @property
-    def num_images(self) -> int:
-        """Without the rows that are left out."""
-        return len(self._good_rows())
-
-    def _good_rows(self) -> list[int]:
-        swapped = SWAPPED[2] if (self.subject, self.sequence) == SWAPPED[:2] else range(0)
-        return [row for row in self.rows if row not in swapped]
-
-    def frames(self, notes: list[str]) -> Iterator[Frame]:
-        """As `conversion.Recording` says."""
-        camera_mm, image_px = self._joints(notes)
-        wanted = [row for row in self._good_rows() if row < len(camera_mm)]
-        if len(wanted) < len(self.rows):
-            notes.append(
-                f"{self.name}: {len(self.rows) - len(wanted)} frames left out, without poses or with sides exchanged"
-            )
-        video, last = self.folder / f"imageSequence/video_{self.camera_number}.avi", -1
-        for row, picture in read_frames(video, wanted):
-            last = row
-            yield Frame(
-                file_name=f"{self.name}_{row + 1:06d}.jpg",
-                picture=picture,
-                joints_image_px=image_px[row],
-                joints_camera_mm=camera_mm[row],
-                camera=self.camera,
-                subject=f"S{self.subject}",
-                action="Seq",
-                sub_action=self.sequence,
-                frame=row + 1,
-            )
-        missing = sum(row > last for row in wanted)
-        if missing:
-            notes.append(f"{video}: ends before its poses; stopped there, {missing} images are missing")
-
-    def _joints(self, notes: list[str]) -> tuple[Array, Array]:
-        """(n, 17, 3) mm and (n, 17, 2) px."""
+    def read_joints(self, notes: list[str]) -> tuple[Array, Array]:
+        """As `VideoRecording` says."""
         content = read_mat(self.annotation)
         try:
             camera_mm, image_px = (
@@ -147,53 +106,57 @@ class _AviFrames:
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"{self.annotation}: has no annot2 and annot3 of 28 joints a camera: {error!r}") from None
-        length = min(len(camera_mm), len(image_px), NUM_FRAMES[self.subject][self.sequence - 1])
-        order = _order(TRAIN_NAMES)
-        camera_mm, image_px = camera_mm[:length, order], image_px[:length, order]
+        length = min(len(camera_mm), len(image_px), self.num_frames)
+        camera_mm, image_px = camera_mm[:length, TRAIN_ORDER], image_px[:length, TRAIN_ORDER]
         _check_sides(camera_mm, self.annotation)
         residual_px = float(np.abs(self.camera.camera_to_image_px(camera_mm) - image_px).max(initial=0))
         notes.append(f"{self.name}: 3D projected through the camera meets the stored 2D within {residual_px:.2g} px")
+        if left_out := self.num_swapped + sum(row >= length for row in self.rows):
+            notes.append(f"{self.name}: {left_out} frames left out, without poses or with sides exchanged")
         return camera_mm, image_px
 
 
-def _test_recordings(folder: Path, number: int) -> list[Recording]:
+def _test_recording(folder: Path, number: int) -> Recording:
     path = existing(folder / "annot_data.mat", "the poses of the sequence")
-    content = read_hdf5(path, ("annot2", "annot3", "valid_frame", "activity_annotation"))
-    missing = [key for key in ("annot2", "annot3", "valid_frame", "activity_annotation") if key not in content]
+    rows, actions, camera_mm, image_px = _read_test_set(path)
+    _check_sides(camera_mm, path)
+    camera = fit_pinhole(camera_mm, image_px, *((2048, 2048) if number <= 4 else (1920, 1080)))
+    residual_px = float(np.abs(camera.camera_to_image_px(camera_mm) - image_px).max(initial=0))
+    note = f"TS{number}: no calibration; a pinhole fitted to its joints meets the stored 2D within {residual_px:.2g} px"
+    return PictureRecording(
+        name=f"TS{number}",
+        split="valid",
+        paths=[folder / f"imageSequence/{image_name('img', row)}" for row in rows],
+        file_names=[image_name(f"TS{number}_{action}.0", row) for action, row in zip(actions, rows, strict=True)],
+        joints_image_px=image_px,
+        joints_camera_mm=camera_mm,
+        camera=camera,
+        notes=(note,),
+    )
+
+
+def _read_test_set(path: Path) -> tuple[list[int], list[str], Array, Array]:
+    """Of the n frames that count: rows from 0, actions, joints (n, 17, 3) mm and (n, 17, 2) px."""
+    keys = ("annot2", "annot3", "valid_frame", "activity_annotation")
+    content = read_hdf5(path, keys)
+    missing = [key for key in keys if key not in content]
     if missing:
         raise DataError(f"{path}: has no '{missing[0]}'")
     num_frames = content["valid_frame"].size
     require_shape(content["annot2"], (num_frames, 1, 17, 2), f"{path}: 'annot2'")
     require_shape(content["annot3"], (num_frames, 1, 17, 3), f"{path}: 'annot3'")
     rows = np.flatnonzero(content["valid_frame"].reshape(-1))
-    order = _order(TEST_NAMES)
-    camera_mm = content["annot3"][rows, 0][:, order].astype(np.float64)
-    image_px = content["annot2"][rows, 0][:, order].astype(np.float64)
-    _check_sides(camera_mm, path)
-    width_px, height_px = (2048, 2048) if number <= 4 else (1920, 1080)
-    camera = fit_pinhole(camera_mm, image_px, width_px, height_px)
-    residual_px = float(np.abs(camera.camera_to_image_px(camera_mm) - image_px).max(initial=0))
-    activities = content["activity_annotation"].reshape(-1)[rows].astype(int)
-    if activities.size and not ((activities >= 1) & (activities <= len(ACTIVITIES))).all():
+    camera_mm, image_px = (content[key][rows, 0][:, TEST_ORDER].astype(np.float64) for key in ("annot3", "annot2"))
+    activities = content["activity_annotation"].reshape(-1)[rows].astype(int).tolist()
+    if not all(1 <= activity <= len(ACTIVITIES) for activity in activities):
         raise DataError(f"{path}: 'activity_annotation' goes beyond 1 .. {len(ACTIVITIES)}")
-    actions = [ACTIVITIES[activity - 1] for activity in activities]
-    note = f"TS{number}: no calibration; a pinhole fitted to its joints meets the stored 2D within {residual_px:.2g} px"
-    return [
-        Stills(
-            name=f"TS{number}",
-            split="valid",
-            paths=[folder / f"imageSequence/img_{row + 1:06d}.jpg" for row in rows],
-            file_names=[f"TS{number}_{action}.0_{row + 1:06d}.jpg" for action, row in zip(actions, rows, strict=True)],
-            frame_numbers=[int(row) + 1 for row in rows],
-            joints_image_px=image_px,
-            joints_camera_mm=camera_mm,
-            camera=camera,
-            subject=f"TS{number}",
-            actions=actions,
-            sub_action=0,
-            notes=(note,),
-        )
-    ]
+    return rows.tolist(), [ACTIVITIES[activity - 1] for activity in activities], camera_mm, image_px
+
+
+def _check_sides(joints_mm: Array, path: Path) -> None:
+    """Raise DataError where left and right are not where the names say."""
+    if len(joints_mm):
+        order_of_poses(joints_mm, "official", str(path))
 
 
 def read_calibration(path: Path) -> dict[int, Camera]:
@@ -229,20 +192,7 @@ def _calibrated(entry: dict[str, list[str]]) -> Camera:
 
 def fit_pinhole(joints_camera_mm: Array, joints_image_px: Array, width_px: int, height_px: int) -> Camera:
     """The pinhole that maps (n, J, 3) mm to (n, J, 2) px with the least squared distance, axis by axis."""
-    focal_px, principal_px = np.zeros(2), np.zeros(2)
-    for axis in (0, 1):
-        ratio = (joints_camera_mm[..., axis] / joints_camera_mm[..., 2]).reshape(-1)
-        terms = np.stack([ratio, np.ones_like(ratio)], axis=1)
-        solution = np.linalg.lstsq(terms, joints_image_px[..., axis].reshape(-1), rcond=None)[0]
-        focal_px[axis], principal_px[axis] = solution
+    plane = joints_camera_mm[..., :2] / joints_camera_mm[..., 2:]
+    lines = [np.polyfit(plane[..., axis].ravel(), joints_image_px[..., axis].ravel(), deg=1) for axis in (0, 1)]
+    focal_px, principal_px = np.transpose(lines)
     return Camera(np.eye(3), np.zeros(3), focal_px, principal_px, np.zeros(3), np.zeros(2), width_px, height_px)
-
-
-def _order(names: tuple[str, ...]) -> tuple[int, ...]:
-    return joint_order(names, [MEANING[name] for name in HUMAN36M.names])
-
-
-def _check_sides(joints_mm: Array, path: Path) -> None:
-    """Raise DataError where left and right are not where the names say."""
-    if len(joints_mm):
-        order_of_poses(joints_mm, "official", str(path))

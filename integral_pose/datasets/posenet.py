@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.datasets.conversion import Request, Summary, convert
-from integral_pose.datasets.human36m_table import DRIFT_WORLD_MM, Choice, Sequence36M, Video, list_videos
-from integral_pose.datasets.stills import Stills
+from integral_pose.datasets.conversion import ConversionSummary, Request, convert
+from integral_pose.datasets.human36m_table import DRIFT_WORLD_MM, Choice, ChosenFrames, Sequence36M, list_videos
+from integral_pose.datasets.recording import PictureRecording, image_name
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.sides import order_of_poses
@@ -26,20 +26,20 @@ CAMERA_TOLERANCE_MM = 1.0
 
 def convert_posenet(
     source: Path, request: Request, choice: Choice, table: Sequence[Sequence36M] | None = None
-) -> Summary:
+) -> ConversionSummary:
     """Write the chosen frames of a folder that holds annotations/ and images/; `table` as for `human36m`.
 
     The lens distortion that the JSON leaves out comes from the packaged cameras, once they have been found to be
     the same otherwise.
     """
     videos = list_videos(choice, table)
-    recordings: list[Stills] = []
+    recordings: list[PictureRecording] = []
     for subject in dict.fromkeys(video.sequence.subject for video in videos):
         annotations = _Annotations(source, subject)
-        found = [annotations.stills(v, choice) for v in videos if v.sequence.subject == subject]
-        of_subject = [stills for stills in found if stills is not None]
+        found = [annotations.recording(v, choice) for v in videos if v.sequence.subject == subject]
+        of_subject = [recording for recording in found if recording is not None]
         if of_subject:  # sides are told from many poses, not from one sequence of sitting on the floor
-            joints_mm = np.concatenate([stills.joints_camera_mm for stills in of_subject])
+            joints_mm = np.concatenate([recording.joints_camera_mm for recording in of_subject])
             order_of_poses(joints_mm, "official", str(annotations.joint_path))
         recordings += of_subject
     settings = {"from": str(source.resolve()), **asdict(choice), "subjects": list(choice.subjects)}
@@ -88,10 +88,10 @@ class _Annotations:
                     f"{self.camera_path}: camera {at} is not Human3.6M's camera {camera_id} of {self.subject}"
                 )
 
-    def stills(self, video: Video, choice: Choice) -> Stills | None:
+    def recording(self, video: ChosenFrames, choice: Choice) -> PictureRecording | None:
         """The chosen frames of a video; None where the release has none of them."""
-        sequence, camera_number = video.sequence, CAMERA_IDS.index(video.camera_id) + 1
-        key = (sequence.action_id, sequence.sub_action, camera_number)
+        sequence = video.sequence
+        key = (sequence.action_id, sequence.sub_action, CAMERA_IDS.index(video.camera_id) + 1)
         rows = [row for row in video.rows if (*key, row) in self.file_names]
         if not rows:
             return None
@@ -104,18 +104,14 @@ class _Annotations:
             f"{self.data_path}: {len(video.rows) - len(rows)} of {len(video.rows)} frames of "
             f"{sequence.base}.{video.camera_id} are not listed; left out",
         )  # fmt: skip
-        return Stills(
-            name=sequence.image_name(video.camera_id, 0).rpartition("_")[0],
+        return PictureRecording(
+            name=video.name,
             split=video.split,
             paths=[inside(self.images, self.file_names[(*key, row)], self.data_path) for row in rows],
-            file_names=[sequence.image_name(video.camera_id, row) for row in rows],
-            frame_numbers=[row + 1 for row in rows],
+            file_names=[image_name(video.name, row) for row in rows],
             joints_image_px=camera.camera_to_image_px(camera_mm),
             joints_camera_mm=camera_mm,
             camera=camera,
-            subject=sequence.subject,
-            actions=[sequence.action] * len(rows),
-            sub_action=sequence.sub_action,
             notes=notes,
         )
 

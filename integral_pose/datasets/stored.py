@@ -33,16 +33,25 @@ class StoredSplit:
         """The .h5 of the split, which may not exist."""
         return self.root / "annot" / f"{self.split}.h5"
 
+    @property
+    def subjects(self) -> NDArray[np.str_]:
+        """(N,) The beginnings of the file names."""
+        return np.array([name.rpartition("/")[2].partition("_")[0] for name in self.names])
+
+    def images_only(self, first: int, end: int) -> StoredSplit:
+        """Some of its rows without their labels, to be handed to another process."""
+        packed = self.packed.take(np.arange(first, min(end, len(self.names)))) if self.packed else None
+        return StoredSplit(self.root, self.split, self.names[first:end], {}, packed)
+
     def encoded(self, row: int) -> tuple[bytes, str]:
         """The bytes of an image file and what to call it. Raises DataError if they cannot be read."""
-        name = self.names[row]
-        try:
-            if self.packed is None:
-                path = inside(self.root / "images", name, f"{self.split}_images.txt")
-                return read_regular(path), str(path)
+        if self.packed is not None:
             return self.packed.read(row), self.packed.describe(row)
+        path = inside(self.root / "images", self.names[row], f"{self.split}_images.txt")
+        try:
+            return read_regular(path), str(path)
         except OSError as error:
-            raise DataError(f"{error.filename or self.label_path}: cannot be read: {error.strerror}") from None
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_split(root: Path, split: str) -> StoredSplit | None:

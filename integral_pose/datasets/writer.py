@@ -2,67 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from integral_pose.geometry.camera import Camera
+from integral_pose.geometry.crop import Crop
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Labels:
-    """Labels of N pictures, a row each."""
-
-    image_names: list[str]  # paths relative to the folder of images
-    joints_crop_px: Array  # (N, 17, 2)
-    joints_camera_mm: Array  # (N, 17, 3) root-relative
-    camera: Array  # (N, 9) fx fy cx cy (px) k1 k2 k3 p1 p2 in the order of Human3.6M's lens model
-    crop_to_image: Array  # (N, 3) left, top, scale: image_px = (left, top) + scale * crop_px
-    root_camera_mm: Array  # (N, 3)
-    subjects: Sequence[str]
-    actions: Sequence[str]
-    sub_actions: Sequence[int] | None = None  # 1 or 2: first or second take of the action
-    frames: Sequence[int] | None = None  # number of the picture in its video, from 1
+# Columns of the .h5 in the order in which they are written: type, and shape of a row.
+COLUMNS: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
+    "pose2d": (np.float32, (17, 2)),  # px of the crop
+    "pose3d": (np.float32, (17, 3)),  # root-relative mm in camera axes
+    "camera": (np.float64, (9,)),  # fx fy cx cy (px) k1 k2 k3 p1 p2 in the order of Human3.6M's lens model
+    "crop_to_image": (np.float64, (3,)),  # left, top, scale: image_px = (left, top) + scale * crop_px
+    "root_camera_mm": (np.float64, (3,)),
+    "subject": ("S16", ()),
+    "action": ("S16", ()),
+    "sub_action": (np.int32, ()),  # 1 or 2: first or second take of the action; may be missing
+    "frame": (np.int32, ()),  # number of the picture in its video, from 1; may be missing
+}
 
 
-@dataclass(frozen=True)
-class PackedImages:
-    """The N JPEG files of the packed layout, end to end in pieces on disk; `sizes` (N,) are their bytes."""
+def label_row(joints_image_px: Array, joints_camera_mm: Array, camera: Camera, crop: Crop) -> dict[str, Array]:
+    """The columns that follow from the joints (17, 2) and (17, 3), from the camera's centre, and how they are seen."""
+    return {
+        "pose2d": crop.image_px_to_crop_px(joints_image_px),
+        "pose3d": joints_camera_mm - joints_camera_mm[0],
+        "camera": np.concatenate([camera.focal_px, camera.principal_px, camera.radial, camera.tangential]),
+        "crop_to_image": np.array([crop.left_px, crop.top_px, crop.scale]),
+        "root_camera_mm": joints_camera_mm[0],
+    }
 
-    pieces: Iterable[Path]
+
+def camera_of_row(numbers: Array) -> Camera:
+    """The camera of a row of the column `camera` (9,), at the origin; the size of its picture is not known."""
+    focal_px, principal_px, radial, tangential = np.split(numbers, [2, 4, 7])
+    return Camera(np.eye(3), np.zeros(3), focal_px, principal_px, radial, tangential, width_px=0, height_px=0)
+
+
+class JpegFiles(NamedTuple):
+    """The N JPEG files of the packed layout, end to end in a few files on disk; `sizes` (N,) are their bytes."""
+
+    pieces: Sequence[Path]
     sizes: NDArray[np.int64]
 
 
-def write_labels(annot: Path, split: str, labels: Labels, images: PackedImages | None = None) -> None:
-    """Write `{split}.h5` and `{split}_images.txt` into the folder `annot`; with `images` the packed layout."""
-    columns: dict[str, NDArray[np.generic]] = {
-        "pose2d": labels.joints_crop_px.astype(np.float32),
-        "pose3d": labels.joints_camera_mm.astype(np.float32),
-        "camera": labels.camera,
-        "crop_to_image": labels.crop_to_image,
-        "root_camera_mm": labels.root_camera_mm,
-        "subject": np.array(labels.subjects, dtype="S16"),
-        "action": np.array(labels.actions, dtype="S16"),
-    }
-    if labels.sub_actions is not None:
-        columns["sub_action"] = np.array(labels.sub_actions, dtype=np.int32)
-    if labels.frames is not None:
-        columns["frame"] = np.array(labels.frames, dtype=np.int32)
+def write_split(
+    annot: Path, split: str, image_names: Sequence[str], columns: Mapping[str, Any], images: JpegFiles | None = None
+) -> None:
+    """Write `{split}.h5`, `{split}_images.txt` and, of the training set, mean.txt and std.txt into the folder `annot`.
+
+    `columns` are some of COLUMNS, `image_names` relative to the folder of images; with `images` the packed layout.
+    """
     # Times of creation and the version of the file format would differ from run to run and machine to machine.
     with h5py.File(annot / f"{split}.h5", "w", libver="v110", track_order=False) as file:
-        for name, values in columns.items():
-            file.create_dataset(name, data=values, track_times=False)
+        for name, (dtype, row_shape) in COLUMNS.items():
+            if name in columns:
+                values = np.asarray(columns[name]).astype(dtype).reshape(len(image_names), *row_shape)
+                file.create_dataset(name, data=values, track_times=False)
         if images is not None:
             _write_images(file, images)
-    names = "".join(f"{name}\n" for name in labels.image_names)
-    (annot / f"{split}_images.txt").write_text(names, "utf-8")
+    (annot / f"{split}_images.txt").write_text("".join(f"{name}\n" for name in image_names), "utf-8")
+    if split == "train":
+        poses_mm = np.asarray(columns["pose3d"], dtype=np.float64).reshape(len(image_names), -1)
+        np.savetxt(annot / "mean.txt", poses_mm.mean(axis=0))
+        np.savetxt(annot / "std.txt", poses_mm.std(axis=0))
 
 
-def _write_images(file: h5py.File, images: PackedImages) -> None:
+def _write_images(file: h5py.File, images: JpegFiles) -> None:
     """`images/bytes` (total,) and `images/offsets` (N + 1,): file i lies at bytes[offsets[i]:offsets[i + 1]]."""
     offsets = np.concatenate([[0], np.cumsum(images.sizes, dtype=np.int64)])
     # Contiguous, not chunked: readers take slices straight from the file at the offset of the data set.
@@ -74,10 +87,3 @@ def _write_images(file: h5py.File, images: PackedImages) -> None:
         encoded[position : position + len(content)] = content
         position += len(content)
     assert position == offsets[-1], f"the pieces hold {position} bytes, their sizes add up to {offsets[-1]}"
-
-
-def write_statistics(annot: Path, joints_camera_mm: Array) -> None:
-    """Write mean.txt and std.txt: 51 numbers each, over the root-relative poses (N, 17, 3) in mm."""
-    rows = joints_camera_mm.reshape(len(joints_camera_mm), -1)
-    np.savetxt(annot / "mean.txt", rows.mean(axis=0))
-    np.savetxt(annot / "std.txt", rows.std(axis=0))

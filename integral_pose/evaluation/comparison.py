@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
-from integral_pose.evaluation.intervals import paired_interval, sequence_interval
+from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
-from integral_pose.evaluation.scores import OTHER, score_predictions, sequence_names
-from integral_pose.io.frame_names import FrameName, parse_frame_name
+from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
+from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
 
 Errors = NDArray[np.float64]
-GROUPS: dict[str, Callable[[FrameName], str]] = {
-    "action": lambda frame: frame.action,
-    "subject": lambda frame: frame.subject,
-    "camera": lambda frame: frame.camera,
-}
-
-
-class Estimate(NamedTuple):
-    """A mean and its 95 % interval over sequences; None where there are fewer than two of these."""
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether a difference is more than chance, as far as an interval says."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -56,8 +38,8 @@ class Comparison:
     """R runs on one test set."""
 
     scores: Sequence[Scores]
-    distances: Sequence[Row]  # a key of `metrics.ALIGNMENTS` with `_mm` each
-    groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names say them
+    distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
+    groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names hold them
     frame_errors_mm: Sequence[Errors] = field(default=())  # a run: (N,) MPJPE of each frame
 
 
@@ -75,7 +57,7 @@ def compare(
         score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run
     ]
     frames = [parse_frame_name(name) for name in names]
-    sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not say them
+    sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
 
     def row(name: str, values_by_run: Sequence[Errors], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
         values, own = [run[chosen] for run in values_by_run], sequences[chosen] if len(sequences) else sequences
@@ -88,22 +70,19 @@ def compare(
     plain_mm = errors_mm["mpjpe"]
     frame_errors_mm = [run.mean(1) for run in plain_mm]
     groups = {"joint": [row(name, [run[:, j] for run in plain_mm]) for j, name in enumerate(skeleton.names)]}
-    for kind, key in GROUPS.items() if any(frames) else ():
-        members = np.array([key(frame) if frame else OTHER for frame in frames])
-        ordered = getattr(scores[0], f"per_{kind}_mm")
-        groups[kind] = [row(name, frame_errors_mm, members == name) for name in ordered]
-    distances = [row(f"{name}_mm", [run.mean(1) for run in runs]) for name, runs in errors_mm.items()]
+    for kind in GROUPS if any(frames) else ():
+        members = frames_by_group(frames, kind)
+        groups[kind] = [row(name, frame_errors_mm, chosen) for name, chosen in members.items()]
+    distances = {f"{name}_mm": row(f"{name}_mm", [run.mean(1) for run in runs]) for name, runs in errors_mm.items()}
     return Comparison(scores, distances, groups, frame_errors_mm)
 
 
 def compare_scores(scores: Sequence[Scores]) -> Comparison:
-    """What can be said without the frames: the means, no differences, and of the intervals that of the MPJPE."""
-    distances = []
-    for name in (f"{alignment}_mm" for alignment in ALIGNMENTS):
-        if all(name in run.metrics for run in scores):
-            bounds = [run.interval_mm if name == "mpjpe_mm" else None for run in scores]
-            values = [Estimate(run.metrics[name], *(found or ())) for run, found in zip(scores, bounds, strict=True)]
-            distances.append(Row(name, values))
+    """From scores alone, without the frames: means, no differences, and only the MPJPE's interval."""
+    distances = {
+        "mpjpe_mm": Row("mpjpe_mm", [Estimate(run.mpjpe_mm, *(run.interval_mm or ())) for run in scores]),
+        "pa_mpjpe_mm": Row("pa_mpjpe_mm", [Estimate(run.pa_mpjpe_mm) for run in scores]),
+    }
     groups = {}
     for kind in ("joint", *GROUPS):
         means = [getattr(run, f"per_{kind}_mm") for run in scores]
@@ -116,11 +95,6 @@ def compare_scores(scores: Sequence[Scores]) -> Comparison:
 def _row(name: str, values_by_run: Sequence[Errors], sequences: Sequence[str]) -> Row:
     """`sequences` (N,) of the frames of each run's values (N,), or empty."""
     first, *others = values_by_run
-    num_sequences = len(set(sequences))
-    if num_sequences < 2:
-        values = [Estimate(float(run.mean())) for run in values_by_run]
-        differences = [Estimate(float((run - first).mean())) for run in others]
-    else:
-        values = [Estimate(*sequence_interval(run, sequences)) for run in values_by_run]
-        differences = [Estimate(*paired_interval(first, run, sequences)) for run in others]
-    return Row(name, values, differences, len(first), num_sequences or None)
+    values = [sequence_interval(run, sequences) for run in values_by_run]
+    differences = [paired_interval(first, run, sequences) for run in others]
+    return Row(name, values, differences, len(first), len(set(sequences)) or None)

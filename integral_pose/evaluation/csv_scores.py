@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
-from integral_pose.evaluation.intervals import Interval, paired_interval
+from integral_pose.evaluation.intervals import Estimate, paired_interval
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
@@ -48,10 +48,10 @@ def compare_csv(
     truth_path: PathLike,
     protocol: Protocol = PROTOCOLS["all"],
     joint_order: str = "auto",
-) -> Interval:
+) -> Estimate:
     """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
 
-    Raises DataError as `score_csv`, and where image names do not say the sequences.
+    Raises DataError as `score_csv`, and where image names do not hold the sequences.
     """
     predicted_mm, true_mm, names = load_scoring_inputs(csv_path, truth_path, HUMAN36M, joint_order)
     other_mm = load_scoring_inputs(other_path, truth_path, HUMAN36M, joint_order)[0]

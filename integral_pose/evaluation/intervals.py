@@ -1,6 +1,6 @@
 """How far a mean would move with other recordings: bootstrap intervals over sequences.
 
-Neighbouring frames, and the cameras that saw them, are nearly the same sample. So whole sequences are drawn anew,
+Neighbouring frames, and the cameras that saw them, are nearly the same sample. So whole sequences are resampled,
 with replacement, and every frame of a drawn sequence counts (the cluster bootstrap, Davison & Hinkley 1997, 3.8).
 """
 
@@ -17,38 +17,44 @@ LEVEL = 0.95
 _NUMBERS_AT_ONCE = 4_000_000
 
 
-class Interval(NamedTuple):
-    """A mean and the bounds between which it lies in LEVEL of the redrawn sets."""
+class Estimate(NamedTuple):
+    """A mean and the bounds between which it lies in LEVEL of the redrawn sets; None where nothing can be redrawn."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def bounds(self) -> list[float] | None:
+        """[low, high]."""
+        return None if self.low is None or self.high is None else [self.low, self.high]
 
     @property
     def excludes_zero(self) -> bool:
         """Whether a difference is more than chance, at LEVEL."""
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def sequence_interval(values: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Of the mean over N frames, values (N,), each of the sequence of that name. Raises ValueError for fewer than two
-    sequences, which say nothing of each other.
+def sequence_interval(values: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+    """Of the mean over N frames, values (N,), each of the sequence of that name; `sequences` are empty where unknown.
+
+    Without bounds where there are fewer than two sequences, which give no spread.
     """
     values = np.asarray(values, dtype=np.float64)
-    if values.shape != (len(sequences),):
+    if sequences and values.shape != (len(sequences),):
         raise ValueError(f"expected one value a frame, found {values.shape} for {len(sequences)} frames")
     names, group = np.unique(np.asarray(sequences), return_inverse=True)
     if len(names) < 2:
-        raise ValueError(f"an interval needs two sequences at least, found {len(names)}")
+        return Estimate(float(values.mean()))
     sums, counts = np.bincount(group, weights=values), np.bincount(group, weights=np.ones(len(group)))
     means = _redrawn_means(sums, counts, draws, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def paired_interval(
     first: ArrayLike, second: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0
-) -> Interval:
+) -> Estimate:
     """Of the mean of `second - first`, both (N,) on the same frames: negative where the second is smaller.
 
     Much narrower than the two intervals apart, since hard frames are hard for both.

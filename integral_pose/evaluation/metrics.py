@@ -53,15 +53,13 @@ def joint_errors_mm(
     if alignment not in ALIGNMENTS:
         raise ValueError(f"unknown metric '{alignment}'. Known: {', '.join(ALIGNMENTS)}.")
     predicted_mm, true_mm = _root_relative_pair(predicted_camera_mm, true_camera_mm, root)
-    distances: Array = np.linalg.norm(ALIGNMENTS[alignment](predicted_mm, true_mm) - true_mm, axis=-1)
-    return distances
+    return np.linalg.norm(ALIGNMENTS[alignment](predicted_mm, true_mm) - true_mm, axis=-1)
 
 
 def axis_errors_mm(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, root: int = HUMAN36M.root) -> Array:
     """(N, J, 3) distances in mm along x, y and z alone, of root-relative poses; z is what one picture shows least."""
     predicted_mm, true_mm = _root_relative_pair(predicted_camera_mm, true_camera_mm, root)
-    distances: Array = np.abs(predicted_mm - true_mm)
-    return distances
+    return np.abs(predicted_mm - true_mm)
 
 
 def bone_length_errors_mm(
@@ -71,8 +69,7 @@ def bone_length_errors_mm(
     predicted_mm, true_mm = _root_relative_pair(predicted_camera_mm, true_camera_mm, skeleton.root)
     children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     lengths = [np.linalg.norm(pose[:, children] - pose[:, parents], axis=-1) for pose in (predicted_mm, true_mm)]
-    difference: Array = np.abs(lengths[0] - lengths[1])
-    return difference
+    return np.abs(lengths[0] - lengths[1])
 
 
 def swapped_sides(
@@ -83,13 +80,9 @@ def swapped_sides(
     left, right = ([skeleton.names.index(pair[side]) for pair in skeleton.mirror_pairs] for side in (0, 1))
 
     def distance(own: list[int], other: list[int]) -> Array:
-        distances: Array = np.linalg.norm(predicted_mm[:, own] - true_mm[:, other], axis=-1)
-        return distances
+        return np.linalg.norm(predicted_mm[:, own] - true_mm[:, other], axis=-1)
 
-    swapped: NDArray[np.bool_] = distance(left, right) + distance(right, left) < distance(left, left) + distance(
-        right, right
-    )
-    return swapped
+    return distance(left, right) + distance(right, left) < distance(left, left) + distance(right, right)
 
 
 def pck(errors_mm: ArrayLike, threshold_mm: float = 150.0) -> float:

@@ -8,8 +8,9 @@ import os
 import warnings
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,19 +67,16 @@ def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skelet
 def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
     """Rows (N, columns) behind Ids from 1."""
     row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
-    with atomic_write(path) as file:
-        if _is_gzip(path):
+    with atomic_write(path) as file, ExitStack() as stack:
+        output: IO[bytes] | gzip.GzipFile = file
+        if Path(path).suffix == ".gz":
             # Neither name nor time in the header, so that the bytes follow from the poses alone.
-            output = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0)
-        else:
-            output = file  # type: ignore[assignment]
+            output = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
         output.write((",".join(header) + "\n").encode())
         for start in range(0, len(values), _ROWS_A_WRITE):
             rows = values[start : start + _ROWS_A_WRITE].tolist()
             lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]
             output.write("".join(lines).encode())
-        if output is not file:
-            output.close()
 
 
 def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArray[np.float32]:
@@ -108,10 +106,6 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
     joints_mm = joints_mm.reshape(len(joints_mm), skeleton.num_joints, 3)
     _warn_if_not_mm(root_relative(joints_mm, skeleton.root), path)
     return joints_mm
-
-
-def _is_gzip(path: PathLike) -> bool:
-    return Path(path).suffix == ".gz"
 
 
 def _read_text(path: PathLike) -> str:

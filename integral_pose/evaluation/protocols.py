@@ -39,12 +39,12 @@ class Protocol:
         return f"The protocol has {sizes} images{without}, this set {num_samples:,}: not comparable."
 
     def rows(self, frames: Sequence[FrameName | None]) -> NDArray[np.int64]:
-        """Positions of the frames that count. Raises DataError where names do not say, or none counts."""
+        """Positions of the frames that count. Raises DataError where names do not hold these, or none counts."""
         if self.subjects is None and self.every_frame == 1:
             return np.arange(len(frames))
         if any(frame is None for frame in frames) or not frames:
             raise DataError(
-                f"protocol '{self.name}' chooses by subject and frame, which the image names do not say; expected "
+                f"protocol '{self.name}' chooses by subject and frame, which the image names do not hold; expected "
                 "names such as S9_Walking_1.54138969_000001.jpg in the list beside the labels"
             )
         chosen = [

@@ -19,7 +19,12 @@ from integral_pose.skeleton import HUMAN36M, Skeleton
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
 
-OTHER = "other"  # the group of images whose names say neither action nor subject
+GROUPS: dict[str, Callable[[FrameName], str]] = {
+    "action": lambda frame: frame.action,
+    "subject": lambda frame: frame.subject,
+    "camera": lambda frame: frame.camera,
+}
+OTHER = "other"  # the group of images whose names hold neither action nor subject
 
 
 def score_predictions(
@@ -32,7 +37,7 @@ def score_predictions(
     """Scores of predictions against (N, J, 3) labels in mm; the roots of both are subtracted here.
 
     `names` are the N image names in the order of the labels, or empty where there are none. Actions, subjects,
-    cameras and intervals are left out where no name says them; every mean is over frames, not over actions. The
+    cameras and intervals are left out where no name holds them; every mean is over frames, not over actions. The
     predictions are of all N rows; the protocol chooses those that count.
 
     Raises DataError where a row is missing, double or not finite, and where counts differ.
@@ -48,35 +53,48 @@ def score_predictions(
     errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
     sequences = sequence_names(frames)
-    interval, headline_interval = None, None
-    if len(set(sequences)) > 1:
-        headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
-        interval, headline_interval = (sequence_interval(v, sequences) for v in (errors_mm.mean(1), headline))
+    headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
+
+    def group_means(kind: str) -> dict[str, float]:
+        return {name: float(errors_mm[chosen].mean()) for name, chosen in frames_by_group(frames, kind).items()}
+
     return Scores(
         mpjpe_mm=metrics["mpjpe_mm"],
         pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
         num_samples=len(errors_mm),
         per_joint_mm=dict(zip([skeleton.names[j] for j in joints], errors_mm.mean(axis=0).tolist(), strict=True)),
-        per_action_mm=_group_means(errors_mm, frames, lambda frame: frame.action),
-        per_subject_mm=_group_means(errors_mm, frames, lambda frame: frame.subject),
-        per_camera_mm=_group_means(errors_mm, frames, lambda frame: frame.camera),
+        per_action_mm=group_means("action"),
+        per_subject_mm=group_means("subject"),
+        per_camera_mm=group_means("camera"),
         metrics=metrics,
-        interval_mm=[interval.low, interval.high] if interval else None,
-        headline_interval=[headline_interval.low, headline_interval.high] if headline_interval else None,
+        interval_mm=sequence_interval(errors_mm.mean(1), sequences).bounds,
+        headline_interval=sequence_interval(headline, sequences).bounds,
         num_sequences=len(set(sequences)),
         protocol=protocol.name,
     )
 
 
 def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
-    """The recording of each frame, the same for all cameras that saw it; [] where not every name says it."""
+    """The recording of each frame, the same for all cameras that saw it; [] where not every name holds it."""
     return [f"{frame.subject} {frame.action} {frame.sub_action}" for frame in frames if frame] if all(frames) else []
+
+
+def frames_by_group(frames: Sequence[FrameName | None], kind: str) -> dict[str, NDArray[np.bool_]]:
+    """Name of a group -> which of the frames belong to it, in natural order; {} where no name holds its group.
+
+    `kind` is a key of GROUPS.
+    """
+    if not any(frames):
+        return {}
+    groups = np.array([GROUPS[kind](frame) if frame else OTHER for frame in frames])
+    names = sorted(set(groups.tolist()), key=lambda name: (name == OTHER, len(name) if name[1:].isdigit() else 0, name))
+    return {name: groups == name for name in names}
 
 
 def mean_over_actions_mm(scores: Scores) -> float | None:
     """Mean of the action means, which many papers print as their average; None without actions.
 
-    Frames whose names say no action count in none of them.
+    Frames whose names hold no action count in none of them.
     """
     means_mm = [mean for action, mean in scores.per_action_mm.items() if action != OTHER]
     return float(np.mean(means_mm)) if means_mm else None
@@ -122,16 +140,3 @@ def _check_finite(joints_mm: FloatArray, what: str, names: Sequence[str], skelet
         + ("The model has diverged: take an earlier checkpoint." if what == "predicted" else
            "A data set without labels can be predicted, not scored.")
     )  # fmt: skip
-
-
-def _group_means(
-    errors_mm: NDArray[np.float64],
-    frames: Sequence[FrameName | None],
-    key: Callable[[FrameName], str],
-) -> dict[str, float]:
-    """Mean of the errors of each group, groups in natural order; empty where no name says its group."""
-    if not any(frames):
-        return {}
-    groups = np.array([key(frame) if frame else OTHER for frame in frames])
-    names = sorted(set(groups.tolist()), key=lambda name: (name == OTHER, len(name) if name[1:].isdigit() else 0, name))
-    return {name: float(errors_mm[groups == name].mean()) for name in names}

@@ -41,9 +41,9 @@ def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, An
         found = json.loads(read_regular(path, LARGEST_JSON_BYTES))
         scores = Scores(**{name: value for name, value in found.items() if name in names})
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: holds no scores of this program ({error}); write it anew with: test") from None
+        raise DataError(f"{path}: holds no scores of this program ({error}); write it again with: test") from None
     groups = (scores.per_joint_mm, scores.per_action_mm, scores.per_subject_mm, scores.per_camera_mm, scores.metrics)
     numbers = [scores.mpjpe_mm, scores.pa_mpjpe_mm, *(value for group in groups for value in group.values())]
     if not all(isinstance(number, int | float) for number in numbers):
-        raise DataError(f"{path}: a score is no number; write it anew with: test")
+        raise DataError(f"{path}: a score is not a number; write it again with: test")
     return scores, {name: value for name, value in found.items() if name not in names | {MEAN_OVER_ACTIONS}}

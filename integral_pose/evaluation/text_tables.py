@@ -61,20 +61,17 @@ def markdown_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:
     for number, row in enumerate(rows, start=1):
         if list(row) != header:
             raise ValueError(f"row {number} has the columns {', '.join(row)}; the first: {', '.join(header)}")
-    table = [header, *([_cell(row[name]) for name in header] for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
-    numeric = [all(not isinstance(row[name], str) for row in rows) for name in header]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        )
-        + " |"
-        for line in table
-    ]
-    rule = "|".join("-" * (w + 1) + ":" if right else "-" * (w + 2) for w, right in zip(widths, numeric, strict=True))
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
+    cells = [header, *([_cell(row[name]) for name in header] for row in rows)]
+    columns = []
+    for name, column in zip(header, zip(*cells, strict=True), strict=True):
+        width = max(map(len, column))
+        if any(isinstance(row[name], str) for row in rows):
+            columns.append([f" {cell:<{width}} " for cell in column])
+            columns[-1].insert(1, "-" * (width + 2))
+        else:
+            columns.append([f" {cell:>{width}} " for cell in column])
+            columns[-1].insert(1, "-" * (width + 1) + ":")
+    return "".join(f"|{'|'.join(line)}|\n" for line in zip(*columns, strict=True))
 
 
 def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:

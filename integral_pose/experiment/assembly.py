@@ -24,8 +24,8 @@ from integral_pose.data.course import (
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.errors import ConfigError
-from integral_pose.experiment.illustration import illustrate
 from integral_pose.experiment.model import build_model, mean_distance_mm
+from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, score
 from integral_pose.io.devices import choose_precision
 from integral_pose.io.distributed import Processes
@@ -127,7 +127,7 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
-    """The weights of a trained network where they fit, and a line that says which."""
+    """Initialise from a trained network's weights where they fit, and print which do."""
     given = load_network(path)
     state, summary = initialise_from(
         model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
@@ -185,4 +185,4 @@ def _build_illustrator(
         return lambda model: {}
     few = evenly_spaced(table, 6)
     images = PoseImages(few, config.data.stored_size, config.data.image_size, augmentation=None)
-    return lambda model: illustrate(cast(PoseNet, model), images, device)
+    return lambda model: draw_samples(cast(PoseNet, model), images, device)

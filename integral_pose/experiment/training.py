@@ -13,9 +13,10 @@ from integral_pose.experiment.assembly import build_trainer
 from integral_pose.experiment.continuation import find_resume_point
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
-from integral_pose.report.figures import draw_curves, write_png
+from integral_pose.report.canvas import write_png
+from integral_pose.report.curve_figures import draw_curves
 from integral_pose.runs.folder import RunFolder
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import run_status
 from integral_pose.runs.stop import stop_signal

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from integral_pose.errors import ProcessLostError
 from integral_pose.io.child_processes import end_with_parent
 
-# How long to wait for the others to say that they too have lost somebody: they notice at nearly the same moment.
+# How long to wait for the others to report that they too have lost a process: they notice at nearly the same moment.
 ROLL_CALL_S = 3.0
 
 
@@ -69,7 +69,7 @@ class Processes:
 
 
 def true_everywhere(flag: Tensor) -> Tensor:
-    """Whether a bool is true in every process of the group; nobody waits for the device."""
+    """Whether a bool is true in every process of the group, without waiting for the device."""
     low = flag.float()
     dist.all_reduce(low, op=dist.ReduceOp.MIN)
     return low > 0
@@ -113,7 +113,7 @@ def _is_of_exchange(error: RuntimeError) -> bool:
 
 
 def _missing(store: dist.Store, rank: int, world: int) -> list[int]:
-    """Who does not answer. Everyone who lost somebody calls this; who is dead or hangs does not."""
+    """Ranks that do not answer. Every process that lost another calls this; one that is dead or hangs does not."""
     answered = {rank}
     with suppress(RuntimeError):  # the store itself may have gone with its process
         store.set(f"here/{rank}", socket.gethostname())
@@ -130,7 +130,7 @@ def _lost(missing: list[int], rank: int, world: int, timeout_s: float, error: Ru
     else:
         who = f"process {', '.join(map(str, missing))} of 0..{world - 1} ended, or was silent for {timeout_s:g} s"
     return (
-        f"{who} (says process {rank} on {socket.gethostname()}: {str(error).splitlines()[0]}). What it said itself, if "
-        "anything, stands above. The same command continues from the last checkpoint; "
-        "trainer.process_timeout_s says how long silence may last"
+        f"{who} (reports process {rank} on {socket.gethostname()}: {str(error).splitlines()[0]}). Its own messages, if "
+        "any, stand above. The same command continues from the last checkpoint; "
+        "trainer.process_timeout_s sets how long silence may last"
     )

@@ -1,4 +1,4 @@
-"""Independent tasks shared among fresh processes, results as they come."""
+"""Independent tasks shared among fresh processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import TypeVar
 
+from tqdm import tqdm
+
 from integral_pose.errors import IntegralPoseError
 from integral_pose.io.child_processes import end_with_parent, environment
 
@@ -20,17 +22,35 @@ Result = TypeVar("Result")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-@contextmanager
-def as_finished(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Iterator[tuple[Task, Result]]]:
-    """Pairs (task, result) in the order in which they are done; with one worker or one task in this process.
+def run_tasks(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, *,
+    unit: str, title: str | None = None, sizes: Sequence[int] | None = None, done: int = 0, show_progress: bool = True,
+) -> list[Result]:  # fmt: skip
+    """The results in the order of the tasks; with one worker or one task they are run in this process.
 
-    When the block ends with an exception, tasks that have not begun are dropped and those under way are finished.
-    Raises IntegralPoseError if a worker dies, which a shortage of memory can cause.
+    The bar counts in `unit`: sizes[i] for task i (None: 1 each), after `done` of earlier runs. When a task raises,
+    those that have not begun are dropped, those under way are finished, and the error goes on. Raises
+    IntegralPoseError if a worker dies, which a shortage of memory can cause.
     """
+    sizes = [1] * len(tasks) if sizes is None else sizes
+    results: dict[int, Result] = {}
+    with (
+        tqdm(total=done + sum(sizes), initial=done, unit=f" {unit}", desc=title, disable=not show_progress) as progress,
+        _as_finished(function, tasks, workers) as finished,
+    ):
+        for index, result in finished:
+            results[index] = result
+            progress.update(sizes[index])
+    return [results[index] for index in range(len(tasks))]
+
+
+@contextmanager
+def _as_finished(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+) -> Iterator[Iterator[tuple[int, Result]]]:
+    """Pairs (index of the task, result) in the order in which they are done."""
     if workers == 1 or len(tasks) <= 1:
-        yield ((task, function(task)) for task in tasks)
+        yield ((index, function(task)) for index, task in enumerate(tasks))
         return
     # Fresh processes: a fork would copy whatever threads the caller has started. They read the number of
     # their threads from the environment when they import NumPy, so it has to be set before they start.
@@ -43,12 +63,11 @@ def as_finished(
         ) as pool,
     ):
         try:
-            task_of = {pool.submit(_unless_stopped, function, task): task for task in tasks}
-            yield ((task_of[future], future.result()) for future in as_completed(task_of))
+            index_of = {pool.submit(_unless_stopped, function, task): index for index, task in enumerate(tasks)}
+            yield ((index_of[future], future.result()) for future in as_completed(index_of))
         except BrokenProcessPool:
             raise IntegralPoseError(
-                "a worker process died, perhaps for want of memory; what was finished is kept. "
-                "Start the same command again with fewer --workers"
+                "a worker process died, perhaps for want of memory. Start the same command again with fewer --workers"
             ) from None
         except BaseException:
             stop.set()

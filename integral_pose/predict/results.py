@@ -19,7 +19,8 @@ from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.pose_model import PersonPose
 from integral_pose.predict.sources import NamedPicture
 from integral_pose.predict.videos import OverlayVideo
-from integral_pose.report.figures import Picture, PoseView, draw_people, draw_poses, write_png
+from integral_pose.report.canvas import Picture, write_png
+from integral_pose.report.pose_figures import PoseView, draw_people, draw_poses
 from integral_pose.skeleton import Skeleton
 from integral_pose.weights.model_file import ModelDescription
 

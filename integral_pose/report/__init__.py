@@ -1,1 +1,1 @@
-"""Figures and the page about runs."""
+"""Figures of poses, heat maps and curves, and the HTML page about runs."""

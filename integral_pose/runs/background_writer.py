@@ -140,7 +140,7 @@ class BackgroundWriter:
 
 
 def _disk_fault(error: BaseException | None) -> str | None:
-    """What the system said; torch buries its error below one of its own. None where it said nothing."""
+    """What the system reported; torch buries its error below one of its own. None where it reported nothing."""
     while error is not None:
         if isinstance(error, OSError | CheckpointError):
             return str(error)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 
 from integral_pose.errors import OutputError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.distributed import Processes
-from integral_pose.runs.board import Board
+from integral_pose.io.notices import notify
 from integral_pose.runs.checkpoint_saver import CheckpointSaver
 from integral_pose.runs.folder import RunFolder
-from integral_pose.runs.metrics import MetricsFile
+from integral_pose.runs.metrics_file import MetricsFile
 from integral_pose.runs.provenance import record_start
 from integral_pose.runs.status import RunStatus
 
@@ -29,7 +31,7 @@ class RunOutput:
         self.folder, self.status, self.config_yaml = folder, status, config_yaml
         self.saver = CheckpointSaver(folder.path, processes)
         self._metrics = MetricsFile(folder.metrics)
-        self._board: Board | None = None
+        self._board: SummaryWriter | None = None
 
     def start(self, *, seed: int, device: str, step: int) -> None:
         """Record a start of the run at `step`; rows that an earlier start wrote beyond it are dropped."""
@@ -40,7 +42,7 @@ class RunOutput:
             write_text_atomic(self.folder.path / "config.yaml", self.config_yaml)
             record_start(self.folder, seed=seed, device=device, step=step)
             self._metrics.drop_after(step)
-            self._board = Board(self.folder.path / "tensorboard", purge_step=step + 1)
+            self._board = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=step + 1)
         except OSError as error:
             raise OutputError(f"{self.folder.path}: cannot be written: {error}") from None
 
@@ -50,8 +52,8 @@ class RunOutput:
             return
         self._metrics.add({"step": step, "group": group, **values})
         self.folder.attempt("metrics.jsonl", self._metrics.write)
-        if self._board:
-            self._board.add_scalars(group, values, step)
+        for name, value in values.items():
+            self._on_board("add_scalar", f"{group}/{name}", value, step)
 
     def show(self, step: int, name: str, picture: NDArray[np.uint8]) -> None:
         """A picture (H, W, 3) for the folder and for TensorBoard."""
@@ -64,10 +66,19 @@ class RunOutput:
             Image.fromarray(picture).save(pictures / f"{name}_step{step:07d}.png")
 
         self.folder.attempt("pictures", save)
-        if self._board:
-            self._board.add_image(name, picture, step)
+        self._on_board("add_image", name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush what is waiting for TensorBoard."""
-        if self._board:
-            self._board.close()
+        self._on_board("close")
+        self._board = None
+
+    def _on_board(self, method: str, *arguments: Any, **options: Any) -> None:
+        if self._board is None:
+            return
+        try:
+            getattr(self._board, method)(*arguments, **options)
+        except Exception as error:  # what its dead thread left behind raises more than OSError
+            self._board = None
+            path = self.folder.path
+            notify(f"{path}: TensorBoard's file cannot be written: {error}. Training goes on without it")

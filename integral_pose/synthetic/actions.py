@@ -1,4 +1,4 @@
-"""The fifteen actions of Human3.6M as families of poses: each draws a `Pose` from its own spread.
+"""The fifteen actions of Human3.6M as families of poses: each draws a `Pose` from its own distribution.
 
 Every action is a stance (legs and trunk) and a gesture for each arm; noise is added to all of it at the end.
 """
@@ -9,21 +9,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from integral_pose.synthetic.body import LEFT, RIGHT, Pose
-from integral_pose.synthetic.postures import (
+from integral_pose.synthetic.body_model import LEFT, RIGHT, Pose
+from integral_pose.synthetic.pose_parts import (
     Gesture,
     Stance,
+    behind_back,
     behind_head,
     bend_over,
-    folded,
     hand_at_ear,
     hand_at_mouth,
     hang,
     hold_camera,
+    on_chest,
     on_hip,
     on_lap,
     point,
-    prop,
     reach_down,
     sit,
     sit_on_floor,
@@ -36,7 +36,7 @@ from integral_pose.synthetic.postures import (
 )
 
 Random = np.random.Generator
-Drawn = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
+PoseParts = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
 GestureFamily = Callable[[Random], Gesture]
 
 
@@ -80,17 +80,17 @@ def _rest(rng: Random, stance: Stance) -> Gesture:
     return on_lap(rng) if stance.seat == "stool" else _one_of(rng, hang, hang, on_hip)
 
 
-def directions(rng: Random) -> Drawn:
+def directions(rng: Random) -> PoseParts:
     """Showing the way."""
     return stand(rng), *_either_hand(rng, point(rng), _one_of(rng, hang, point, talk)), 0.0
 
 
-def discussion(rng: Random) -> Drawn:
+def discussion(rng: Random) -> PoseParts:
     """Talking with the hands."""
     return stand(rng), *_either_hand(rng, talk(rng), _one_of(rng, talk, talk, hang, on_hip, point)), 0.0
 
 
-def eating(rng: Random) -> Drawn:
+def eating(rng: Random) -> PoseParts:
     """Mostly at a table: one hand at the mouth."""
     stance = _seat_or_stand(rng, 0.75)
     return (
@@ -100,65 +100,75 @@ def eating(rng: Random) -> Drawn:
     )
 
 
-def greeting(rng: Random) -> Drawn:
+def greeting(rng: Random) -> PoseParts:
     """Waving or stretching out a hand."""
     return stand(rng), *_either_hand(rng, _one_of(rng, wave, wave, point), _one_of(rng, hang, wave, hang)), 0.0
 
 
-def phoning(rng: Random) -> Drawn:
+def phoning(rng: Random) -> PoseParts:
     """One hand at the ear."""
     stance = _seat_or_stand(rng, 0.4)
     return stance, *_either_hand(rng, hand_at_ear(rng), _one_of(rng, talk, lambda r: _rest(r, stance))), 0.05
 
 
-def photo(rng: Random) -> Drawn:
+def photo(rng: Random) -> PoseParts:
     """Taking a picture: both hands before the eyes."""
     stance = squat(rng) if rng.random() < 0.25 else stand(rng)
     return stance, hold_camera(rng), hold_camera(rng), 0.0
 
 
-def posing(rng: Random) -> Drawn:
+def posing(rng: Random) -> PoseParts:
     """Standing as for a portrait."""
-    families = (on_hip, behind_head, spread, hang, folded, wave)
+    families = (on_hip, behind_head, spread, hang, on_chest, wave)
     left = _one_of(rng, *families)
     right = left if rng.random() < 0.4 else _one_of(rng, *families)
     return stand(rng), left, right, 0.0
 
 
-def purchases(rng: Random) -> Drawn:
+def purchases(rng: Random) -> PoseParts:
     """Taking things from low places and carrying them."""
     stance = (bend_over, squat, stand)[int(rng.integers(3))](rng)
     return stance, reach_down(rng), _one_of(rng, reach_down, talk, hang), 0.2
 
 
-def sitting(rng: Random) -> Drawn:
+def sitting(rng: Random) -> PoseParts:
     """On a stool."""
-    return sit(rng), _one_of(rng, on_lap, on_lap, folded, talk), _one_of(rng, on_lap, on_lap, folded, talk), 0.0
+    return (
+        sit(rng),
+        _one_of(rng, on_lap, on_lap, on_chest, talk),
+        _one_of(rng, on_lap, on_lap, on_chest, talk),
+        0.0,
+    )
 
 
-def sitting_down(rng: Random) -> Drawn:
+def sitting_down(rng: Random) -> PoseParts:
     """On the floor, or on the way down to it."""
     stance = squat(rng) if rng.random() < 0.2 else sit_on_floor(rng)
     if stance.pelvis_lean < -0.1:
-        return stance, _one_of(rng, prop, prop, on_lap), _one_of(rng, prop, prop, on_lap), 0.25
+        return (
+            stance,
+            _one_of(rng, behind_back, behind_back, on_lap),
+            _one_of(rng, behind_back, behind_back, on_lap),
+            0.25,
+        )
     return stance, _one_of(rng, on_lap, reach_down, talk), _one_of(rng, on_lap, reach_down, talk), 0.1
 
 
-def smoking(rng: Random) -> Drawn:
+def smoking(rng: Random) -> PoseParts:
     """One hand at or near the mouth."""
     stance = _seat_or_stand(rng, 0.4)
     busy = _one_of(rng, hand_at_mouth, hand_at_mouth, talk)
-    return stance, *_either_hand(rng, busy, _one_of(rng, folded, lambda r: _rest(r, stance))), 0.0
+    return stance, *_either_hand(rng, busy, _one_of(rng, on_chest, lambda r: _rest(r, stance))), 0.0
 
 
-def waiting(rng: Random) -> Drawn:
+def waiting(rng: Random) -> PoseParts:
     """Standing or sitting about."""
     stance = _seat_or_stand(rng, 0.3)
-    families: tuple[GestureFamily, ...] = (lambda r: _rest(r, stance), folded, hand_at_mouth)
+    families: tuple[GestureFamily, ...] = (lambda r: _rest(r, stance), on_chest, hand_at_mouth)
     return stance, _one_of(rng, *families), _one_of(rng, *families), 0.1
 
 
-def walking(rng: Random) -> Drawn:
+def walking(rng: Random) -> PoseParts:
     """Arms swing against the legs."""
     stance, left_ahead = walk(rng)
     swing = -0.35 * left_ahead * rng.uniform(0.5, 1.3)
@@ -166,14 +176,14 @@ def walking(rng: Random) -> Drawn:
     return stance, arms[LEFT], arms[RIGHT], 0.05
 
 
-def walking_dog(rng: Random) -> Drawn:
+def walking_dog(rng: Random) -> PoseParts:
     """Walking, one arm drawn forwards by the lead."""
     stance, left, right, _ = walking(rng)
     lead = Gesture((rng.uniform(0.4, 0.85), rng.uniform(-0.1, 0.35), -rng.uniform(0.2, 0.6)))
     return stance, *_either_hand(rng, lead, (left, right)[int(rng.integers(2))]), 0.2
 
 
-def walking_together(rng: Random) -> Drawn:
+def walking_together(rng: Random) -> PoseParts:
     """Walking, at times with a hand towards the other."""
     stance, left, right, _ = walking(rng)
     if rng.random() < 0.5:
@@ -181,7 +191,7 @@ def walking_together(rng: Random) -> Drawn:
     return stance, *_either_hand(rng, _one_of(rng, talk, spread), left), 0.0
 
 
-ACTIONS: dict[str, Callable[[Random], Drawn]] = {
+ACTIONS: dict[str, Callable[[Random], PoseParts]] = {
     "Directions": directions,
     "Discussion": discussion,
     "Eating": eating,

@@ -1,4 +1,4 @@
-"""A room nobody has seen before: wall, floor and clutter behind the person, different in every picture."""
+"""Wall, floor and clutter behind the person, different in every picture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Random = np.random.Generator
 SHADOW_SIZE = 1024
 
 
-def paint_room(
-    rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random, clutter: int = 1
+def paint_background(
+    rays: Array32, floor_normal: Array, floor_mm: float, wall_mm: float, rng: Random, clutter: int
 ) -> Array32:
     """(3, H, W) RGB, 0..255, with `clutter` times the usual number of shapes.
 
@@ -27,18 +27,18 @@ def paint_room(
     wall, floor = rng.uniform(30, 235, 3), rng.uniform(20, 200, 3)
     room = np.empty((3, *rays.shape[1:]), dtype=np.float32)
     room[:] = wall[:, None, None]
-    _hang_shapes(room, clutter * int(rng.integers(2, 9)), rng)
+    _paint_rectangles(room, clutter * int(rng.integers(2, 9)), rng)
     on_floor = down > floor_mm / wall_mm
     for plane, value in zip(room, floor, strict=True):
         np.copyto(plane, np.float32(value), where=on_floor)
     _add_tiles(room, rays, down, on_floor, floor_mm, rng)
-    _hang_shapes(room, clutter * int(rng.integers(0, 4)), rng)
+    _paint_rectangles(room, clutter * int(rng.integers(0, 4)), rng)
     row, column = (int(v) for v in rng.integers(SHADOW_SIZE - height, size=2))
     room *= _shadows()[row : row + height, column : column + height]
     return room
 
 
-def _hang_shapes(room: Array32, count: int, rng: Random) -> None:
+def _paint_rectangles(room: Array32, count: int, rng: Random) -> None:
     """Rectangles anywhere."""
     size = room.shape[1]
     for _ in range(count):
@@ -47,7 +47,7 @@ def _hang_shapes(room: Array32, count: int, rng: Random) -> None:
         _fill(room[:, max(top, 0) : top + tall, max(left, 0) : left + wide], size, rng)
 
 
-def cover(picture: Array32, center_px: Array, rng: Random) -> None:
+def paint_occluder(picture: Array32, center_px: Array, rng: Random) -> None:
     """A rectangle, sides a twelfth to a fifth of the picture's, round a point (2,) of it."""
     size = picture.shape[1]
     wide, tall = (int(v) for v in rng.integers(size // 12, size // 5, 2))
@@ -89,10 +89,10 @@ def _add_tiles(
 def _shadows() -> Array32:
     """Soft light and shade, the same for all; every picture shows another window of it."""
     coarse = np.random.default_rng(1).uniform(0.6, 1.3, (28, 28)).astype(np.float32)
-    return _stretch(coarse, SHADOW_SIZE)
+    return _upsample(coarse, SHADOW_SIZE)
 
 
-def _stretch(coarse: Array32, size: int) -> Array32:
+def _upsample(coarse: Array32, size: int) -> Array32:
     """(n, n) -> (size, size), linear between the nodes."""
     at = np.linspace(0, len(coarse) - 1.001, size, dtype=np.float32)
     node = at.astype(np.intp)

@@ -8,41 +8,29 @@ same bytes, whatever the number of workers.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from integral_pose.datasets.writer import Labels, write_labels, write_statistics
-from integral_pose.errors import ConfigError, DataError, IntegralPoseError
-from integral_pose.io.child_processes import end_with_parent
+from integral_pose.datasets.writer import COLUMNS, label_row, write_split
+from integral_pose.errors import ConfigError, DataError
+from integral_pose.io.parallel import run_tasks
 from integral_pose.synthetic.actions import ACTIONS
-from integral_pose.synthetic.body import BODIES
-from integral_pose.synthetic.difficulty import EASY, PRESETS, Difficulty
-from integral_pose.synthetic.mannequin import Clothes, draw_clothes
+from integral_pose.synthetic.body_model import BODIES
+from integral_pose.synthetic.body_surface import Clothes, draw_clothes
+from integral_pose.synthetic.presets import EASY, PRESETS, Difficulty
 from integral_pose.synthetic.render import render
-from integral_pose.synthetic.roster import SUBJECTS, Shot, list_shots
-from integral_pose.synthetic.scene import Scene, draw_scene
-
-Array = NDArray[np.float64]
+from integral_pose.synthetic.scene import draw_scene
+from integral_pose.synthetic.shots import SUBJECTS, Shot, list_shots
 
 JPEG_QUALITY = 90
-CHUNK = 25  # pictures a task: small enough for an even end, large enough to hide the cost of handing over
+IMAGES_A_TASK = 25  # few enough for an even end, many enough to hide the cost of handing over
 STREAMS = {"train": 0, "valid": 1, "clothes": 2}  # first words of the random streams
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def render_dataset(
@@ -100,7 +88,8 @@ def render_preset(out: Path, name: str, *, workers: int, show_progress: bool = T
     return digest == preset.sha256
 
 
-class _Task(NamedTuple):
+@dataclass(frozen=True)
+class _RenderTask:
     """Some pictures of a split, each with its index in the whole set."""
 
     images: Path
@@ -108,16 +97,6 @@ class _Task(NamedTuple):
     seed: int
     difficulty: Difficulty
     shots: list[tuple[int, Shot]]
-
-
-class _Rows(NamedTuple):
-    """Labels of a task's pictures, in order; shapes as in `Labels`."""
-
-    joints_crop_px: list[Array]
-    joints_camera_mm: list[Array]
-    camera: list[Array]
-    crop_to_image: list[Array]
-    root_camera_mm: list[Array]
 
 
 def _check_request(out: Path, num_train: int, num_valid: int, seed: int, workers: int) -> None:
@@ -158,63 +137,36 @@ def _render_into(
     annot.mkdir()
     images.mkdir()
     tasks = [
-        _Task(images, split, seed, difficulty, shots[split][first : first + CHUNK])
+        _RenderTask(images, split, seed, difficulty, shots[split][first : first + IMAGES_A_TASK])
         for split in SUBJECTS
-        for first in range(0, len(shots[split]), CHUNK)
+        for first in range(0, len(shots[split]), IMAGES_A_TASK)
     ]
-    rows: dict[str, list[_Rows]] = {split: [] for split in SUBJECTS}
-    total = sum(map(len, shots.values()))
-    with (
-        _in_order(tasks, workers) as results,
-        tqdm(total=total, unit=" images", desc="rendering", disable=not show_progress) as progress,
-    ):
-        for task, result in zip(tasks, results, strict=True):
-            rows[task.split].append(result)
-            progress.update(len(task.shots))
+    results = run_tasks(
+        _render,
+        tasks,
+        workers,
+        unit="images",
+        title="rendering",
+        show_progress=show_progress,
+        sizes=[len(task.shots) for task in tasks],
+    )
     for split in SUBJECTS:
-        labels = _join([shot for _, shot in shots[split]], rows[split])
-        write_labels(annot, split, labels)
-        if split == "train":
-            write_statistics(annot, labels.joints_camera_mm)
+        rows = [row for task, of_task in zip(tasks, results, strict=True) if task.split == split for row in of_task]
+        columns = {name: [row[name] for row in rows] for name in COLUMNS if name not in ("sub_action", "frame")}
+        write_split(annot, split, [shot.file_name for _, shot in shots[split]], columns)
 
 
-@contextmanager
-def _in_order(tasks: list[_Task], workers: int) -> Iterator[Iterator[_Rows]]:
-    """The results of the tasks, in their order; with one worker in this process."""
-    if workers == 1:
-        yield map(_render_task, tasks)
-        return
-    # Fresh processes: a fork would copy whatever threads the caller has started. They read the number of
-    # their threads from the environment when they import NumPy, so it has to be set before they start.
-    with (
-        mock.patch.dict(os.environ, ONE_THREAD),
-        ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=end_with_parent,  # else it would wait for tasks for ever where this process was killed
-            initargs=(signal.SIGKILL,),
-        ) as pool,
-    ):
-        try:
-            yield pool.map(_render_task, tasks)
-        except BrokenProcessPool:
-            raise IntegralPoseError(
-                "a worker process died, perhaps for want of memory. Start the same again with fewer --workers"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _render_task(task: _Task) -> _Rows:
-    rows = _Rows([], [], [], [], [])
+def _render(task: _RenderTask) -> list[dict[str, Any]]:
+    """Write the pictures; returns a row of labels each."""
+    rows: list[dict[str, Any]] = []
     for index, shot in task.shots:
         rng = np.random.default_rng([STREAMS[task.split], index, task.seed])
         scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, task.difficulty.looseness)
         image = render(scene, BODIES[shot.subject], _clothes_of(shot, task.seed), rng, task.difficulty)
         jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
         (task.images / shot.file_name).write_bytes(jpeg)
-        _append(rows, scene)
+        labels = label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop)
+        rows.append({**labels, "subject": shot.subject, "action": shot.action})
     return rows
 
 
@@ -222,28 +174,3 @@ def _clothes_of(shot: Shot, seed: int) -> Clothes:
     """The same in all pictures of a sequence, from whichever camera."""
     sequence = [list(BODIES).index(shot.subject), list(ACTIONS).index(shot.action), shot.sub_action]
     return draw_clothes(np.random.default_rng([STREAMS["clothes"], *sequence, seed]))
-
-
-def _append(rows: _Rows, scene: Scene) -> None:
-    joints_mm, camera, crop = scene.figure.joints_mm, scene.camera, scene.crop
-    rows.joints_crop_px.append(crop.image_px_to_crop_px(scene.joints_image_px))
-    rows.joints_camera_mm.append(joints_mm - joints_mm[0])
-    rows.camera.append(np.concatenate([camera.focal_px, camera.principal_px, camera.radial, camera.tangential]))
-    rows.crop_to_image.append(np.array([crop.left_px, crop.top_px, crop.scale]))
-    rows.root_camera_mm.append(joints_mm[0])
-
-
-def _join(shots: list[Shot], parts: list[_Rows]) -> Labels:
-    def column(at: int, *shape: int) -> Array:
-        return np.array([row for part in parts for row in part[at]], dtype=np.float64).reshape(-1, *shape)
-
-    return Labels(
-        image_names=[shot.file_name for shot in shots],
-        joints_crop_px=column(0, 17, 2),
-        joints_camera_mm=column(1, 17, 3),
-        camera=column(2, 9),
-        crop_to_image=column(3, 3),
-        root_camera_mm=column(4, 3),
-        subjects=[shot.subject for shot in shots],
-        actions=[shot.action for shot in shots],
-    )

@@ -1,4 +1,4 @@
-"""A scene painted straight into its crop: rays of the crop's pixels, solids, room, and what a sensor adds."""
+"""A scene -> its picture, straight in the crop: rays of the pixels, background, body, and what a sensor adds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
-from integral_pose.synthetic.background import cover, paint_room
-from integral_pose.synthetic.body import Body
-from integral_pose.synthetic.difficulty import EASY, Difficulty
-from integral_pose.synthetic.mannequin import Clothes, dress, stool
-from integral_pose.synthetic.quadrics import cast, shade
+from integral_pose.synthetic.background import paint_background, paint_occluder
+from integral_pose.synthetic.body_model import Body
+from integral_pose.synthetic.body_surface import Clothes, body_solids, stool_solids
+from integral_pose.synthetic.presets import EASY, Difficulty
+from integral_pose.synthetic.ray_casting import cast, shade
 from integral_pose.synthetic.scene import SPILL_PX, Scene
 
 Array = NDArray[np.float64]
@@ -26,35 +26,30 @@ NOISE_SIZE = 512
 
 
 def render(
-    scene: Scene, body: Body, clothes: Clothes, rng: np.random.Generator, difficulty: Difficulty = EASY
+    scene: Scene, person: Body, clothes: Clothes, rng: np.random.Generator, difficulty: Difficulty = EASY
 ) -> NDArray[np.uint8]:
-    """(256, 256, 3) RGB of the person in a room."""
+    """(256, 256, 3) RGB of a person in a room."""
     rays = crop_rays(scene.camera, scene.crop)
-    room = _room(scene, rays, rng, difficulty.clutter)
-    solids = dress(scene.figure, body, clothes)
+    picture = _background(scene, rays, rng, difficulty.clutter)
+    solids = body_solids(scene.body, person, clothes)
     if scene.seat == "stool":
         red, green, blue = (float(c) for c in rng.uniform(30, 200, 3))
-        solids += stool(scene.figure.joints_mm[0], scene.hip_floor_mm, (red, green, blue))
+        solids += stool_solids(scene.body.joints_mm[0], scene.hip_floor_mm, (red, green, blue))
     hits = cast(solids, rays, scene.camera, scene.crop)
     pixels, colours = shade(solids, hits, rays, _light(scene, rng), float(rng.uniform(0.4, 0.6)))
     colours *= np.float32(rng.uniform(0.85, 1.2))
-    for plane, values in zip(room.reshape(3, -1), colours, strict=True):
+    for plane, values in zip(picture.reshape(3, -1), colours, strict=True):
         plane[pixels] = values
-    if difficulty.most_in_front:
-        _hide_limbs(room, scene, int(rng.integers(difficulty.most_in_front + 1)), rng)
-    return _expose(room, rng)
+    if difficulty.max_occluders:
+        _occlude_joints(picture, scene, int(rng.integers(difficulty.max_occluders + 1)), rng)
+    return _add_blur_and_noise(picture, rng)
 
 
-def _hide_limbs(picture: Array32, scene: Scene, count: int, rng: np.random.Generator) -> None:
+def _occlude_joints(picture: Array32, scene: Scene, count: int, rng: np.random.Generator) -> None:
     """Something in front of so many joints, not quite in their middle."""
     joints_px = scene.crop.image_px_to_crop_px(scene.joints_image_px)
     for joint in rng.integers(len(joints_px), size=count):
-        cover(picture, joints_px[joint] + rng.normal(0, 10, 2), rng)
-
-
-def render_room(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(256, 256, 3) RGB of an empty room, seen as the scene's camera sees it."""
-    return _expose(_room(scene, crop_rays(scene.camera, scene.crop), rng), rng)
+        paint_occluder(picture, joints_px[joint] + rng.normal(0, 10, 2), rng)
 
 
 def crop_rays(camera: Camera, crop: Crop) -> Array32:
@@ -94,10 +89,10 @@ def _undistorted_lattice(camera: Camera) -> Array:
     return np.moveaxis(camera.image_px_to_camera(grid_px, 1.0)[..., :2], -1, 0).copy()
 
 
-def _room(scene: Scene, rays: Array32, rng: np.random.Generator, clutter: int = 1) -> Array32:
+def _background(scene: Scene, rays: Array32, rng: np.random.Generator, clutter: int) -> Array32:
     down = -scene.camera.rotation[:, 2]
     wall_mm = scene.hip_floor_mm[2] + rng.uniform(600, 4000)
-    return paint_room(rays, down, float(down @ scene.hip_floor_mm), wall_mm, rng, clutter)
+    return paint_background(rays, down, float(down @ scene.hip_floor_mm), wall_mm, rng, clutter)
 
 
 def _light(scene: Scene, rng: np.random.Generator) -> Array:
@@ -107,7 +102,7 @@ def _light(scene: Scene, rng: np.random.Generator) -> Array:
     return light / np.sqrt(light @ light)
 
 
-def _expose(picture: Array32, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _add_blur_and_noise(picture: Array32, rng: np.random.Generator) -> NDArray[np.uint8]:
     """(3, H, W) RGB -> (H, W, 3): slight blur, sensor noise, 8 bits."""
     size = picture.shape[1]
     blur, gain = np.float32(rng.uniform(0.1, 0.25)), np.float32(rng.uniform(1, 7))

@@ -1,4 +1,4 @@
-"""Who stands where in front of which camera: the labels of one picture, and the figure to paint."""
+"""Pose, place and camera of one picture: where the joints are in space, in the picture and in its crop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, Camera, human36m_camera
 from integral_pose.geometry.crop import Crop, crop_c2f
 from integral_pose.synthetic.actions import draw_pose
-from integral_pose.synthetic.body import BODIES, Figure, pose_body, rotation_matrix
+from integral_pose.synthetic.body_model import BODIES, PosedBody, pose_body, rotation_matrix
 
 Array = NDArray[np.float64]
 
@@ -25,11 +25,11 @@ MAX_DRAWS = 1000
 
 
 class Scene(NamedTuple):
-    """One picture before it is painted; camera axes, mm."""
+    """What a picture shows; camera axes, mm."""
 
     camera: Camera
     crop: Crop
-    figure: Figure
+    body: PosedBody
     seat: str
     joints_image_px: Array  # (17, 2)
     hip_floor_mm: Array  # (3,) the point of the floor below the hip
@@ -40,11 +40,11 @@ def draw_scene(subject: str, action: str, camera_id: str, rng: np.random.Generat
     camera = human36m_camera(subject, camera_id)
     for _ in range(MAX_DRAWS):
         pose = draw_pose(action, rng, looseness)
-        figure = pose_body(BODIES[subject], pose)
+        posed = pose_body(BODIES[subject], pose)
         turn, place_mm = _draw_place(subject, rng)
-        if figure.joints_mm[:, 2].min() < FLOOR_GAP_MM:
+        if posed.joints_mm[:, 2].min() < FLOOR_GAP_MM:
             continue
-        world = figure.moved(rotation_matrix(turn, 0, 0), place_mm)
+        world = posed.moved(rotation_matrix(turn, 0, 0), place_mm)
         seen = world.moved(camera.rotation, -camera.rotation @ camera.center_world_mm)
         joints_image_px = camera.camera_to_image_px(seen.joints_mm)
         crop = crop_c2f(joints_image_px, CROP_SIZE_PX)

@@ -1,1 +1,1 @@
-"""The training loop and what keeps it alive."""
+"""The training loop, its step, and the state that a checkpoint holds."""

@@ -26,8 +26,8 @@ class BufferCopy:
         """Make them what they were at the last `take`, if `where`, a bool on the device, is true."""
         for group, before in zip(self._groups, self._before, strict=True):
             chosen = torch.where(where, before, _joined(group))  # not a product: NaN times 0 is NaN
-            parts = chosen.split([buffer.numel() for buffer in group])
-            torch._foreach_copy_(group, [part.view_as(buffer) for part, buffer in zip(parts, group, strict=True)])
+            for buffer, part in zip(group, chosen.split([buffer.numel() for buffer in group]), strict=True):
+                buffer.copy_(part.view_as(buffer))
 
 
 def _joined(group: list[Tensor]) -> Tensor:

@@ -14,12 +14,7 @@ from integral_pose.config.schema import OptimizerConfig, StageConfig
 LearningRate = Callable[[int], float]
 
 
-def constant(step: int, num_steps: int) -> float:
-    """1 throughout."""
-    return 1.0
-
-
-def cosine(step: int, num_steps: int, final_fraction: float = 0.0) -> float:
+def cosine(step: int, num_steps: int, final_fraction: float) -> float:
     """From 1 to `final_fraction` along half a cosine (Loshchilov & Hutter 2017, without restarts)."""
     progress = min(step / max(num_steps, 1), 1.0)
     return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2
@@ -35,7 +30,7 @@ def build_learning_rate(stage: StageConfig, steps_per_epoch: int) -> LearningRat
     num_steps = stage.epochs * steps_per_epoch - stage.warmup_steps
     drop_steps = [epoch * steps_per_epoch for epoch in stage.drop_epochs]
     shapes: dict[str, Callable[[int], float]] = {
-        "constant": lambda step: constant(step, num_steps),
+        "constant": lambda step: 1.0,
         "cosine": lambda step: cosine(step - stage.warmup_steps, num_steps, stage.final_fraction),
         "steps": lambda step: drops(step, drop_steps, stage.drop_factor),
     }

@@ -65,7 +65,7 @@ class TrainStep:
 
         Where 'skipped', a bool, is true, some scalar of some process is not finite, and the step has changed nothing
         in any process: weights, buffers, optimiser and moving average are those before it. Nothing here waits for
-        the device: whoever wants to know reads the scalars.
+        the device: who needs the scalars reads them.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -96,7 +96,7 @@ class TrainStep:
         return {**values, "skipped": ~finite}
 
     def error_mm(self) -> Tensor:
-        """The metric of the last step's predictions: asked for where it is logged, too dear for every step."""
+        """The metric of the last step's predictions: computed where it is logged, too costly for every step."""
         return torch.stack([self.metric(joints, part) for joints, part in self._predicted]).mean()
 
     def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:

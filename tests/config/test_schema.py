@@ -95,8 +95,7 @@ def test_a_fault_in_the_file(change, message):
         ("a..b=1",
          "command line: unknown key 'a'; known here: run_dir, seed, data, model, loss, stages, optimizer, "
          "trainer, evaluation"),
-        ("data.root=", "command line: data.root: expected a valid string, found None"),
-        ("data.root=''", "command line: data.root: String should have at least 1 character, found ''"),
+        ("data.root=", "command line: data.root: expected at least 1 character, found ''"),
         ("run_dir.x=1", "'run_dir.x=1': run_dir is a single value and has no keys of its own"),
         ("data.image_size.0.1=3",
          "'data.image_size.0.1=3': data.image_size.0 is a single value and has no keys of its own"),
@@ -109,20 +108,30 @@ def test_a_fault_in_the_file(change, message):
          "data.val_subjects=[...]"),
         ("trainer.batch_size", "'trainer.batch_size': expected key=value, for example trainer.batch_size=64"),
         ("=3", "'=3': expected key=value, for example trainer.batch_size=64"),
-        ("data.root=*x", "command line, data.root:1: anchors and aliases are not used here; write the value out"),
-        ("data.root=[",
-         "command line, data.root:1: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("seed=*x", "command line, seed:1: anchors and aliases are not used here; write the value out"),
+        ("seed=[", "command line, seed:1: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("base=f.yaml",
+         "command line: base: only a file that is named on the command line has one; write the values out"),
+        ("stages.0.lr=1", "command line: unknown key 'stages.0.lr'; did you mean 'stages.0.learning_rate'?"),
+        ("lr=1", "command line: unknown key 'lr'; did you mean 'stages.0.learning_rate'?"),
+        ("batchsize=1", "command line: unknown key 'batchsize'; did you mean 'trainer.batch_size'?"),
+        ("trainr.batch_size=1", "command line: unknown key 'trainr'; did you mean 'trainer'?"),
+        ("stage.0.epochs=3", "'stage.0.epochs=3': unknown key 'stage'; did you mean 'stages'?"),
+        ("stages.1={epoch: 1, learning_rate: 1e-3}",
+         "command line: the key 'stages.1.epochs' is missing\n"
+         "command line: unknown key 'stages.1.epoch'; did you mean 'stages.1.epochs'?"),
         ("data.image_size=[64]", "command line: data.image_size: expected at least 2 items, not 1, found [64]"),
         ("data.image_size=[64, 100]",
-         "command line: data: image_size [64, 100] is not divisible by the backbone's stride "
-         "32; take 96 or 128 for 100"),
+         "command line: data.image_size: expected multiples of the backbone's stride 32; take 96 or 128 for 100, found "
+         "[64, 100]"),
         ("data.image_size.1=20",
-         "command line: data: image_size [64, 20] is not divisible by the backbone's stride 32; take "
-         "32 for 20"),
+         "command line: data.image_size: expected multiples of the backbone's stride 32; take 32 for 20, found "
+         "[64, 20]"),
         ("model.backbone=resnet17",
          "command line: model.backbone: expected 'resnet18', 'resnet34', 'resnet50', 'resnet101' "
-         "or 'resnet152', found 'resnet17'"),
-        ("model.volume=images", "command line: model.volume: expected 'metric' or 'image', found 'images'"),
+         "or 'resnet152', found 'resnet17'; did you mean 'resnet18'?"),
+        ("model.volume=images", "command line: model.volume: expected 'metric' or 'image', found 'images'; did you "
+         "mean 'image'?"),
         ("model.volume_depth=1", "command line: model.volume_depth: expected greater than or equal to 2, found 1"),
         ("data.augmentation.scale=[1.2, 0.8]",
          "command line: data.augmentation.scale: expected the lower bound first; take "
@@ -139,6 +148,33 @@ def test_a_fault_in_the_file(change, message):
 )  # fmt: skip
 def test_a_fault_on_the_command_line(override, message):
     assert error_of(BASE, override) == message
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("run_dir=runs/seeds #1", "runs/seeds #1"), ("run_dir=123", "123"), ("run_dir='x'", "'x'"),
+        ("run_dir=a: [b", "a: [b"), ("run_dir=a=b", "a=b"), ("run_dir=null", "null"), ("run_dir= x ", " x "),
+        ("data.root=~/h36m", "/home/me/h36m"), ("data.root=~", "/home/me"), ("data.root=a/~", "a/~"),
+        ("model.init=1e3", "1e3"), ("model.init=~/m.pt", "/home/me/m.pt"), ("model.init=null", None),
+        ("model.pretrained=none", "none"), ("model.pretrained=imagenet", "imagenet"),
+        ("trainer.max_time=90m", "90m"), ("trainer.max_time=null", None),
+        ("data.val_subjects.0=1", "1"), ("data.val_subjects=[S1, '2']", ["S1", "2"]),
+        ("evaluation.root_depth=5000", 5000.0), ("model.volume='image'", "image"), ("seed=7", 7),
+    ],
+)  # fmt: skip
+def test_text_keys_take_the_text_as_it_is(override, value, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = load(BASE, "data.val_subjects=[S8]", "model.volume=image", override).config.model_dump()
+    for part in override.partition("=")[0].split("."):
+        found = found[int(part) if part.isdecimal() else part]
+    assert found == value
+
+
+def test_a_home_folder_in_a_file_is_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load(BASE.replace("root: data", "root: ~/data")).config
+    assert "root: /home/me/data\n" in to_yaml(config)
 
 
 def test_heat_maps_of_a_head_that_has_none():
@@ -161,7 +197,9 @@ def test_heat_maps_of_a_head_that_has_none():
          "command line: model: decoder is 'debiased', which takes the background out of a volume, but head "
          "'regression' has none; set decoder to soft_argmax or head to volumetric"),
         (["model.cells_per_feature=2"],
-         "command line: model: cells_per_feature is 2, which only head 'axes' has; with head 'volumetric' set it to 1"),
+         "command line: model: cells_per_feature is 2, which head 'volumetric' does not use; leave it at 1"),
+        (["model.head=axes", "model.head_init_std=0.001"],
+         "command line: model: head_init_std is 0.001, which head 'axes' does not use; leave it at 0.02"),
         (["loss.heatmap.sigma_cells=2.0"],
          "command line: loss.heatmap: sigma_cells is 2.0, which 'cross_entropy' does not use; leave it at 1.0"),
         (["loss.heatmap={name: jensen_shannon, radius: 3}"],
@@ -217,6 +255,7 @@ def test_where_each_value_came_from():
     stripped = {" ".join(row.split()) for row in rows}
     assert {
         "run_dir: runs/x # f.yaml:1", "root: data # f.yaml:3", "seed: 0 # default", "log_every: 3 # command line",
+        "checkpoint_every: null # default",
         "- epochs: 4 # command line", "- epochs: 2 # f.yaml:10", "learning_rate: 0.0001 # f.yaml:11",
         "image_size: [64, 32] # command line", "deconv_channels: [8, 8] # f.yaml:6", "pretrained: null # default",
     } <= stripped  # fmt: skip
@@ -233,7 +272,13 @@ def test_get_one_value():
     assert found == ["runs/x", "[64, 96]", "2", "null", "0"]
     for key, message in (
         ("data.rot", "there is no key 'data.rot'; did you mean 'data.root'?"),
-        ("zzz", "there is no key 'zzz'"),
+        ("stages.1.lr", "there is no key 'stages.1.lr'; did you mean 'stages.1.learning_rate'?"),
+        ("stages.2.epochs", "there is no key 'stages.2.epochs'"),
+        (
+            "zzz",
+            "there is no key 'zzz'; known here: run_dir, seed, data, model, loss, stages, optimizer, trainer, "
+            "evaluation",
+        ),
         ("optimizer", "'optimizer' is a section; it has: optimizer.name, optimizer.weight_decay, optimizer.momentum"),
     ):
         with pytest.raises(ConfigError) as caught:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+import yaml
 
 from integral_pose.config.loading import load_config
+from integral_pose.config.strict_yaml import parse_document
+from integral_pose.errors import ConfigError
 from integral_pose.experiment import train
 
 FOLDER = Path(__file__).parents[2] / "configs"
@@ -34,13 +41,31 @@ def test_the_shipped_ones_are_found():
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_complete_with_a_header(name):
+def test_has_a_run_folder_and_a_header_of_its_own(name):
     path = FOLDER / f"{name}.yaml"
     config = load_config(str(path)).config
     assert config.run_dir == f"runs/{name}"
-    header = path.read_text().split("run_dir:")[0]
+    header = path.read_text().split("\nrun_dir:")[0]
     assert all(f"# {word}" in header for word in ("command", "hardware", "expected"))
     assert f"configs/{name}.yaml" in header or "./run_train.sh\n" in header
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_every_value_of_a_file_makes_a_difference(path, tmp_path):
+    """No file repeats what its base, or the default, says already."""
+    whole = load_config(str(path)).config
+    values, lines = parse_document(path.read_text(), str(path))
+    if "base" in values:
+        values["base"] = str(path.parent / values["base"])
+    parents = {key[:-1] for key in lines}
+    repeated = []
+    for key in [key for key in lines if key not in parents and not isinstance(key[-1], int)]:
+        less = copy.deepcopy(values)
+        del reduce(getitem, key[:-1], less)[key[-1]]
+        (tmp_path / "less.yaml").write_text(yaml.safe_dump(less))
+        with contextlib.suppress(ConfigError):
+            repeated += [key] if load_config(str(tmp_path / "less.yaml")).config == whole else []
+    assert repeated == []
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from integral_pose.config.strict_yaml import MAX_BYTES, parse_document, parse_value
+from integral_pose.config.strict_yaml import MAX_BYTES, parse, parse_document
 from integral_pose.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ from integral_pose.errors import ConfigError
     ],
 )  # fmt: skip
 def test_what_a_value_is(text, value):
-    found = parse_value(text, "here")
+    found = parse(text, "here")[0]
     assert found == value
     assert type(found) is type(value)
 
@@ -69,7 +69,8 @@ def test_unprintable_characters_are_refused():
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 60_000, "- " * 40_000, "{a: " * 20_000, "? " * 40_000, "a: &x [*x]", "x" * 10**7]
+    "text",
+    ["[" * 60_000, "[" * 19_000, "[a," * 6_000, "- " * 9_000, "{a: " * 4_900, "? " * 9_000, "a: &x [*x]", "x" * 10**7],
 )
 def test_hostile_text_is_refused_fast(text):
     start = time.process_time()

@@ -180,7 +180,7 @@ def test_built_from_the_configuration():
 
 @pytest.mark.parametrize(("name", "value"), [("flip", 0.5), ("erase", 0.1), ("rotation", [-1.0, 1.0])])
 def test_what_imgaug_does_not_do(name, value):
-    with pytest.raises(ValueError, match=f"{name} is .*, which backend 'imgaug' does not do; set backend to device"):
+    with pytest.raises(ValueError, match=f"{name} is .*, which backend 'imgaug' does not use; set backend to device"):
         AugmentationConfig(**{name: value})
 
 

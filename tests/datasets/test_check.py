@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from integral_pose.cli.main import main
-from integral_pose.datasets.check import Report, check_data
+from integral_pose.datasets.check import CheckReport, check_data
 from integral_pose.datasets.conversion import Request, convert
-from integral_pose.datasets.stills import Stills
+from integral_pose.datasets.recording import PictureRecording
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.io.resampling import encode_crop
@@ -23,7 +23,7 @@ from tests.geometry.test_sides import standing
 CAMERA = human36m_camera("S1", "54138969")
 
 
-def stills(folder: Path, subject: str, split: str, count: int = 12) -> Stills:
+def recording(folder: Path, subject: str, split: str, count: int = 12) -> PictureRecording:
     """A person turning before the camera, in front of noise."""
     joints_mm = standing(count) * 0.9 + [0, 0, 5000]
     folder.mkdir(exist_ok=True)
@@ -32,10 +32,9 @@ def stills(folder: Path, subject: str, split: str, count: int = 12) -> Stills:
     for name in names:
         coarse = Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8))
         coarse.resize((1000, 1002)).save(folder / name, quality=70)
-    return Stills(split=split, name=f"{subject}_Walking_1.54138969", paths=[folder / name for name in names],
-                  file_names=names, frame_numbers=list(range(1, count + 1)), joints_camera_mm=joints_mm,
-                  joints_image_px=CAMERA.camera_to_image_px(joints_mm), camera=CAMERA, subject=subject,
-                  actions=["Walking"] * count, sub_action=1)  # fmt: skip
+    return PictureRecording(split=split, name=f"{subject}_Walking_1.54138969", paths=[folder / name for name in names],
+                            file_names=names, joints_camera_mm=joints_mm,
+                            joints_image_px=CAMERA.camera_to_image_px(joints_mm), camera=CAMERA)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["files", "packed"])
@@ -46,7 +45,7 @@ def layout(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, layout: str) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    recordings = [stills(folder / "pictures", "S1", "train"), stills(folder / "pictures", "S9", "valid", 4)]
+    recordings = [recording(folder / "pictures", "S1", "train"), recording(folder / "pictures", "S9", "valid", 4)]
     convert(recordings, Request(folder / "set", "made", layout, show_progress=False), {})
     return folder / "set"
 
@@ -57,7 +56,7 @@ def root(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "set"))
 
 
-def check(root: Path) -> Report:
+def check(root: Path) -> CheckReport:
     return check_data(root, show_progress=False)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from integral_pose.datasets import conversion
-from integral_pose.datasets.conversion import Frame, Recording, Request, convert
+from integral_pose.datasets.conversion import Request, convert
+from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.geometry.crop import Crop, crop_metric, crop_tight
@@ -71,7 +72,7 @@ def test_tight_and_metric_crops_known_answers() -> None:
 
 
 @dataclass(frozen=True)
-class Made:
+class GreyRecording:
     """A recording of n grey pictures; `log` is a file that counts how often it was read."""
 
     name: str
@@ -80,11 +81,10 @@ class Made:
     log: Path
     fails_at: int | None = None
 
-    def frames(self, notes: list[str]) -> Iterator[Frame]:
+    def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
         with self.log.open("a") as file:
             file.write(f"{self.name}\n")
         notes.append(f"note of {self.name}")
-        subject = self.name.partition("_")[0]
         for i in range(self.num_images):
             if i == self.fails_at:
                 raise DataError(f"{self.name}.mp4: is damaged")
@@ -92,15 +92,15 @@ class Made:
             picture = np.full((1002, 1000, 3), 10 * i + 20, np.uint8)
             name = f"{self.name}_{i + 1:06d}.jpg"
             joints_px = CAMERA.camera_to_image_px(joints_mm)
-            yield Frame(name, picture, joints_px, joints_mm, CAMERA, subject, "Walking", 1, i + 1)
+            yield LabelledFrame(name, picture, joints_px, joints_mm, CAMERA)
 
 
 def made(tmp_path: Path, fails_at: int | None = None) -> list[Recording]:
     log = tmp_path / "log"
     return [
-        Made("S1_Walking_1.54138969", "train", 3, log),
-        Made("S5_Walking.54138969", "train", 2, log, fails_at),
-        Made("S9_Walking.54138969", "valid", 2, log),
+        GreyRecording("S1_Walking_1.54138969", "train", 3, log),
+        GreyRecording("S5_Walking.54138969", "train", 2, log, fails_at),
+        GreyRecording("S9_Walking.54138969", "valid", 2, log),
     ]
 
 
@@ -198,4 +198,8 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--crop 'wide' is unknown; known: c2f, tight, metric"):
         convert(made(tmp_path), request(tmp_path, crop="wide"), {})
     with pytest.raises(DataError, match="twice"):
-        convert([*made(tmp_path), Made("S1_Walking_1.54138969", "train", 1, tmp_path / "log")], request(tmp_path), {})
+        convert(
+            [*made(tmp_path), GreyRecording("S1_Walking_1.54138969", "train", 1, tmp_path / "log")],
+            request(tmp_path),
+            {},
+        )

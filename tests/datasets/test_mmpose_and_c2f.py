@@ -14,7 +14,8 @@ from PIL import Image
 from integral_pose.datasets.c2f import convert_c2f
 from integral_pose.datasets.check import check_data
 from integral_pose.datasets.conversion import Request
-from integral_pose.datasets.mmpose import Cameras, convert_mmpose
+from integral_pose.datasets.human36m_pictures import find_camera
+from integral_pose.datasets.mmpose import convert_mmpose, read_cameras
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.geometry.crop import crop_c2f
@@ -77,10 +78,13 @@ def test_mmpose_gives_millimetres_in_camera_axes(mmpose: Path, tmp_path: Path) -
 
 
 def test_mmpose_cameras_are_turned_into_ours(mmpose: Path) -> None:
-    read, known = Cameras(mmpose / "cameras.pkl")(*CAMERA_KEY), human36m_camera(*CAMERA_KEY)
+    cameras, known = read_cameras(mmpose / "cameras.pkl"), human36m_camera(*CAMERA_KEY)
+    read = find_camera(cameras, *CAMERA_KEY)
     np.testing.assert_allclose(read.rotation, known.rotation)
     np.testing.assert_allclose(read.center_world_mm, known.center_world_mm)
-    assert Cameras(mmpose / "cameras.pkl")("S7", "54138969").height_px == 1002  # not in the pickle: the packaged one
+    assert find_camera(cameras, "S7", "54138969").height_px == 1002  # not in the pickle: the packaged one
+    with pytest.raises(DataError, match="no calibrated camera 54138969 of subject S2"):
+        find_camera(cameras, "S2", "54138969")
 
 
 def test_of_two_frame_rates_the_lower_is_taken(mmpose: Path, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from integral_pose.evaluation.intervals import Interval, paired_interval, sequence_interval
+from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 
 
 def test_two_sequences_by_hand():
     # Drawn: both a (1/4), one of each (1/2), both b (1/4): means 0, (0 + 0 + 12) / 3 = 4, and 12.
     interval = sequence_interval([0.0, 0.0, 12.0], ["a", "a", "b"])
-    assert interval == Interval(4.0, 0.0, 12.0)
+    assert interval == Estimate(4.0, 0.0, 12.0)
 
 
 def test_the_interval_covers_the_true_mean_as_often_as_it_says():
@@ -52,7 +52,9 @@ def test_draws_in_pieces_are_as_many_as_asked_for(monkeypatch):
 
 
 def test_what_cannot_have_an_interval():
-    with pytest.raises(ValueError, match="two sequences at least, found 1"):
-        sequence_interval([1.0, 2.0], ["a", "a"])
+    for sequences in ([], ["a", "a"]):
+        assert sequence_interval([1.0, 2.0], sequences) == Estimate(1.5, None, None)
+        assert paired_interval([1.0, 2.0], [2.0, 2.0], sequences).bounds is None
+    assert not Estimate(5.0).excludes_zero
     with pytest.raises(ValueError, match="one value a frame"):
         sequence_interval([1.0, 2.0], ["a"])

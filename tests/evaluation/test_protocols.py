@@ -122,7 +122,7 @@ def test_joints_that_do_not_count_are_left_out():
 
 
 def test_names_that_do_not_say_and_protocols_that_are_not_there():
-    with pytest.raises(DataError, match="chooses by subject and frame, which the image names do not say"):
+    with pytest.raises(DataError, match="chooses by subject and frame, which the image names do not hold"):
         PROTOCOLS["every-64th"].rows([None])
     with pytest.raises(DataError, match="finds none of its images"):
         PROTOCOLS["3dhp"].rows(FRAMES)

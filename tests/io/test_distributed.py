@@ -51,7 +51,7 @@ def test_one_dies_or_hangs_and_the_run_goes_on(experiment: Path, tmp_path: Path,
         second.send(number)
         assert first.wait() == 1
         assert time.monotonic() - sent < 4 + SOON_S
-        assert "process 1 of 0..1 ended, or was silent for 4 s (says process 0 on" in first.said, first.said
+        assert "process 1 of 0..1 ended, or was silent for 4 s (reports process 0 on" in first.said, first.said
         assert "The same command continues from the last checkpoint" in first.said
         assert "Traceback" not in first.said
         assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("failed", 1)
@@ -115,7 +115,7 @@ def launch_two(arguments: list[str]) -> int:
     return 0
 
 
-def test_a_killed_launcher_leaves_no_orphan(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
+def test_a_killed_launcher_leaves_no_process(experiment: Path, tmp_path: Path, fork_server: ForkServer) -> None:
     run = tmp_path / "run"
     arguments = ["train", str(experiment), f"run_dir={run}", "stages.0.epochs=2000"]
     launcher = fork_server.start(arguments, said=tmp_path / "said", call=f"{HERE}:launch_two")

@@ -5,17 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from integral_pose.report import figures
-from integral_pose.report.figures import (
-    PoseView,
-    draw_axes,
-    draw_curves,
-    draw_overlay,
-    draw_planes,
-    draw_poses,
-    fit_weak_perspective,
-    write_png,
-)
+from integral_pose.report import pose_figures
+from integral_pose.report.canvas import write_png
+from integral_pose.report.colours import SIDE_COLOURS
+from integral_pose.report.curve_figures import draw_curves
+from integral_pose.report.heatmap_figures import draw_axes, draw_planes
+from integral_pose.report.pose_figures import PoseView, draw_poses, fit_weak_perspective
 
 
 def has_colour(picture, hexadecimal):
@@ -33,12 +28,17 @@ def view(pose):
     return PoseView(image, pose, pose + 20, pose[:, :2] / 20 + 32, "a name")
 
 
+def draw_overlay(view):
+    """The first column of a contact sheet, below the legend."""
+    return draw_poses([view])[36:, :270]
+
+
 def test_a_contact_sheet_has_a_row_a_sample(view):
     one, two = draw_poses([view]), draw_poses([view, view])
     assert one.dtype == np.uint8
     assert one.shape[1:] == two.shape[1:] == (1080, 3)
     assert two.shape[0] - one.shape[0] == 270
-    for colour in figures.SIDE_COLOURS.values():
+    for colour in SIDE_COLOURS.values():
         assert has_colour(one, colour)
 
 
@@ -46,7 +46,7 @@ def test_what_is_missing_is_not_drawn(view, pose):
     empty = draw_overlay(PoseView(view.image))
     for partial in (PoseView(view.image, pose), PoseView(view.image, pose, true_crop_px=np.full((17, 2), np.nan))):
         np.testing.assert_array_equal(draw_overlay(partial), empty)  # no pixels are known
-    assert has_colour(draw_overlay(view), figures.SIDE_COLOURS["left"])
+    assert has_colour(draw_overlay(view), SIDE_COLOURS["left"])
     nothing = draw_poses([PoseView(view.image)])
     unknown = draw_poses([PoseView(view.image, np.full((17, 3), np.nan))])
     np.testing.assert_array_equal(nothing, unknown)
@@ -54,12 +54,12 @@ def test_what_is_missing_is_not_drawn(view, pose):
 
 def test_views_turn_the_pose():
     right, down, away = np.eye(3)[:, None]
-    np.testing.assert_array_equal(figures._front_view(right), [[1, 0]])
-    np.testing.assert_array_equal(figures._front_view(down), [[0, 1]])
-    np.testing.assert_array_equal(figures._side_view(away), [[1, 0]])
-    np.testing.assert_array_equal(figures._side_view(down), [[0, 1]])
+    np.testing.assert_array_equal(pose_figures._front_view(right), [[1, 0]])
+    np.testing.assert_array_equal(pose_figures._front_view(down), [[0, 1]])
+    np.testing.assert_array_equal(pose_figures._side_view(away), [[1, 0]])
+    np.testing.assert_array_equal(pose_figures._side_view(down), [[0, 1]])
     # Seen from above: what is farther away stands higher in the picture, where y is down.
-    assert figures._oblique_view(away)[0, 1] < 0 < figures._oblique_view(down)[0, 1]
+    assert pose_figures._oblique_view(away)[0, 1] < 0 < pose_figures._oblique_view(down)[0, 1]
 
 
 def test_weak_perspective_by_hand_and_at_its_own_answer(pose):
@@ -120,14 +120,14 @@ def test_heat_maps_are_a_picture():
 
 def test_curves_take_rows_logged_at_different_steps():
     rows = [{"step": 1, "integral": 0.5}, {"step": 2, "integral": 0.25, "mpjpe_mm": 200.0}, {"step": 2, "epoch": 1}]
-    picture = draw_curves(rows, ["integral", "heatmap"], ["mpjpe_mm"], mean_pose_mm=219.0)
+    picture = draw_curves(rows, ["integral", "heatmap"], ["mpjpe_mm"])
     assert picture.shape == (380, 1000, 3)
-    assert (picture != draw_curves(rows, ["integral", "heatmap"], ["mpjpe_mm"])).any()
+    assert (picture != draw_curves(rows, ["integral", "heatmap"], [])).any()
     assert draw_curves([], ["integral"], ["mpjpe_mm"]).shape == (380, 1000, 3)
 
 
 def test_png_comes_back(tmp_path, view):
-    picture = draw_overlay(view)
+    picture = draw_poses([view])
     write_png(tmp_path / "a.png", picture)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
 
@@ -135,7 +135,7 @@ def test_png_comes_back(tmp_path, view):
 def test_no_global_state_of_matplotlib_is_touched():
     code = (
         "import sys, numpy\n"
-        "from integral_pose.report.figures import draw_planes\n"
+        "from integral_pose.report.heatmap_figures import draw_planes\n"
         "draw_planes(numpy.ones((3, 2, 2)))\n"
         "sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)\n"
     )

@@ -16,7 +16,7 @@ from PIL import Image
 from integral_pose.errors import OutputError
 from integral_pose.io.distributed import Processes
 from integral_pose.runs.folder import RunFolder
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import RunStatus
 
@@ -95,10 +95,10 @@ def test_a_full_disk_is_said_once_and_rows_come_later(
     output = make_output(tmp_path / "run")
     output.start(seed=0, device="cpu", step=0)
     output.log(1, "train", {"loss": 1.0})
-    opening, board, saving = Full(Path.open), Full(output._board._writer.add_scalar), Full(Image.Image.save)
+    opening, board, saving = Full(Path.open), Full(output._board.add_scalar), Full(Image.Image.save)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda *arguments, **options: opening(*arguments, **options))
-        patch.setattr(output._board._writer, "add_scalar", board)
+        patch.setattr(output._board, "add_scalar", board)
         patch.setattr(Image.Image, "save", lambda *arguments, **options: saving(*arguments, **options))
         for step in (2, 3):
             output.log(step, "train", {"loss": 1.0 / step})

@@ -17,14 +17,14 @@ from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.crop import Crop
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.actions import ACTIONS, draw_pose
-from integral_pose.synthetic.body import BODIES, bend_limb, pose_body, rotation_matrix
+from integral_pose.synthetic.body_model import BODIES, bend_limb, pose_body, rotation_matrix
+from integral_pose.synthetic.body_surface import body_solids, draw_clothes
 from integral_pose.synthetic.dataset import render_dataset, render_preset
-from integral_pose.synthetic.difficulty import HARD, PRESETS
-from integral_pose.synthetic.mannequin import draw_clothes, dress
-from integral_pose.synthetic.quadrics import ball, cast, plain
-from integral_pose.synthetic.render import crop_rays, render, render_room
-from integral_pose.synthetic.roster import SUBJECTS, list_shots
+from integral_pose.synthetic.presets import HARD, PRESETS
+from integral_pose.synthetic.ray_casting import ball, cast, plain
+from integral_pose.synthetic.render import crop_rays, render
 from integral_pose.synthetic.scene import Scene, draw_scene
+from integral_pose.synthetic.shots import SUBJECTS, list_shots
 
 Array = NDArray[np.float64]
 NUM_TRAIN, NUM_VALID = 75, 30
@@ -166,7 +166,7 @@ def test_a_set_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def break_off(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("integral_pose.synthetic.dataset.write_labels", break_off)
+    monkeypatch.setattr("integral_pose.synthetic.dataset.write_split", break_off)
     with pytest.raises(KeyboardInterrupt):
         render_dataset(tmp_path / "set", num_train=1, num_valid=0, seed=0, workers=1, show_progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -190,23 +190,26 @@ def test_rays_meet_the_labels(scenes: list[Scene]) -> None:
 def test_person_covers_the_joints(scenes: list[Scene]) -> None:
     """Every joint lies behind the surface of its own body, a limb's thickness deep or behind other limbs."""
     for scene in scenes:
-        solids = dress(scene.figure, BODIES["S1"], draw_clothes(np.random.default_rng(0)))
+        solids = body_solids(scene.body, BODIES["S1"], draw_clothes(np.random.default_rng(0)))
         hits = cast(solids, crop_rays(scene.camera, scene.crop), scene.camera, scene.crop)
         column, row = scene.crop.image_px_to_crop_px(scene.joints_image_px).astype(int).T
-        gap_mm = scene.figure.joints_mm[:, 2] - hits.depth_mm[row, column]
+        gap_mm = scene.body.joints_mm[:, 2] - hits.depth_mm[row, column]
         assert gap_mm.min() > 0
         assert np.median(gap_mm) < 150
 
 
-def test_person_stands_out_from_the_room(scenes: list[Scene]) -> None:
+def test_person_stands_out_from_the_background(scenes: list[Scene], monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [[], []]
+    for drawn in pictures:
+        for i, scene in enumerate(scenes):
+            clothes = draw_clothes(np.random.default_rng(i))
+            drawn.append(render(scene, BODIES["S9"], clothes, np.random.default_rng(i)).astype(int))
+        monkeypatch.setattr("integral_pose.synthetic.render.shade", lambda *_: (np.arange(0), np.zeros((3, 0))))
     changed = []
-    for i, scene in enumerate(scenes):
-        clothes = draw_clothes(np.random.default_rng(i))
-        picture = render(scene, BODIES["S9"], clothes, np.random.default_rng(i)).astype(int)
-        room = render_room(scene, np.random.default_rng(i)).astype(int)
+    for scene, picture, empty in zip(scenes, *pictures, strict=True):
         assert picture.shape == (256, 256, 3)
         column, row = scene.crop.image_px_to_crop_px(scene.joints_image_px).astype(int).T
-        changed.append(np.abs(picture - room).max(axis=-1)[row, column] > 25)
+        changed.append(np.abs(picture - empty).max(axis=-1)[row, column] > 25)
     assert np.mean(changed) > 0.9
 
 
@@ -288,7 +291,7 @@ def test_the_first_of_a_larger_set_are_the_same_pictures(tmp_path: Path) -> None
 
 
 def test_hard_pictures_hide_joints_but_leave_labels_true(tmp_path: Path) -> None:
-    for name, difficulty in (("open", HARD._replace(most_in_front=0)), ("hidden", HARD)):
+    for name, difficulty in (("open", HARD._replace(max_occluders=0)), ("hidden", HARD)):
         render_dataset(tmp_path / name, num_train=20, num_valid=0, **HARD_SET | {"difficulty": difficulty})
     columns = []
     for name in ("open", "hidden"):

@@ -23,7 +23,7 @@ from integral_pose.experiment import scoring, train
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.runs.background_writer import BackgroundWriter
 from integral_pose.runs.checkpoint import load_newest
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.training.step import TrainStep
 from tests.nested import SPEED, differences
 

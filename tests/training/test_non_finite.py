@@ -1,4 +1,4 @@
-"""Steps without a finite loss or gradient: as if they had not been, counted, described, and not too many."""
+"""Steps with a non-finite loss or gradient: without effect, counted, described, and not too many."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import reason_to_stop
 from integral_pose.training.schedule import build_optimizer
@@ -169,14 +169,21 @@ def breaks_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
             nonlocal calls
             output = forward(self, images)
             calls += self.training and torch.is_grad_enabled()
-            if not self.training or calls not in at or output.logits is None:
-                return output
-            factor = torch.tensor([1.0, NAN, 1.0, 1.0]).view(-1, 1, 1, 1, 1)
-            return output._replace(logits=output.logits * factor)
+            return with_second_nan(output) if self.training and calls in at else output
 
         monkeypatch.setattr(PoseNet, "forward", broken)
 
     return arrange
+
+
+def with_second_nan(output: Any) -> Any:
+    """The same output of any kind but for its second sample."""
+    if isinstance(output, Tensor):
+        return output * torch.tensor([1.0, NAN, 1.0, 1.0]).view(-1, *[1] * (output.ndim - 1))
+    if isinstance(output, tuple):
+        parts = map(with_second_nan, output)
+        return type(output)._make(parts) if hasattr(output, "_make") else tuple(parts)
+    return output
 
 
 @pytest.mark.usefixtures("tiny_backbone")
@@ -197,15 +204,29 @@ def test_a_run_goes_on_and_says_what_it_skipped(
     described = json.loads((folder / "nonfinite_step_3.json").read_text())
     (process,) = described["processes"]
     assert process["terms"]["integral"] == "nan"
-    assert [sample["output"]["logits"]["not_finite"] > 0 for sample in process["samples"]] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+    not_finite = [sample["output"]["logits"]["not_finite"] for sample in process["samples"]]
+    assert [number > 0 for number in not_finite] == [False, True, False, False]
     assert all(sample["name"].endswith(".jpg") for sample in process["samples"])
     assert "step 3: skipped, its loss or gradient is not finite; see" in capsys.readouterr().err
     assert [path.name for path in folder.glob("nonfinite*")] == ["nonfinite_step_3.json"]
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [("planes", {"yx", "zy", "zx"}), ("axes", {"x", "y", "z"}), ("regression", {"coordinates"})],
+)
+def test_every_kind_of_output_is_described(
+    head: str, names: set[str], tiny_yaml: Path, breaks_down: Callable[[set[int]], None]
+) -> None:
+    breaks_down({1})
+    folder = train(load_config(str(tiny_yaml), [f"model.head={head}", "trainer.max_steps=1"]).config)
+    (process,) = json.loads((folder / "nonfinite_step_1.json").read_text())["processes"]
+    first, second = (sample["output"] for sample in process["samples"][:2])
+    assert first.keys() == second.keys() == names
+    assert all(part.keys() == {"min", "max", "mean", "not_finite"} for part in first.values())
+    assert all(part["not_finite"] == 0 for part in first.values())
+    assert all(part["not_finite"] > 0 for part in second.values())
 
 
 @pytest.mark.usefixtures("tiny_backbone")

@@ -19,7 +19,7 @@ from integral_pose.cli import main as cli
 from integral_pose.config.loading import load_config
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.status import read_status
 from integral_pose.runs.stop import stop_signal
 from tests.fork_server import ForkServer, children, processes

@@ -15,7 +15,7 @@ from integral_pose.experiment import test as run_test
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device, choose_precision
-from integral_pose.runs.metrics import read_metrics
+from integral_pose.runs.metrics_file import read_metrics
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 

@@ -1,4 +1,4 @@
-"""Curves and bars as plotly figures: plain lists that the page's program draws in its own colours."""
+"""Curves and bars as plotly figures: plain lists that page.js draws in the page's colours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integral_pose.evaluation.comparison import Row
-from integral_pose.report.figures import SERIES_COLOURS
-from integral_pose.report.page.content import RunNotes
+from integral_pose.report.colours import SERIES_COLOURS
+from integral_pose.report.page_content import RunNotes
 
 Chart = dict[str, Any]  # 'data' and 'layout' of plotly
 
@@ -18,6 +18,10 @@ MOST_POINTS = 600  # a curve; more than a screen shows
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _THICK: Chart = {"width": 2.2}
 _THIN: Chart = {"width": 1, "dash": "dot"}
+_LAYOUT: Chart = {
+    "margin": {"l": 60, "r": 16, "t": 12, "b": 48},
+    "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0, "xanchor": "left"},
+}
 
 
 def error_curves(runs: Sequence[RunNotes]) -> Chart | None:
@@ -40,12 +44,9 @@ def loss_curves(runs: Sequence[RunNotes]) -> Chart | None:
     for number, run in enumerate(runs):
         for term, name in enumerate(run.loss_terms):
             found = [(step, value) for step, value in _curve(run.logged, "train", name) if value > 0]
+            colour, dash = (number, _DASHES[term % len(_DASHES)]) if len(runs) > 1 else (term, "solid")
+            line = {"width": 1.5, "color": SERIES_COLOURS[colour % len(SERIES_COLOURS)], "dash": dash}
             if found:
-                line = {
-                    "width": 1.5,
-                    "color": SERIES_COLOURS[(number if len(runs) > 1 else term) % len(SERIES_COLOURS)],
-                    "dash": _DASHES[term % len(_DASHES)] if len(runs) > 1 else "solid",
-                }
                 traces.append(_trace(found, _label(run, runs, name), line, "lines"))
     chart = _chart(traces, "loss term, unweighted")
     if chart:
@@ -64,7 +65,7 @@ def bars(rows: Sequence[Row], names: Sequence[str]) -> Chart:
         }
         for run, (name, colour) in enumerate(zip(names, itertools.cycle(SERIES_COLOURS)))
     ]  # fmt: skip
-    layout = _layout() | {
+    layout = _LAYOUT | {
         "xaxis": {"title": {"text": "MPJPE (mm)"}, "rangemode": "tozero"},
         "yaxis": {"autorange": "reversed", "automargin": True},
         "height": 110 + len(rows) * (16 + 12 * len(names)),
@@ -102,23 +103,16 @@ def _trace(points: Sequence[tuple[float, float]], name: str, line: dict[str, Any
     }  # fmt: skip
 
 
-def _chart(traces: list[dict[str, Any]], title: str) -> Chart | None:
+def _chart(traces: list[Chart], title: str) -> Chart | None:
     if not traces:
         return None
-    layout = _layout() | {
+    layout = _LAYOUT | {
         "showlegend": True,
         "xaxis": {"title": {"text": "step"}},
         "yaxis": {"title": {"text": title}},
         "height": 330 + 15 * len(traces),  # on a phone the legend has a line a trace
     }
     return {"data": traces, "layout": layout}
-
-
-def _layout() -> dict[str, Any]:
-    return {
-        "margin": {"l": 60, "r": 16, "t": 12, "b": 48},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0, "xanchor": "left"},
-    }
 
 
 def _error_bars(rows: Sequence[Row], run: int) -> dict[str, Any] | None:

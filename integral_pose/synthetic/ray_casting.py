@@ -83,13 +83,11 @@ def tapered(
     across = np.array([up[1], -up[0], 0.0]) if forward is None else forward - up * (up @ forward)
     if across @ across < 1e-9:  # the axis is the z axis
         across = np.array([1.0, 0.0, 0.0])
-    x = across / np.sqrt(across @ across)
-    axes = np.array([x, _cross(up, x), up])
     growth = (end_radius_mm - start_radius_mm) / length
     wide = max(start_radius_mm, end_radius_mm)
     return Solid(
         start_mm,
-        axes,
+        _axes(across, up),
         (1.0, 1 / width**2, -(growth**2)),
         -growth * start_radius_mm,
         -(start_radius_mm**2),
@@ -105,7 +103,7 @@ def cast(solids: list[Solid], rays: Array32, camera: Camera, crop: Crop) -> Hits
     owner = np.full(rays.shape[1:], -1, dtype=np.int16)
     flat_depth, flat_owner = depth_mm.reshape(-1), owner.reshape(-1)
     numbers = np.arange(depth_mm.size).reshape(depth_mm.shape)
-    forms = _camera_forms(solids)
+    forms = _ray_polynomials(solids)
     for index, (left, top, right, bottom) in enumerate(_screen_boxes(solids, camera, crop)):
         x, y = (plane.ravel() for plane in rays[:, top:bottom, left:right])
         s, b, u = forms.discriminant[index], forms.lin[index], forms.up[index]
@@ -160,7 +158,7 @@ def shade(
     return pixels, palette.T.take(owner.astype(np.intp) * BANDS + band, axis=1) * lit
 
 
-class _Forms(NamedTuple):
+class _Polynomials(NamedTuple):
     """Polynomials of (x, y), a row each solid."""
 
     discriminant: Array32  # (P, 6) coefficients of 1, x, y, x^2, xy, y^2
@@ -169,7 +167,7 @@ class _Forms(NamedTuple):
     up: Array32  # (P, 6) z along the ray a unit of depth: coefficients of 1, x, y; z of the camera, low, high
 
 
-def _camera_forms(solids: list[Solid]) -> _Forms:
+def _ray_polynomials(solids: list[Solid]) -> _Polynomials:
     axes = np.array([s.axes for s in solids])  # (P, 3, 3)
     offset = -np.einsum("pij,pj->pi", axes, [s.center_mm for s in solids])
     diagonal = np.array([s.diagonal for s in solids])
@@ -183,10 +181,10 @@ def _camera_forms(solids: list[Solid]) -> _Forms:
     ends = np.array([(s.low_mm[2], s.high_mm[2]) for s in solids])
     up = np.concatenate([axes[:, 2, [2, 0, 1]], offset[:, 2:], ends], axis=1)
     columns = (lin[:, [2, 0, 1]], rest, up)
-    return _Forms(_polynomial(discriminant), *(column.astype(np.float32) for column in columns))
+    return _Polynomials(_coefficients(discriminant), *(column.astype(np.float32) for column in columns))
 
 
-def _polynomial(form: Array) -> Array32:
+def _coefficients(form: Array) -> Array32:
     """Symmetric forms (P, 3, 3) on (x, y, 1) -> (P, 6)."""
     m = form
     terms = [m[:, 2, 2], 2 * m[:, 0, 2], 2 * m[:, 1, 2], m[:, 0, 0], 2 * m[:, 0, 1], m[:, 1, 1]]
@@ -207,5 +205,16 @@ def _screen_boxes(solids: list[Solid], camera: Camera, crop: Crop) -> list[list[
     return boxes
 
 
-def _cross(a: Array, b: Array) -> Array:
-    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+def axes_along(direction: Array, near: Array | None = None) -> Array:
+    """Rows x, y, z: z along `direction` and x as near to `near` as can be; without it x is anything across."""
+    z = direction / np.sqrt(direction @ direction)
+    if near is None:
+        near = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.8 else np.array([0.0, 1.0, 0.0])
+    return _axes(near - z * (z @ near), z)
+
+
+def _axes(across: Array, z: Array) -> Array:
+    x = across / np.sqrt(across @ across)
+    # By hand: np.cross takes ten times as long for a single pair.
+    y = np.array([z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]])
+    return np.array([x, y, z])

@@ -13,13 +13,14 @@ from integral_pose.data.loader import PoseImages
 from integral_pose.errors import IntegralPoseError
 from integral_pose.geometry.coordinates import norm_to_voxel
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.report.figures import PoseView, draw_axes, draw_planes, draw_poses
+from integral_pose.report.heatmap_figures import draw_axes, draw_planes
+from integral_pose.report.pose_figures import PoseView, draw_poses
 from integral_pose.skeleton import HUMAN36M
 
 HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
 
 
-def illustrate(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
+def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
     """'poses': inputs with true and predicted joints; 'heatmap': the marginals of one joint of the first sample.
 
     A network that makes no heat maps has no such picture.
@@ -51,7 +52,7 @@ def illustrate(model: PoseNet, images: PoseImages, device: torch.device) -> dict
     return {"poses": draw_poses(shown)} | ({} if heatmap is None else {"heatmap": heatmap})
 
 
-def illustrate_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
+def draw_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
     """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
     with torch.inference_mode():
         output = model(batch.images)

@@ -1,4 +1,4 @@
-"""Stances (legs and trunk) and gestures (one arm), each a family of postures with its own spread."""
+"""Parts of poses: stances (legs and trunk) and gestures (one arm), each a family with its own distribution."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from integral_pose.synthetic.body import LEFT, RIGHT
+from integral_pose.synthetic.body_model import LEFT, RIGHT
 
 Random = np.random.Generator
 
@@ -144,7 +144,7 @@ def on_hip(rng: Random) -> Gesture:
     return Gesture((rng.uniform(0.0, 0.15), rng.uniform(-0.02, 0.12), -rng.uniform(0.7, 0.8)), (-0.5, 1.0, 0.0))
 
 
-def folded(rng: Random) -> Gesture:
+def on_chest(rng: Random) -> Gesture:
     """Across the chest."""
     return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.5, -0.3), rng.uniform(-0.45, -0.3)), (-0.1, 0.6, -0.8))
 
@@ -169,6 +169,6 @@ def on_lap(rng: Random) -> Gesture:
     return Gesture((rng.uniform(0.35, 0.62), rng.uniform(-0.3, 0.12), -rng.uniform(0.5, 0.72)))
 
 
-def prop(rng: Random) -> Gesture:
+def behind_back(rng: Random) -> Gesture:
     """Behind the back, holding the trunk of somebody who sits on the floor."""
     return Gesture((-rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.45), -rng.uniform(0.75, 0.9)), (-0.8, 0.5, 0.2))

@@ -1,4 +1,4 @@
-"""A body of 17 joints: bone lengths of seven people, and the forward kinematics of a pose.
+"""The body model: bone lengths of seven people, and forward kinematics from a pose to their 17 joints.
 
 Body axes: x forward, y left, z up, mm, origin on the floor below the hip. Limbs are set by where their ends
 are and which way elbow and knee point, so that feet stand on the floor and joints bend as people's do.
@@ -60,7 +60,7 @@ BODIES = {
 
 
 class Pose(NamedTuple):
-    """What a body does, free of its size. Rows of the limbs: left, right; their y points outwards.
+    """What a body does, whatever its size. Rows of the limbs: left, right; their y points outwards.
 
     Angles are (turn to the left, lean forward, tilt) in radians, each relative to the part below.
     """
@@ -78,8 +78,8 @@ class Pose(NamedTuple):
     seat: str  # what the hip rests on: 'none', 'stool' or 'floor'
 
 
-class Figure(NamedTuple):
-    """A posed body. Axes are (3, 3) matrices with columns forward, left, up."""
+class PosedBody(NamedTuple):
+    """Where a body is. Axes are (3, 3) matrices with columns forward, left, up."""
 
     joints_mm: Array  # (17, 3)
     pelvis_axes: Array
@@ -87,9 +87,9 @@ class Figure(NamedTuple):
     head_axes: Array
     toes: Array  # (2, 3) unit vectors along the feet, left and right
 
-    def moved(self, rotation: Array, shift_mm: Array) -> Figure:
-        """The figure in other axes: x -> rotation x + shift."""
-        return Figure(
+    def moved(self, rotation: Array, shift_mm: Array) -> PosedBody:
+        """The same body in other axes: x -> rotation x + shift."""
+        return PosedBody(
             self.joints_mm @ rotation.T + shift_mm,
             rotation @ self.pelvis_axes,
             rotation @ self.chest_axes,
@@ -110,7 +110,7 @@ def rotation_matrix(turn: float, lean: float, tilt: float) -> Array:
     )
 
 
-def pose_body(body: Body, pose: Pose) -> Figure:
+def pose_body(body: Body, pose: Pose) -> PosedBody:
     """The joints and axes of `body` in `pose`, in body axes."""
     pelvis_axes = rotation_matrix(*pose.pelvis)
     spine_axes = pelvis_axes @ rotation_matrix(*pose.spine)
@@ -135,8 +135,8 @@ def pose_body(body: Body, pose: Pose) -> Figure:
         joints_mm[[at(f"{letter}{part}") for part in ("Shoulder", "Elbow", "Wrist")]] = _arm(
             body, pose, side, thorax, chest_axes
         )
-        toes[side] = _across(pose.knee_poles[side] * (1, SIDES[side], 1), leg[2] - leg[1])
-    return Figure(joints_mm, pelvis_axes, chest_axes, head_axes, toes)
+        toes[side] = _perpendicular(pose.knee_poles[side] * (1, SIDES[side], 1), leg[2] - leg[1])
+    return PosedBody(joints_mm, pelvis_axes, chest_axes, head_axes, toes)
 
 
 def bend_limb(start: Array, end: Array, pole: Array, upper_mm: float, lower_mm: float) -> tuple[Array, Array]:
@@ -150,7 +150,7 @@ def bend_limb(start: Array, end: Array, pole: Array, upper_mm: float, lower_mm: 
     distance = min(max(distance, 0.3 * (upper_mm + lower_mm)), 0.998 * (upper_mm + lower_mm))
     foot = (upper_mm**2 - lower_mm**2 + distance**2) / (2 * distance)
     height = math.sqrt(max(upper_mm**2 - foot**2, 0.0))
-    return start + along * foot + _across(pole, along) * height, start + along * distance
+    return start + along * foot + _perpendicular(pole, along) * height, start + along * distance
 
 
 def _hip_height_mm(body: Body, pose: Pose) -> float:
@@ -184,10 +184,10 @@ def _direction(x: float, y: float, z: float) -> Array:
     return np.array([x, y, z]) / math.sqrt(x * x + y * y + z * z)
 
 
-def _across(vector: Array, axis: Array) -> Array:
+def _perpendicular(vector: Array, axis: Array) -> Array:
     """The unit vector nearest to `vector` at right angles to `axis`."""
     across = vector - axis * ((vector @ axis) / (axis @ axis))
     length = math.sqrt(across @ across)
     if length < 1e-6:  # the vector lies on the axis: any direction across it will do
-        return _across(vector + np.array([1e-3, 2e-3, 3e-3]), axis)
+        return _perpendicular(vector + np.array([1e-3, 2e-3, 3e-3]), axis)
     return across / length

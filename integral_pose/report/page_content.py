@@ -11,20 +11,20 @@ from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
-    from integral_pose.report.figures import Picture
+    from integral_pose.report.canvas import Picture
 
 
 @dataclass(frozen=True)
 class RunNotes:
-    """What a run's folder says of it."""
+    """What a run's folder holds beside its predictions."""
 
     name: str
     checkpoint: str
     config_yaml: str
-    settings: Mapping[str, str]  # the same, a dotted key each
+    settings: Mapping[str, str]  # the same by dotted keys
     starts: Sequence[Mapping[str, Any]] = ()  # of provenance.json
     logged: Sequence[Mapping[str, Any]] = ()  # rows of metrics.jsonl
-    mean_pose_mpjpe_mm: float | None = None  # of always saying the mean training pose, on the test set
+    mean_pose_mpjpe_mm: float | None = None  # of predicting the mean training pose, on the test set
 
     @property
     def loss_terms(self) -> list[str]:
@@ -34,8 +34,8 @@ class RunNotes:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A test image and what each of R runs says of it; poses are (J, 3) root-relative mm in camera axes."""
+class ShownImage:
+    """A test image and the prediction of each of R runs; poses are (J, 3) root-relative mm in camera axes."""
 
     name: str
     predicted_mm: Sequence[FloatArray]  # one a run
@@ -46,23 +46,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class HeatmapView:
+class HeatmapMarginals:
     """Marginals of one joint's heat map in one image, of each run that has heat maps."""
 
-    sample_name: str
+    image_name: str
     joint: str
     pictures: Mapping[str, Picture]  # by the run's name
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything on the page. The samples are chosen by the errors of the first run."""
+class PageContent:
+    """Everything on the page. The images are chosen by the errors of the first run."""
 
     runs: Sequence[RunNotes]
     num_images: int
     comparison: Comparison | None = None  # None: there are no labels
-    worst: Sequence[Sample] = ()
-    random: Sequence[Sample] = ()
-    heatmaps: Sequence[HeatmapView] = ()
+    worst: Sequence[ShownImage] = ()
+    random: Sequence[ShownImage] = ()
+    heatmaps: Sequence[HeatmapMarginals] = ()
     remarks: Sequence[str] = ()  # what is missing, and why
     skeleton: Skeleton = HUMAN36M

@@ -1,13 +1,11 @@
-"""Pictures of poses, heat maps and training curves, as (H, W, 3) RGB arrays; `write_png` saves them.
+"""Pictures of poses: contact sheets, and people in photographs.
 
-Right is blue, left vermilion, the middle dark grey (Okabe and Ito's palette, which survives colour blindness);
-a prediction is thick and whole, the truth thin and dashed.
+The right of the body is blue, the left vermilion, the middle dark grey; a prediction is a thick solid line, the truth
+thin and dashed.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,33 +13,23 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.patheffects
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 
-from integral_pose.io.atomic import atomic_write
+from integral_pose.report.canvas import INCH_PX, Picture, new_figure, to_picture, to_rgba
+from integral_pose.report.colours import SIDE_COLOURS
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:
     from integral_pose.contracts import FloatArray
 
-Picture = NDArray[np.uint8]
-
-SIDE_COLOURS = {"right": "#0072B2", "left": "#D55E00", "middle": "#404040"}
-SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 # Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
 OBLIQUE_DEGREES = (-50.0, 20.0)
-_INCH_PX = 100  # dots an inch of every figure
 _TRUTH_STYLE: dict[str, Any] = {"linewidths": 1.3, "linestyles": (0, (3, 1.5)), "zorder": 3}
 _PREDICTION_STYLE: dict[str, Any] = {"linewidths": 2.6, "linestyles": "solid", "zorder": 2, "capstyle": "round"}
-
-_MARK = {"linestyle": "", "color": "#56B4E9", "markerfacecolor": "none", "markersize": 11, "markeredgewidth": 1.6}
-_EXPECTATION_MARK: dict[str, Any] = {**_MARK, "marker": "o", "label": "expectation"}
-_TRUTH_MARK: dict[str, Any] = {**_MARK, "marker": "+", "label": "truth"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +47,10 @@ def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Pict
     """A contact sheet, one row a sample: the crop, then the poses from the front, the side and obliquely.
 
     In the front view x points right and y down, as the camera sees; the side view has depth to the right, away
-    from the camera. A metric prediction knows no pixels: where the true 2D joints are known, its overlay on
+    from the camera. A metric prediction has no pixel coordinates: where the true 2D joints are known, its overlay on
     the crop is fitted to them (`fit_weak_perspective`), and the picture's title says so.
     """
-    figure = _new_figure(width_px=4 * 270, height_px=270 * len(views) + 36)
+    figure = new_figure(width_px=4 * 270, height_px=270 * len(views) + 36)
     axes = figure.subplots(len(views), 4, squeeze=False)
     figure.subplots_adjust(
         left=0.01, right=0.99, bottom=0.01, top=1 - 58 / (270 * len(views) + 36), wspace=0.04, hspace=0.14
@@ -71,7 +59,7 @@ def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Pict
         _draw_overlay(row[0], view, skeleton)
         _draw_views(row[1:], view, skeleton)
     _draw_legend(figure, with_truth=any(view.true_camera_mm is not None for view in views))
-    return _to_picture(figure)
+    return to_picture(figure)
 
 
 def draw_people(
@@ -85,113 +73,19 @@ def draw_people(
     Every pixel without a line stays as it is. Lines are as wide as suits the size of the person.
     """
     height, width = picture.shape[:2]
-    figure = _new_figure(width, height)
+    figure = new_figure(width, height)
     figure.patch.set_alpha(0)
     axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axis.set(xlim=(0, width), ylim=(height, 0))  # pixel i spans [i, i + 1]
     axis.set_axis_off()
     for joints, (x, y, box_width, box_height) in zip(joints_image_px, boxes_image_px, strict=True):
-        points = max(1.2, 0.012 * max(box_width, box_height)) * 72 / _INCH_PX
+        points = max(1.2, 0.012 * max(box_width, box_height)) * 72 / INCH_PX
         frame = Rectangle((x, y), box_width, box_height, fill=False, edgecolor="white", linewidth=points / 3)
         axis.add_patch(frame)
         _draw_limbs(axis, joints, skeleton, {**_PREDICTION_STYLE, "linewidths": points}, outlined=True)
-    layer = _to_rgba(figure)
+    layer = to_rgba(figure)
     opacity = layer[..., 3:].astype(np.float32) / 255
     return np.round(picture + opacity * (layer[..., :3] - picture.astype(np.float32))).astype(np.uint8)
-
-
-def draw_overlay(view: PoseView, skeleton: Skeleton = HUMAN36M) -> Picture:
-    """The crop with the true 2D joints and the fitted prediction over it, as in `draw_poses`."""
-    figure = _new_figure(width_px=400, height_px=430)
-    axis = figure.add_axes((0.0, 0.0, 1.0, 0.93))
-    _draw_overlay(axis, view, skeleton)
-    return _to_picture(figure)
-
-
-def draw_planes(
-    planes: Sequence[FloatArray],
-    expected_voxel: Sequence[float] | None = None,
-    true_voxel: Sequence[float] | None = None,
-) -> Picture:
-    """One joint's heat map summed along z, x and y, (H, W), (D, H) and (D, W): its front, side and top view.
-
-    Joints (x, y, z) in continuous cell indices are marked where given: a ring the expectation, a cross the truth.
-    """
-    views = (("x", "y", "z"), ("z", "y", "x"), ("x", "z", "y"))
-    figure = _new_figure(width_px=1020, height_px=360)
-    axes = figure.subplots(1, 3)
-    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.14, top=0.86, wspace=0.25)
-    for axis, plane, (across, down, summed) in zip(axes, planes, views, strict=True):
-        marginal = plane.T if across == "z" else plane  # (H, D): depth to the right, as in the side view of a pose
-        axis.imshow(marginal, cmap="magma", interpolation="nearest", aspect="equal")
-        for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
-            if joint is not None:
-                axis.plot(joint["xyz".index(across)], joint["xyz".index(down)], **style)
-        axis.set_xlabel(f"{across} (cell)", fontsize=8)
-        axis.set_ylabel(f"{down} (cell)", fontsize=8)
-        axis.set_title(f"summed over {summed}, peak {marginal.max():.2g}", fontsize=8)
-        axis.tick_params(labelsize=7)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
-    return _to_picture(figure)
-
-
-def draw_axes(
-    probabilities: Sequence[FloatArray],
-    expected_voxel: Sequence[float] | None = None,
-    true_voxel: Sequence[float] | None = None,
-) -> Picture:
-    """One joint's probabilities along x (W,), y (H,) and z (D,) as steps, marked as in `draw_planes`."""
-    figure = _new_figure(width_px=1020, height_px=300)
-    axes = figure.subplots(1, 3)
-    figure.subplots_adjust(left=0.05, right=0.98, bottom=0.16, top=0.84, wspace=0.25)
-    for i, (axis, along) in enumerate(zip(axes, probabilities, strict=True)):
-        axis.stairs(along, np.arange(len(along) + 1) - 0.5, color="#404040", fill=True, alpha=0.6)
-        for joint, style in ((expected_voxel, _EXPECTATION_MARK), (true_voxel, _TRUTH_MARK)):
-            if joint is not None:
-                axis.plot(joint[i], 0, clip_on=False, zorder=3, **style)
-        axis.set_xlim(-0.5, len(along) - 0.5)
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel(f"{'xyz'[i]} (cell)", fontsize=8)
-        axis.set_title(f"peak {along.max():.2g}", fontsize=8)
-        axis.tick_params(labelsize=7)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, fontsize=8)
-    return _to_picture(figure)
-
-
-def draw_curves(
-    rows: Sequence[Mapping[str, float]],
-    loss_names: Sequence[str],
-    error_names: Sequence[str],
-    mean_pose_mm: float | None = None,
-) -> Picture:
-    """Loss terms (left, logarithmic) and errors in mm (right) against `step`.
-
-    `rows` are logged at different steps and need not have every name. `mean_pose_mm`, the error of always
-    saying the mean training pose, is a dashed line: above it nothing has been learnt.
-    """
-    figure = _new_figure(width_px=1000, height_px=380)
-    loss_axis, error_axis = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.13, top=0.92, wspace=0.2)
-    _draw_series(loss_axis, rows, loss_names, marker="")
-    _draw_series(error_axis, rows, error_names, marker="o")
-    if mean_pose_mm is not None:
-        error_axis.axhline(
-            mean_pose_mm, color="#404040", linestyle="--", lw=1.2, label=f"mean pose {mean_pose_mm:.1f} mm"
-        )
-    loss_axis.set_title("training loss", fontsize=9)
-    error_axis.set_title("MPJPE (mm)", fontsize=9)
-    if any(row.get(name, 0) > 0 for row in rows for name in loss_names):
-        loss_axis.set_yscale("log")
-    error_axis.set_ylim(bottom=0)
-    for axis in (loss_axis, error_axis):
-        axis.set_xlabel("step", fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.grid(alpha=0.25)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8, frameon=False)
-    return _to_picture(figure)
 
 
 def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArray) -> NDArray[np.float64]:
@@ -205,14 +99,7 @@ def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArra
     centred_px = target_px - target_px.mean(axis=0)
     square = np.sum(centred_mm**2)
     scale = np.sum(centred_mm * centred_px) / square if square > 0 else 0.0
-    fitted: NDArray[np.float64] = centred_mm * scale + target_px.mean(axis=0)
-    return fitted
-
-
-def write_png(path: str | os.PathLike[str], picture: Picture) -> None:
-    """Write an (H, W, 3) RGB array."""
-    with atomic_write(path) as file:
-        Image.fromarray(picture).save(file, format="PNG")
+    return centred_mm * scale + target_px.mean(axis=0)
 
 
 def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
@@ -283,13 +170,6 @@ def _draw_legend(figure: Figure, with_truth: bool) -> None:
     figure.legend(handles=handles, loc="upper center", ncols=5, frameon=False, fontsize=9)
 
 
-def _draw_series(axis: Axes, rows: Sequence[Mapping[str, float]], names: Sequence[str], marker: str) -> None:
-    for name, colour in zip(names, itertools.cycle(SERIES_COLOURS)):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        if points:
-            axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, marker=marker, ms=3.5, label=name)
-
-
 def _front_view(pose_mm: FloatArray) -> FloatArray:
     """(J, 3) -> (J, 2): x to the right, y down."""
     return pose_mm[:, [0, 1]]
@@ -310,22 +190,3 @@ def _oblique_view(pose_mm: FloatArray) -> FloatArray:
 
 _VIEWS = {"front": _front_view, "side": _side_view, "oblique": _oblique_view}
 _LOWER_LEFT = np.array([-1.0, 1.0])  # with y down
-
-
-def _new_figure(width_px: int, height_px: int) -> Figure:
-    """A figure with its own canvas, so that no window system and no global state are touched."""
-    figure = Figure(figsize=(width_px / _INCH_PX, height_px / _INCH_PX), dpi=_INCH_PX)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _to_picture(figure: Figure) -> Picture:
-    return _to_rgba(figure)[..., :3].copy()
-
-
-def _to_rgba(figure: Figure) -> Picture:
-    """(H, W, 4), the canvas's own memory; colours are not multiplied by their opacity."""
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg), "figures are made by _new_figure"
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())

@@ -1,4 +1,4 @@
-"""A dressed figure as solids: who wears what, and the shapes of trunk, head and limbs.
+"""The surface of a posed body as solids: trunk, head and limbs, and what clothes and hair they carry.
 
 The marks that tell the sides apart are the same on everybody: the left sleeve and trouser leg are lighter and
 carry a white band, the right ones a black band; the left shoe is white, the right one black.
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.synthetic.body import LEFT, RIGHT, Body, Figure
-from integral_pose.synthetic.quadrics import Colour, Paint, Solid, ball, ellipsoid, plain, tapered
+from integral_pose.synthetic.body_model import LEFT, RIGHT, Body, PosedBody
+from integral_pose.synthetic.ray_casting import Colour, Paint, Solid, axes_along, ball, ellipsoid, plain, tapered
 
 Array = NDArray[np.float64]
 
@@ -45,17 +45,17 @@ def draw_clothes(rng: np.random.Generator) -> Clothes:
     return Clothes(shirt, (front[0], front[1], front[2]), trousers, hair, sleeve, trouser_leg)
 
 
-def dress(figure: Figure, body: Body, clothes: Clothes) -> list[Solid]:
-    """The solids of a figure, in its axes."""
-    joints = dict(zip(HUMAN36M.names, figure.joints_mm, strict=True))
-    solids = [*_trunk(joints, figure, body, clothes), *_head(joints, figure, body, clothes)]
+def body_solids(posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:
+    """The solids of a dressed body, in the axes of `posed`."""
+    joints = dict(zip(HUMAN36M.names, posed.joints_mm, strict=True))
+    solids = [*_trunk(joints, posed, body, clothes), *_head(joints, posed, body, clothes)]
     for side in (LEFT, RIGHT):
         solids += _arm(joints, side, body, clothes)
-        solids += _leg(joints, figure.toes[side], side, body, clothes)
+        solids += _leg(joints, posed.toes[side], side, body, clothes)
     return solids
 
 
-def stool(hip_mm: Array, hip_floor_mm: Array, colour: Colour) -> list[Solid]:
+def stool_solids(hip_mm: Array, hip_floor_mm: Array, colour: Colour) -> list[Solid]:
     """A round stool under the hip, in the axes of its arguments."""
     up = hip_mm - hip_floor_mm
     up = up / np.sqrt(up @ up)
@@ -63,9 +63,9 @@ def stool(hip_mm: Array, hip_floor_mm: Array, colour: Colour) -> list[Solid]:
     shade = tuple(0.6 * c for c in colour)
     dark = plain((shade[0], shade[1], shade[2]))
     return [
-        ellipsoid(top, _axes_with_z(up), (200, 200, 45), plain(colour)),
+        ellipsoid(top, axes_along(up), (200, 200, 45), plain(colour)),
         tapered(hip_floor_mm, top, 45, 45, dark),
-        ellipsoid(hip_floor_mm, _axes_with_z(up), (190, 190, 30), dark),
+        ellipsoid(hip_floor_mm, axes_along(up), (190, 190, 30), dark),
     ]
 
 
@@ -83,9 +83,9 @@ def _sided(colour: Colour, side: int) -> Colour:
     return red, green, blue
 
 
-def _trunk(joints: dict[str, Array], figure: Figure, body: Body, clothes: Clothes) -> list[Solid]:
+def _trunk(joints: dict[str, Array], posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:
     hip, spine, thorax = joints["Hip"], joints["Spine"], joints["Thorax"]
-    pelvis, chest = figure.pelvis_axes, figure.chest_axes
+    pelvis, chest = posed.pelvis_axes, posed.chest_axes
     thick = body.girth
     shirt, half_hip, half_chest = plain(clothes.shirt), 1.22 * body.hip_mm, 1.12 * body.clavicle_mm
     chest_mid = thorax - chest[:, 2] * 150
@@ -104,8 +104,8 @@ def _trunk(joints: dict[str, Array], figure: Figure, body: Body, clothes: Clothe
     ]
 
 
-def _head(joints: dict[str, Array], figure: Figure, body: Body, clothes: Clothes) -> list[Solid]:
-    axes, thorax = figure.head_axes, joints["Thorax"]
+def _head(joints: dict[str, Array], posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:
+    axes, thorax = posed.head_axes, joints["Thorax"]
     forward, left, up = axes.T
     middle = thorax + forward * 18 + up * (0.87 * body.neck_mm + 15)
     skin, dark = plain(body.skin), plain(DARK)
@@ -126,8 +126,8 @@ def _arm(joints: dict[str, Array], side: int, body: Body, clothes: Clothes) -> l
     shoulder, elbow, wrist = (joints["LR"[side] + part] for part in ("Shoulder", "Elbow", "Wrist"))
     cloth, thick = _sided(clothes.shirt, side), body.girth
     covered_mm = clothes.sleeve * body.arm_mm
-    upper = _sleeve(cloth, body.skin, covered_mm, side, band_mm=0.3 * body.upper_arm_mm)
-    lower = _sleeve(cloth, body.skin, covered_mm - body.upper_arm_mm, side, band_mm=0.55 * body.forearm_mm)
+    upper = _cloth_then_skin(cloth, body.skin, covered_mm, side, band_mm=0.3 * body.upper_arm_mm)
+    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.upper_arm_mm, side, band_mm=0.55 * body.forearm_mm)
     joint = cloth if covered_mm > body.upper_arm_mm else body.skin
     hand = wrist + (wrist - elbow) * (70 / body.forearm_mm)
     return [
@@ -135,7 +135,7 @@ def _arm(joints: dict[str, Array], side: int, body: Body, clothes: Clothes) -> l
         tapered(shoulder, elbow, 54 * thick, 43 * thick, upper),
         ball(elbow, 43 * thick, plain(joint)),
         tapered(elbow, wrist, 42 * thick, 31 * thick, lower),
-        ellipsoid(wrist + 0.4 * (hand - wrist), _axes_with_z(hand - wrist), (28, 38, 72), plain(body.skin)),
+        ellipsoid(wrist + 0.4 * (hand - wrist), axes_along(hand - wrist), (28, 38, 72), plain(body.skin)),
     ]
 
 
@@ -143,8 +143,8 @@ def _leg(joints: dict[str, Array], toes: Array, side: int, body: Body, clothes: 
     hip, knee, ankle = (joints["LR"[side] + part] for part in ("Hip", "Knee", "Foot"))
     cloth, thick = _sided(clothes.trousers, side), body.girth
     covered_mm = clothes.trouser_leg * body.leg_mm
-    upper = _sleeve(cloth, body.skin, covered_mm, side, band_mm=0.55 * body.thigh_mm)
-    lower = _sleeve(cloth, body.skin, covered_mm - body.thigh_mm, side, band_mm=0.45 * body.shank_mm)
+    upper = _cloth_then_skin(cloth, body.skin, covered_mm, side, band_mm=0.55 * body.thigh_mm)
+    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.thigh_mm, side, band_mm=0.45 * body.shank_mm)
     joint = cloth if covered_mm > body.thigh_mm else body.skin
     down = (ankle - knee) / body.shank_mm
     sole = ankle + down * 35
@@ -154,23 +154,12 @@ def _leg(joints: dict[str, Array], toes: Array, side: int, body: Body, clothes: 
         ball(knee, 61 * thick, plain(joint)),
         tapered(knee, ankle, 58 * thick, 40 * thick, lower),
         ball(ankle, 44 * thick, plain(MARKS[side])),
-        ellipsoid(sole + toes * 75, _axes_with_z(toes, near=down), (42, 46, 135), plain(MARKS[side])),
+        ellipsoid(sole + toes * 75, axes_along(toes, near=down), (42, 46, 135), plain(MARKS[side])),
     ]
 
 
-def _sleeve(cloth: Colour, skin: Colour, covered_mm: float, side: int, band_mm: float) -> Paint:
+def _cloth_then_skin(cloth: Colour, skin: Colour, covered_mm: float, side: int, band_mm: float) -> Paint:
     """Cloth with the band of its side where it covers that place, skin below the hem."""
     if covered_mm > band_mm + 25:
         return Paint((cloth, MARKS[side], cloth, skin), (band_mm - 30, band_mm + 30, covered_mm))
     return Paint((cloth, skin, skin, skin), (max(covered_mm, 0.0), 1e9, 1e9))
-
-
-def _axes_with_z(direction: Array, near: Array | None = None) -> Array:
-    """Axes whose z is along `direction` and whose x is as near to `near` as can be."""
-    z = direction / np.sqrt(direction @ direction)
-    if near is None:
-        near = np.array([1.0, 0.0, 0.0]) if abs(z[0]) < 0.8 else np.array([0.0, 1.0, 0.0])
-    x = near - z * (z @ near)
-    x = x / np.sqrt(x @ x)
-    y = np.array([z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]])
-    return np.array([x, y, z])

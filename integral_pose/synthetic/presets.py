@@ -10,11 +10,11 @@ class Difficulty(NamedTuple):
 
     looseness: float  # how far poses stray from the families of their action
     clutter: int  # times the usual number of shapes behind the person
-    most_in_front: int  # at most so many objects hide parts of the person
+    max_occluders: int  # at most so many things before the person
 
 
-EASY = Difficulty(looseness=1.0, clutter=1, most_in_front=0)
-HARD = Difficulty(looseness=1.8, clutter=3, most_in_front=4)
+EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0)
+HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4)
 
 
 class Preset(NamedTuple):

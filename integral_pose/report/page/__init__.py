@@ -1,1 +1,0 @@
-"""One HTML page about one or several runs, whole in itself: arrays and texts in, markup out."""
