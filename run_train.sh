@@ -5,6 +5,7 @@
 #   ./run_train.sh configs/integral_heatmap.yaml data.root=/data/h36m
 #
 # On several GPUs one process each is started. Exit status 75: stopped by a signal, all saved; start it again.
+# Exit status 6, a data worker or a process was lost: it is started again here, at most three times, and continues.
 set -euo pipefail
 cd "$(dirname "$0")"
 scripts/setup.sh
@@ -22,12 +23,16 @@ if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
     gpus="$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l)"
 fi
 
+lost=6
+most_restarts=3
+stopped= # by a signal to this script
+
 # A signal to this script alone is passed on, since bash would end and leave the training behind. Ctrl-C reaches both.
 passing_signals_on() {
     (trap - INT; exec "$@") &
     local job=$! status
-    trap 'kill -TERM "$job" 2>/dev/null || true' TERM USR1
-    trap : INT
+    trap 'stopped=1; kill -TERM "$job" 2>/dev/null || true' TERM USR1
+    trap stopped=1 INT
     while true; do
         status=0
         wait "$job" || status=$?
@@ -37,13 +42,27 @@ passing_signals_on() {
     return "$status"
 }
 
-if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$gpus" -gt 1 ]; then
-    export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 # seconds to finish the step and save
-    # torchrun makes every exit status 1; the run's own is in its folder.
-    passing_signals_on torchrun --standalone --nproc-per-node "$gpus" \
-        --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train "$@" ||
-        { integral-pose status "$run" && exit 1 || exit $?; }
-else
-    passing_signals_on integral-pose train "$@"
-fi
+train() {
+    if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$gpus" -gt 1 ]; then
+        export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 # seconds to finish the step and save
+        # torchrun makes every exit status 1; the run's own is in its folder. Its --max-restarts would also start again
+        # what was stopped by a time limit or cannot work, so the loop below does it.
+        passing_signals_on torchrun --standalone --nproc-per-node "$gpus" \
+            --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train "$@" ||
+            { integral-pose status "$run" && return 1 || return $?; }
+    else
+        passing_signals_on integral-pose train "$@"
+    fi
+}
+
+restarts=0
+until train "$@"; do
+    status=$?
+    if [ "$status" != "$lost" ] || [ -n "$stopped" ] || [ "$restarts" = "$most_restarts" ]; then
+        exit "$status"
+    fi
+    restarts=$((restarts + 1))
+    echo "run_train.sh: a worker or process was lost; continuing from the last checkpoint," \
+        "restart $restarts of $most_restarts" >&2
+done
 integral-pose test "$run"

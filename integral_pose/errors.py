@@ -44,11 +44,15 @@ class Interrupted(IntegralPoseError):  # noqa: N818 - not an error: the run was 
 
 
 class WorkerError(IntegralPoseError):
-    """A data loader worker ended or hangs."""
+    """A data loader worker ended or hangs; the same command continues the run."""
+
+    exit_code = 6
 
 
 class ProcessLostError(IntegralPoseError):
-    """Another process of a distributed run ended or hangs."""
+    """Another process of a distributed run ended or hangs; the same command continues the run."""
+
+    exit_code = 6
 
 
 class OutOfMemoryError(IntegralPoseError):

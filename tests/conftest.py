@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from integral_pose.config.schema import Config
+from integral_pose.models.backbones.resnet import IMAGE_MEAN, IMAGE_STD
 from integral_pose.models.pose_net import PoseNet, build_network
 from integral_pose.skeleton import HUMAN36M
 from tests.fork_server import ForkServer
@@ -144,7 +145,9 @@ def tiny_yaml(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> P
 class TinyFeatures(torch.nn.Module):
     """A backbone of 20 thousand parameters for tests that make many steps or write many checkpoints."""
 
-    def __init__(self, name: str) -> None:
+    image_mean, image_std = IMAGE_MEAN, IMAGE_STD
+
+    def __init__(self, name: str, stride: int = 32, image_size: Sequence[int] = ()) -> None:
         super().__init__()
         self.num_channels = 32
         layers: list[torch.nn.Module] = []
@@ -164,7 +167,7 @@ def build_network_of(config: Config, *, pretrained: bool = True) -> PoseNet:
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build every network of this test with `TinyFeatures` as its backbone."""
-    monkeypatch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)
+    monkeypatch.setattr("integral_pose.models.pose_net.build_backbone", TinyFeatures)
 
 
 @pytest.fixture(scope="session")

@@ -203,7 +203,7 @@ if __name__ == "__main__":
     from integral_pose.cli import main as cli
     from tests.conftest import TinyFeatures
 
-    integral_pose.models.pose_net.ResNetFeatures = TinyFeatures  # type: ignore[misc,assignment]
+    integral_pose.models.pose_net.build_backbone = TinyFeatures  # type: ignore[misc,assignment]
     work = _serve()
     if work is not None:
         sys.exit(_run(work))

@@ -1,4 +1,4 @@
-"""The Slurm script with stand-ins for Slurm and torchrun: what is put back into the queue, and what is not."""
+"""The scripts with stand-ins for what they start: what is started again, put back into the queue, or neither."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ state() {
 }
 echo "$@" > RUN/arguments
 trap 'state stopped 75; exit 1' TERM
+starts="$(cat RUN/starts 2>/dev/null || true)x"
+echo "$starts" > RUN/starts
 case FATE in
+    lost) [ "$starts" = xxx ] && state done 0 && exit 0; state failed 6; exit 1 ;;
+    lost_for_good) state failed 6; exit 1 ;;
     done) state done 0; exit 0 ;;
     failed) state failed 4; exit 1 ;;
 esac
@@ -50,7 +54,14 @@ def submit_folder(tmp_path: Path, tiny_yaml: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("fate", "number", "exit_code", "requeues"),
-    [("signal", signal.SIGUSR1, 0, 1), ("signal", signal.SIGTERM, 0, 1), ("failed", None, 4, 0), ("done", None, 0, 0)],
+    [
+        ("signal", signal.SIGUSR1, 0, 1),
+        ("signal", signal.SIGTERM, 0, 1),
+        ("failed", None, 4, 0),
+        ("done", None, 0, 0),
+        ("lost", None, 0, 0),
+        ("lost_for_good", None, 6, 0),
+    ],
 )
 def test_slurm_script(fate: str, number: int | None, exit_code: int, requeues: int, submit_folder: Path) -> None:
     run = submit_folder / "run"
@@ -70,5 +81,81 @@ def test_slurm_script(fate: str, number: int | None, exit_code: int, requeues: i
     assert process.returncode == exit_code, said
     requeued = submit_folder / "requeued"
     assert (requeued.read_text().splitlines() if requeued.exists() else []) == ["requeue 7"] * requeues
+    starts = {"lost": 3, "lost_for_good": 4}.get(fate, 1)
+    assert len((run / "starts").read_text().strip()) == starts
+    assert said.count("a worker or process was lost; restart") == starts - 1
     arguments = (run / "arguments").read_text()
     assert "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train tiny.yaml" in arguments
+
+
+TRAINING = """#!/usr/bin/env bash
+# Trains with the exit statuses of the file `fates`, one a start; 'wait' stands for 6 after a signal.
+cd "$(dirname "$0")/../.."
+next_fate() {
+    echo "$1" >> calls
+    fate="$(head -n 1 fates)"
+    sed -i 1d fates
+    if [ "$fate" = wait ]; then
+        trap 'fate=6' TERM
+        touch ready
+        while [ "$fate" = wait ]; do sleep 0.05; done
+    fi
+    echo "$fate" > status
+}
+"""
+ALONE = """case "$1" in
+    config) echo run ;;
+    train) next_fate train; exit "$fate" ;;
+    status) exit "$(cat status)" ;;
+    *) echo "$1" >> calls ;;
+esac
+"""
+TOGETHER = 'next_fate torchrun; [ "$fate" = 0 ]\n'  # as torchrun, which makes every exit status 1
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Path:
+    (tmp_path / "run_train.sh").write_text((REPOSITORY / "run_train.sh").read_text())
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "scripts").mkdir()
+    write_program(tmp_path / "scripts/setup.sh", "#!/usr/bin/env bash\n")
+    write_program(tmp_path / ".venv/bin/integral-pose", TRAINING + ALONE)
+    write_program(tmp_path / ".venv/bin/torchrun", TRAINING + TOGETHER)
+    return tmp_path
+
+
+def launch(folder: Path, fates: str, gpus: int) -> subprocess.Popen[str]:
+    (folder / "fates").write_text(fates.replace(" ", "\n") + "\n")
+    write_program(folder / ".venv/bin/nvidia-smi", "#!/usr/bin/env bash\n" + "echo GPU\n" * gpus)
+    environment = {key: value for key, value in os.environ.items() if key not in ("CUDA_VISIBLE_DEVICES", "WORLD_SIZE")}
+    command = ["bash", str(folder / "run_train.sh"), "tiny.yaml"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+@pytest.mark.parametrize(
+    ("fates", "exit_code", "starts"),
+    [("0", 0, 1), ("6 0", 0, 2), ("6 6 6 0", 0, 4), ("6 6 6 6 0", 6, 4), ("3 0", 3, 1), ("75 0", 75, 1), ("6 3", 3, 2)],
+)
+def test_a_training_that_lost_a_worker_is_started_again(
+    fates: str, exit_code: int, starts: int, gpus: int, launcher: Path
+) -> None:
+    process = launch(launcher, fates, gpus)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == exit_code, said
+    trained = "torchrun" if gpus else "train"
+    assert (launcher / "calls").read_text().split() == [trained] * starts + ["test"] * (exit_code == 0)
+    assert [f"restart {i} of 3" in said for i in range(1, 4)] == [i < starts for i in range(1, 4)]
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_nothing_is_started_again_after_a_signal(gpus: int, launcher: Path) -> None:
+    process = launch(launcher, "wait 0", gpus)
+    end = time.monotonic() + 60
+    while not (launcher / "ready").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 6, said
+    assert len((launcher / "calls").read_text().split()) == 1

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import io
 import itertools
+import multiprocessing
 import os
 import tempfile
 import time
@@ -112,7 +113,8 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
         epoch = batches.epoch(0)
         for _ in itertools.islice(epoch, 8 * workers):
             pass
-    after = sum(_pss_bytes(process) for process in [os.getpid(), *batches.worker_processes()])
+    processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children() if worker.pid)]
+    after = sum(map(_pss_bytes, processes))
     return max(0, after - before) // workers
 
 

@@ -1,4 +1,4 @@
-"""Samples -> batches. The order is a function of (seed, epoch) alone, whatever the number of processes."""
+"""Samples -> batches, made by worker processes in the order of `batch_order`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
+from integral_pose.data.batch_order import BatchOrder
 from integral_pose.data.course import PoseTable
-from integral_pose.data.workers import Silence, WorkerLost, kill, memory_hint, start_worker, watched
-from integral_pose.errors import DataError, IntegralPoseError, WorkerError
+from integral_pose.data.workers import start_worker, watched
+from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
 from integral_pose.io.images import decode_crop
 
@@ -131,114 +132,28 @@ class ReplacedBatch:
         return ReplacedBatch(self.batch.pin_memory(), self.faults)
 
 
-class BatchOrder(Sampler[list[SampleKey]]):
-    """This process's share of every global batch of an epoch, from any batch on.
-
-    Process r of R takes entries r, r + R, ... of each global batch, so that the samples of a step are the same
-    for every R. With `shuffle` the last, partial batch is dropped: a step always sees as many samples.
-
-    An epoch is one pass over the samples. With `epoch_images` it is the next so many of all passes laid end to end,
-    so that every sample is seen as often as any other, whatever the length; keys then name the pass.
-    """
-
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        *,
-        seed: int,
-        shuffle: bool,
-        rank: int,
-        world: int,
-        epoch_images: int | None = None,
-    ) -> None:
-        self.num_samples, self.batch_size, self.seed, self.shuffle = num_samples, batch_size, seed, shuffle
-        self.rank, self.world, self.epoch_images = rank, world, epoch_images
-        self.epoch = self.first_batch = 0
-
-    def __len__(self) -> int:
-        full = (self.epoch_images or self.num_samples) // self.batch_size
-        return full if self.shuffle else -(-self.num_samples // self.batch_size)
-
-    def order(self, number: int) -> NDArray[np.int64]:
-        """The rows of pass `number` over the samples, in the order in which they are seen."""
-        if not self.shuffle:
-            return np.arange(self.num_samples)
-        return np.random.Generator(np.random.Philox(key=[self.seed, number])).permutation(self.num_samples)
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        # Without `epoch_images` the rest of a pass that fills no batch is passed over.
-        length = self.num_samples if self.epoch_images is None else len(self) * self.batch_size
-        end = (self.epoch + 1) * length
-        keys = self._walk(self.epoch * length + self.first_batch * self.batch_size, end)
-        for _ in range(self.first_batch, len(self)):
-            share = list(itertools.islice(keys, self.batch_size))[self.rank :: self.world]
-            if share:
-                yield share
-
-    def _walk(self, start: int, end: int) -> Iterator[SampleKey]:
-        """Entries `start` to `end` of all passes laid end to end."""
-        for number in range(start // self.num_samples, -(-end // self.num_samples)):
-            before = number * self.num_samples
-            for row in self.order(number)[max(start - before, 0) : end - before].tolist():
-                yield SampleKey(number, row)
-
-
 class _Batches:
-    """The batches of an order, made by worker processes; outlives the loss of one of them once.
-
-    What a batch holds follows from its place alone, so new workers go on where the old ones stopped, bit for bit.
-    """
+    """The batches of an order, made by worker processes."""
 
     def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
-        self.order, self._images, self._timeout_s = order, images, timeout_s
-        self._make = lambda: _data_loader(images, order, workers, pin_memory)
-        self.loader, self._was_rebuilt = self._make(), False
+        self.order, self._images = order, images
+        self._loader = _data_loader(images, order, workers, pin_memory, timeout_s)
 
     def epoch(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
         """From a batch on; what was wrong with replaced images is added to `faults`.
 
-        Raises DataError for an image that cannot be read, WorkerError where a worker hangs or a second one is lost.
+        Raises DataError for an image that cannot be read, WorkerError where a worker is lost or hangs.
         """
-        next_batch = first_batch
-        while True:
-            self.order.epoch, self.order.first_batch = epoch, next_batch
-            try:
-                for batch in watched(self.loader, self._timeout_s):
-                    next_batch += 1
-                    yield _unwrapped(batch, faults)
-                return
-            except WorkerLost as loss:
-                self._rebuild(loss)
-            except Silence:
-                raise WorkerError(self._silence(next_batch)) from None
-            except IntegralPoseError:
-                self._end()
-                raise
+        self.order.epoch, self.order.first_batch = epoch, first_batch
+        given = 0
 
-    def worker_processes(self) -> list[int]:
-        return [worker.pid for worker in getattr(self.loader._iterator, "_workers", [])]
+        def next_images() -> str:
+            self.order.first_batch = first_batch + given
+            return ", ".join(self._images.table.name(key.row) for key in next(iter(self.order), []))
 
-    def _end(self) -> None:
-        """End the workers now: an error's traceback would keep them, and Python's clean-up would wait for them."""
-        if self.loader.num_workers and self.loader._iterator is not None:
-            kill(self.loader._iterator)
-        self.loader = self._make()
-
-    def _rebuild(self, loss: WorkerLost) -> None:
-        if self._was_rebuilt:
-            raise WorkerError(f"{loss}, and it is not the first. {memory_hint()}") from None
-        tqdm.write(f"{loss}. Others take over where it stopped, once. {memory_hint()}", file=sys.stderr)
-        self.loader, self._was_rebuilt = self._make(), True
-
-    def _silence(self, batch: int) -> str:
-        self.order.first_batch = batch
-        keys = next(iter(self.order), [])
-        names = ", ".join(self._images.table.name(key.row) for key in keys)
-        return (
-            f"no batch came for {self._timeout_s} s: a worker process hangs at one of the images {names}. Look whether "
-            f"{self._images.table.images_folder} answers; for slow storage raise data.worker_timeout_s"
-        )
+        for batch in watched(self._loader, next_images):
+            given += 1
+            yield _unwrapped(batch, faults)
 
 
 class TrainingBatches:
@@ -287,10 +202,6 @@ class TrainingBatches:
                 file=sys.stderr,
             )
 
-    def worker_processes(self) -> list[int]:
-        """Process numbers of the workers, once an epoch has begun."""
-        return self._batches.worker_processes()
-
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
         return self._images.table.name(row)
@@ -323,17 +234,16 @@ class EvaluationBatches:
                 return
             yield batch
 
-    def worker_processes(self) -> list[int]:
-        """Process numbers of the workers, once they have begun."""
-        return self._batches.worker_processes()
 
-
-def _data_loader(images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool) -> DataLoader[Any]:
+def _data_loader(
+    images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int
+) -> DataLoader[Any]:
     return DataLoader(
         images,
         batch_sampler=order,
         collate_fn=_as_is,
         num_workers=workers,
+        timeout=timeout_s if workers else 0,
         # Forked workers share the table; where processes start afresh, each is sent a copy of it.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         persistent_workers=workers > 0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,31 +36,29 @@ def recordings_of_table(
     cameras do not fit together.
     """
     order = order_of_poses(joints_camera_mm, "auto", str(source))
-    notes = [f"{source}: joint order {order}" + (", turned to official" if order == "c2f" else "")]
     joints_camera_mm = to_human36m_order(joints_camera_mm, order)
+    notes = [f"{source}: joint order {order}" + (", turned to official" if order == "c2f" else "")]
     videos = _rows_by_video(names, source)
     camera_of = {video: find_camera(cameras, *_subject_and_camera(names[rows[0]])) for video, rows in videos.items()}
     projected_px = np.empty((len(names), 17, 2))
     for video, rows in videos.items():
         projected_px[rows] = camera_of[video].camera_to_image_px(joints_camera_mm[rows])
-    if joints_image_px is None:
-        joints_image_px = projected_px
-    else:
+    if joints_image_px is not None:
         joints_image_px = to_human36m_order(joints_image_px, order)
         notes.append(_compare(projected_px, joints_image_px, source))
-    recordings = [
+    return [
         PictureRecording(
             name=video,
             split=split,
             paths=[inside(images, names[row], source) for row in rows],
             file_names=[_file_name(names[row]) for row in rows],
-            joints_image_px=joints_image_px[rows],
+            joints_image_px=(projected_px if joints_image_px is None else joints_image_px)[rows],
             joints_camera_mm=joints_camera_mm[rows],
             camera=camera_of[video],
+            notes=() if number else tuple(notes),  # they are of the whole table, and said once
         )
-        for video, rows in videos.items()
+        for number, (video, rows) in enumerate(videos.items())
     ]
-    return [replace(recording, notes=tuple(notes)) for recording in recordings[:1]] + recordings[1:]
 
 
 def find_camera(cameras: CameraTable, subject: str, camera_id: str) -> Camera:

@@ -46,7 +46,7 @@ class RunStatus:
                 self._write("stopped" if error else "done", error.exit_code if error else 0, str(error or ""))
         elif not isinstance(error, ProcessLostError):
             self._write("failed", _exit_code(error), str(error) or type(error).__name__)
-        elif self.rank == 0 and not self._another_has_failed():
+        elif not self._another_has_ended():  # the process that is lost may be the first
             self._write("failed", error.exit_code, str(error))
 
     @contextmanager
@@ -58,10 +58,10 @@ class RunStatus:
             self.ended(error)
             raise
 
-    def _another_has_failed(self) -> bool:
+    def _another_has_ended(self) -> bool:
         with suppress(CheckpointError):
             found = read_status(self.path.parent)
-            return found["state"] == "failed" and found["time_utc"] >= self._started
+            return found["state"] != "running" and found["time_utc"] >= self._started
         return False
 
     def _write(self, state: str, exit_code: int | None, message: str) -> None:

@@ -37,7 +37,7 @@ from integral_pose.synthetic.pose_parts import (
 
 Random = np.random.Generator
 PoseParts = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
-GestureFamily = Callable[[Random], Gesture]
+DrawGesture = Callable[[Random], Gesture]
 
 
 def draw_pose(action: str, rng: Random, looseness: float = 1.0) -> Pose:
@@ -63,7 +63,7 @@ def draw_pose(action: str, rng: Random, looseness: float = 1.0) -> Pose:
     )
 
 
-def _one_of(rng: Random, *families: GestureFamily) -> Gesture:
+def _one_of(rng: Random, *families: DrawGesture) -> Gesture:
     return families[int(rng.integers(len(families)))](rng)
 
 
@@ -164,7 +164,7 @@ def smoking(rng: Random) -> PoseParts:
 def waiting(rng: Random) -> PoseParts:
     """Standing or sitting about."""
     stance = _seat_or_stand(rng, 0.3)
-    families: tuple[GestureFamily, ...] = (lambda r: _rest(r, stance), on_chest, hand_at_mouth)
+    families: tuple[DrawGesture, ...] = (lambda r: _rest(r, stance), on_chest, hand_at_mouth)
     return stance, _one_of(rng, *families), _one_of(rng, *families), 0.1
 
 

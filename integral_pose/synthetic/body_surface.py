@@ -38,11 +38,11 @@ def draw_clothes(rng: np.random.Generator) -> Clothes:
     """Clothes of any colour; the print stands out from the shirt."""
     shirt, trousers = _cloth(rng), _cloth(rng)
     bright = sum(shirt) > 330
-    front = tuple(float(v) for v in (rng.uniform(0, 90, 3) if bright else rng.uniform(170, 250, 3)))
+    front = tuple((rng.uniform(0, 90, 3) if bright else rng.uniform(170, 250, 3)).tolist())
     hair = ((30, 24, 20), (70, 46, 30), (120, 86, 50), (44, 40, 40), (190, 160, 100))[int(rng.integers(5))]
     sleeve = float(rng.choice([0.32, 0.4, 0.97]))
     trouser_leg = float(rng.choice([0.45, 0.55, 0.95, 0.95]))
-    return Clothes(shirt, (front[0], front[1], front[2]), trousers, hair, sleeve, trouser_leg)
+    return Clothes(shirt, front, trousers, hair, sleeve, trouser_leg)
 
 
 def body_solids(posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:
@@ -60,8 +60,7 @@ def stool_solids(hip_mm: Array, hip_floor_mm: Array, colour: Colour) -> list[Sol
     up = hip_mm - hip_floor_mm
     up = up / np.sqrt(up @ up)
     top = hip_mm - 120 * up
-    shade = tuple(0.6 * c for c in colour)
-    dark = plain((shade[0], shade[1], shade[2]))
+    dark = plain(tuple(0.6 * c for c in colour))
     return [
         ellipsoid(top, axes_along(up), (200, 200, 45), plain(colour)),
         tapered(hip_floor_mm, top, 45, 45, dark),
@@ -71,16 +70,12 @@ def stool_solids(hip_mm: Array, hip_floor_mm: Array, colour: Colour) -> list[Sol
 
 def _cloth(rng: np.random.Generator) -> Colour:
     base, tint = rng.uniform(40, 190), rng.uniform(-70, 70, 3)
-    red, green, blue = np.clip(base + tint, 20, 215)
-    return float(red), float(green), float(blue)
+    return tuple(np.clip(base + tint, 20, 215).tolist())
 
 
 def _sided(colour: Colour, side: int) -> Colour:
     """The cloth of that side: lighter on the left."""
-    if side == RIGHT:
-        return colour
-    red, green, blue = ((1 - LIGHTER) * c + LIGHTER * 255 for c in colour)
-    return red, green, blue
+    return colour if side == RIGHT else tuple((1 - LIGHTER) * c + LIGHTER * 255 for c in colour)
 
 
 def _trunk(joints: dict[str, Array], posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:

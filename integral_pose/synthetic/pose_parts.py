@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,22 @@ class Gesture(NamedTuple):
 
     wrist: tuple[float, float, float]
     pole: tuple[float, float, float] = ARM_POLE
+
+
+@dataclass(frozen=True)
+class GestureFamily:
+    """Ranges of a hand's place, each from .. to, as in `Gesture`; drawn evenly."""
+
+    forward: tuple[float, float]
+    outward: tuple[float, float]
+    up: tuple[float, float]
+    pole: tuple[float, float, float] = ARM_POLE
+
+    def __call__(self, rng: Random) -> Gesture:
+        """One gesture of the family."""
+        ranges = (self.forward, self.outward, self.up)
+        forward, outward, up = (start + (end - start) * rng.random() for start, end in ranges)
+        return Gesture((forward, outward, up), self.pole)
 
 
 # --- stances ---------------------------------------------------------------------------------------------
@@ -100,15 +117,18 @@ def bend_over(rng: Random) -> Stance:
 
 # --- gestures of one arm -----------------------------------------------------------------------------------
 
-
-def hang(rng: Random) -> Gesture:
-    """Down at the side."""
-    return Gesture((rng.uniform(-0.12, 0.25), rng.uniform(0.02, 0.25), -rng.uniform(0.88, 0.97)))
-
-
-def talk(rng: Random) -> Gesture:
-    """In front of the trunk, where hands move in talk."""
-    return Gesture((rng.uniform(0.35, 0.75), rng.uniform(-0.25, 0.35), rng.uniform(-0.6, -0.05)))
+hang = GestureFamily((-0.12, 0.25), (0.02, 0.25), (-0.88, -0.97))  # down at the side
+talk = GestureFamily((0.35, 0.75), (-0.25, 0.35), (-0.6, -0.05))  # before the trunk, where hands move in talk
+wave = GestureFamily((-0.05, 0.35), (0.1, 0.55), (0.3, 0.95), (0.1, 0.9, -0.6))  # over the shoulder, or straight up
+hand_at_mouth = GestureFamily((0.3, 0.42), (-0.34, -0.2), (0.1, 0.22), (-0.1, 0.6, -0.8))
+hand_at_ear = GestureFamily((0.06, 0.18), (-0.12, 0.04), (0.22, 0.36), (0.2, 0.8, -0.6))
+hold_camera = GestureFamily((0.4, 0.55), (-0.25, -0.13), (0.14, 0.28), (0.1, 0.7, -0.7))  # before the eyes
+on_hip = GestureFamily((0.0, 0.15), (-0.02, 0.12), (-0.7, -0.8), (-0.5, 1.0, 0.0))  # elbow out
+on_chest = GestureFamily((0.3, 0.42), (-0.5, -0.3), (-0.45, -0.3), (-0.1, 0.6, -0.8))  # across it
+behind_head = GestureFamily((-0.1, 0.02), (-0.15, 0.0), (0.38, 0.5), (0.2, 1.0, 0.1))
+reach_down = GestureFamily((0.3, 0.75), (-0.15, 0.3), (-0.4, -0.85))  # to take something up
+on_lap = GestureFamily((0.35, 0.62), (-0.3, 0.12), (-0.5, -0.72))  # on the thighs of somebody who sits
+behind_back = GestureFamily((-0.3, -0.6), (0.1, 0.45), (-0.75, -0.9), (-0.8, 0.5, 0.2))  # holds the trunk on the floor
 
 
 def point(rng: Random) -> Gesture:
@@ -119,56 +139,6 @@ def point(rng: Random) -> Gesture:
     return Gesture((x, y, z), (-0.3, 0.4, -0.9))
 
 
-def wave(rng: Random) -> Gesture:
-    """Hand above the shoulder, or an arm straight up."""
-    return Gesture((rng.uniform(-0.05, 0.35), rng.uniform(0.1, 0.55), rng.uniform(0.3, 0.95)), (0.1, 0.9, -0.6))
-
-
-def hand_at_mouth(rng: Random) -> Gesture:
-    """In front of the mouth."""
-    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.34, -0.2), rng.uniform(0.1, 0.22)), (-0.1, 0.6, -0.8))
-
-
-def hand_at_ear(rng: Random) -> Gesture:
-    """Beside the head."""
-    return Gesture((rng.uniform(0.06, 0.18), rng.uniform(-0.12, 0.04), rng.uniform(0.22, 0.36)), (0.2, 0.8, -0.6))
-
-
-def hold_camera(rng: Random) -> Gesture:
-    """In front of the eyes."""
-    return Gesture((rng.uniform(0.4, 0.55), rng.uniform(-0.25, -0.13), rng.uniform(0.14, 0.28)), (0.1, 0.7, -0.7))
-
-
-def on_hip(rng: Random) -> Gesture:
-    """Hand on the hip, elbow out."""
-    return Gesture((rng.uniform(0.0, 0.15), rng.uniform(-0.02, 0.12), -rng.uniform(0.7, 0.8)), (-0.5, 1.0, 0.0))
-
-
-def on_chest(rng: Random) -> Gesture:
-    """Across the chest."""
-    return Gesture((rng.uniform(0.3, 0.42), rng.uniform(-0.5, -0.3), rng.uniform(-0.45, -0.3)), (-0.1, 0.6, -0.8))
-
-
-def behind_head(rng: Random) -> Gesture:
-    """At the back of the head."""
-    return Gesture((rng.uniform(-0.1, 0.02), rng.uniform(-0.15, 0.0), rng.uniform(0.38, 0.5)), (0.2, 1.0, 0.1))
-
-
 def spread(rng: Random) -> Gesture:
     """Straight out to the side."""
     return Gesture((rng.normal(0, 0.12), rng.uniform(0.85, 0.97), rng.uniform(-0.2, 0.3)), (-0.5, 0.0, -0.8))
-
-
-def reach_down(rng: Random) -> Gesture:
-    """Forwards and down, to take something up."""
-    return Gesture((rng.uniform(0.3, 0.75), rng.uniform(-0.15, 0.3), -rng.uniform(0.4, 0.85)))
-
-
-def on_lap(rng: Random) -> Gesture:
-    """On the thighs of somebody who sits."""
-    return Gesture((rng.uniform(0.35, 0.62), rng.uniform(-0.3, 0.12), -rng.uniform(0.5, 0.72)))
-
-
-def behind_back(rng: Random) -> Gesture:
-    """Behind the back, holding the trunk of somebody who sits on the floor."""
-    return Gesture((-rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.45), -rng.uniform(0.75, 0.9)), (-0.8, 0.5, 0.2))

@@ -17,7 +17,7 @@ from integral_pose.geometry.crop import Crop
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
-Colour = tuple[float, float, float]  # RGB, 0..255
+Colour = tuple[float, ...]  # RGB, 0..255
 
 BANDS = 4  # colours along the axis of a solid
 EVERYWHERE = (1e9, 1e9, 1e9)  # cuts of a solid of one colour

@@ -33,8 +33,8 @@ def render(
     picture = _background(scene, rays, rng, difficulty.clutter)
     solids = body_solids(scene.body, person, clothes)
     if scene.seat == "stool":
-        red, green, blue = (float(c) for c in rng.uniform(30, 200, 3))
-        solids += stool_solids(scene.body.joints_mm[0], scene.hip_floor_mm, (red, green, blue))
+        colour = tuple(rng.uniform(30, 200, 3).tolist())
+        solids += stool_solids(scene.body.joints_mm[0], scene.hip_floor_mm, colour)
     hits = cast(solids, rays, scene.camera, scene.crop)
     pixels, colours = shade(solids, hits, rays, _light(scene, rng), float(rng.uniform(0.4, 0.6)))
     colours *= np.float32(rng.uniform(0.85, 1.2))

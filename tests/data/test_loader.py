@@ -12,8 +12,9 @@ import torch
 
 from integral_pose.contracts import PoseBatch, SampleKey
 from integral_pose.data.augmentation import ImgaugAugmentation
+from integral_pose.data.batch_order import BatchOrder
 from integral_pose.data.course import read_train
-from integral_pose.data.loader import BatchOrder, EvaluationBatches, PoseImages, TrainingBatches
+from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
 from integral_pose.errors import DataError
 from integral_pose.io.images import read_picture
 

@@ -1,19 +1,21 @@
-"""Workers that are killed, hang or run out of memory: the batches are the same, or the error says what to do."""
+"""Workers that are killed, hang or run out of memory: the error says what to do."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integral_pose.data import loader
 from integral_pose.data.course import read_train
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
-from integral_pose.errors import WorkerError
-from tests.data.test_loader import assert_same
+from integral_pose.errors import ProcessLostError, WorkerError
 
 
 def make_batches(root: Path, workers: int, timeout_s: int = 60) -> TrainingBatches:
@@ -23,51 +25,59 @@ def make_batches(root: Path, workers: int, timeout_s: int = 60) -> TrainingBatch
     )
 
 
-def has_ended(pid: int) -> bool:
-    path = Path(f"/proc/{pid}/stat")
-    return not path.exists() or path.read_text().rpartition(")")[2].split()[0] in "ZX"
+def kill_one_worker() -> int:
+    worker = next(child for child in multiprocessing.active_children() if child.daemon)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    return worker.pid
 
 
-@pytest.mark.parametrize("first_batch", [0, 3])
-def test_a_killed_worker_is_replaced_once(
-    first_batch: int, course_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected = list(make_batches(course_root, 0).epoch(1, first_batch))
-    batches = make_batches(course_root, 2)
-    found = []
-    for batch in batches.epoch(1, first_batch):
-        found.append(batch)
-        if len(found) == 2:
-            pid = batches.worker_processes()[0]
-            os.kill(pid, signal.SIGKILL)
-            time.sleep(0.2)  # nothing is raised here, where a step would be under way
-    assert len(found) == len(expected)
-    for pair in zip(found, expected, strict=True):
-        assert_same(*pair)
-    said = capsys.readouterr().err
-    assert f"worker process {pid} was ended by SIGKILL, as the system does when memory runs out. Others take" in said
-    epoch = batches.epoch(2)
+def test_a_killed_worker_ends_the_run_where_a_batch_is_waited_for(course_root: Path) -> None:
+    epoch = make_batches(course_root, 2).epoch(1)
     next(epoch)
-    os.kill(batches.worker_processes()[1], signal.SIGKILL)
-    with pytest.raises(WorkerError, match=r"SIGKILL.* and it is not the first. Take fewer data.workers .*GiB of RAM"):
+    pid = kill_one_worker()
+    time.sleep(0.3)  # nothing is raised here, where a step would be under way
+    with pytest.raises(WorkerError, match=rf"lost .*pid {pid}.* Killed.*Take fewer data.workers .*GiB of RAM") as error:
         list(epoch)
+    assert error.value.exit_code == ProcessLostError.exit_code == 6
+    assert "The same command continues the run" in str(error.value)
+    assert not multiprocessing.active_children()
 
 
-def test_a_worker_that_hangs(course_root: Path) -> None:
-    batches = make_batches(course_root, 1, timeout_s=1)
-    names = [batches.name(int(batch.indices)) for batch in make_batches(course_root, 0).epoch(0)]
-    epoch = batches.epoch(0)
-    got = [next(epoch)]
-    (pid,) = batches.worker_processes()
-    os.kill(pid, signal.SIGSTOP)
+def test_a_worker_that_is_killed_during_the_wait(course_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, not after the timeout."""
+    monkeypatch.setattr(loader, "decode_crop", lambda *_: time.sleep(60))
+    epoch = make_batches(course_root, 1).epoch(0)
+    killer = threading.Timer(1, kill_one_worker)
+    killer.start()
     start = time.monotonic()
+    with pytest.raises(WorkerError, match="a worker process was lost"):
+        next(epoch)
+    assert time.monotonic() - start < 20
+
+
+def test_a_worker_that_hangs(course_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = names_in_order(course_root)
+    decode = loader.decode_crop
+    seen = iter(range(100))  # counted in the worker
+
+    def hang_at_the_third(*arguments: Any) -> None:
+        if next(seen) == 2:
+            time.sleep(60)
+        decode(*arguments)
+
+    monkeypatch.setattr(loader, "decode_crop", hang_at_the_third)
+    got = []
     with pytest.raises(WorkerError) as error:
-        got.extend(epoch)
-    assert time.monotonic() - start < 10
-    assert f"no batch came for 1 s: a worker process hangs at one of the images {names[len(got)]}. " in str(error.value)
+        got.extend(make_batches(course_root, 1, timeout_s=2).epoch(0))
+    assert f"no batch came for 2 s: a worker process hangs at one of the images {names[2]}. " in str(error.value)
     assert "for slow storage raise data.worker_timeout_s" in str(error.value)
-    time.sleep(0.2)
-    assert has_ended(pid)
+    assert not multiprocessing.active_children()
+
+
+def names_in_order(root: Path) -> list[str]:
+    batches = make_batches(root, 0)
+    return [batches.name(int(batch.indices)) for batch in batches.epoch(0)]
 
 
 def test_a_worker_without_memory(course_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,15 +89,22 @@ def test_a_worker_without_memory(course_root: Path, monkeypatch: pytest.MonkeyPa
         list(make_batches(course_root, 1).epoch(0))
 
 
-def test_scoring_outlives_a_killed_worker_too(course_root: Path) -> None:
+def test_an_error_of_the_work_itself_stays_what_it_is(course_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ConnectionError("of ours")
+
+    monkeypatch.setattr(loader, "decode_crop", broken)
+    with pytest.raises(ConnectionError, match="of ours"):
+        list(make_batches(course_root, 1).epoch(0))
+
+
+def test_scoring_ends_with_a_killed_worker_too(course_root: Path) -> None:
     images = PoseImages(read_train(course_root), 64, (64, 64), None)
-    batches = EvaluationBatches(images, 2, workers=1, rank=0, world=1, pin_memory=False)
-    rows = []
-    for batch in batches:
-        rows += batch.indices.tolist()
-        if len(rows) == 2:
-            os.kill(batches.worker_processes()[0], signal.SIGKILL)
-    assert rows == list(range(10))
+    batches = iter(EvaluationBatches(images, 1, workers=1, rank=0, world=1, pin_memory=False))
+    next(batches)
+    kill_one_worker()
+    with pytest.raises(WorkerError, match="a worker process was lost"):
+        list(batches)
 
 
 def test_scoring_is_left_when_asked(course_root: Path) -> None:

@@ -49,12 +49,12 @@ def test_one_dies_or_hangs_and_the_run_goes_on(experiment: Path, tmp_path: Path,
         first.wait_alive_until(lambda: step_of(run) >= reached)  # noqa: B023 - called in this round only
         sent = time.monotonic()
         second.send(number)
-        assert first.wait() == 1
+        assert first.wait() == 6
         assert time.monotonic() - sent < 4 + SOON_S
         assert "process 1 of 0..1 ended, or was silent for 4 s (reports process 0 on" in first.said, first.said
         assert "The same command continues from the last checkpoint" in first.said
         assert "Traceback" not in first.said
-        assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("failed", 1)
+        assert (read_status(run)["state"], read_status(run)["exit_code"]) == ("failed", 6)
         assert no_partial_files(run)
         second.end()
     for process in fork_server.start_two(arguments, tmp_path):
@@ -76,7 +76,7 @@ def test_the_fault_of_another_process_is_in_the_status(
         path.write_bytes(b"no image")
     arguments = ["train", str(experiment), f"run_dir={tmp_path / 'run'}", f"data.root={root}"]
     first, second = fork_server.start_two(arguments, tmp_path, f"{HERE}:only_the_second_reads_bad_images")
-    assert (second.wait(), first.wait()) == (3, 1)
+    assert (second.wait(), first.wait()) == (3, 6)
     status = read_status(tmp_path / "run")
     assert (status["exit_code"], status["rank"]) == (3, 1)
     assert "is damaged or no image" in status["message"]

@@ -133,7 +133,7 @@ import sys
 import torch
 from torch import nn
 from integral_pose.contracts import LossResult, PoseBatch
-from integral_pose.data.loader import BatchOrder
+from integral_pose.data.batch_order import BatchOrder
 from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.distributed import processes
 from integral_pose.training.step import TrainStep
