@@ -29,14 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small", action="store_true", help="synthetic-1-small at 64 px, for CPUs")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="%(default)s")
-    parser.add_argument("--minutes", type=float, metavar="N", help="of one core or GPU, a run (2 small, 30 large)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="of one core or GPU for a run (30, or 2 with --small)"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone, and what they are compared with")
     parser.add_argument("--data", type=Path, metavar="DIR", help="another data set than the rendered one")
     parser.add_argument("--name", metavar="NAME", help="what that is called in the results")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs go (runs/benchmark/NAME)")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results"), metavar="DIR", help="where the JSON file goes (%(default)s)"
+    )
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="changes to every configuration")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from integral_pose.models.backbone import RESNETS
 
 from benchmarks.approaches import REFERENCE
 from benchmarks.rates import Rate, images_for
@@ -27,7 +28,6 @@ from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment.scoring import mean_pose_scores
 from integral_pose.io.atomic import write_text_atomic
-from integral_pose.models.backbone import RESNETS
 from integral_pose.synthetic.dataset import render_preset
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

@@ -59,7 +59,6 @@ def forms() -> dict[str, Form]:
     return {
         FUSED: _fused("auto"),
         "integral + heat map, eager": _fused("eager"),
-        COMPILED: torch.compile(_plain, dynamic=False),
         "integral + heat map, plain": _plain,
         "integral + heat map, dense, meshgrid": _dense(published.meshgrid_targets),
         DENSE: _dense(published.broadcast_targets),
@@ -106,10 +105,10 @@ def measure(case: Case) -> dict[str, dict[str, float]]:
     logits, joints_norm = case.logits().requires_grad_(), case.joints_norm()
     runs = {name: _forward_and_backward(form, logits, joints_norm) for name, form in forms().items()}
     device = torch.device(case.device)
-    if case.measures_memory or not case.with_compiled:
-        runs.pop(COMPILED)  # half a minute of compiling
     if case.measures_memory:
         return {name: _memory(run, logits, device) for name, run in runs.items()}
+    if case.with_compiled:  # half a minute of compiling; torch.compile alone takes seconds to import
+        runs[COMPILED] = _forward_and_backward(torch.compile(_plain, dynamic=False), logits, joints_norm)
     copy = torch.empty_like(logits)
     runs[FLOOR] = lambda: (logits.detach().sum(), copy.copy_(logits.detach()))
     timings = interleaved(runs, device, rounds=case.rounds)

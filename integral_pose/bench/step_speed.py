@@ -25,7 +25,7 @@ from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.heatmaps.reference import HeatmapTarget
 from integral_pose.io.devices import choose_device, choose_precision
 from integral_pose.losses import LossWeights, build_criterion
-from integral_pose.models.backbone import ResNetFeatures
+from integral_pose.models.backbones.resnet import ResNetFeatures
 from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M
@@ -109,7 +109,7 @@ def our_train_step(
         build_optimizer(OptimizerConfig(name="adam"), model),
         metric=partial(mean_distance_mm, space=model.space),
         device=device,
-        precision=choose_precision("auto", device),
+        precision=choose_precision("auto", device, model),
         accumulation_steps=1,
         clip_gradient=None,
         ema_decay=ema_decay,

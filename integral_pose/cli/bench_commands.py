@@ -36,14 +36,14 @@ def add_bench(commands: Any) -> None:
 
 def _add(measures: Any, name: str, text: str, run: Any, *, rounds: int) -> argparse.ArgumentParser:
     parser = add_command(measures, name, text, run)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--rounds", type=int, default=rounds, metavar="R",
                         help="how often all candidates have their turn (%(default)s)")  # fmt: skip
     return parser
 
 
 def _add_device_and_batch(parser: argparse.ArgumentParser, batch: int) -> None:
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(%(default)s)")
     parser.add_argument("--batch", type=int, default=batch, metavar="B", help="images (%(default)s)")
 
 

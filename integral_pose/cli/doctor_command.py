@@ -18,7 +18,9 @@ def add_doctor(commands: Any) -> None:
     text = "look at machine, data and run folder before a long run, with advice"
     parser = add_command(commands, "doctor", text, _doctor)
     parser.add_argument("--data", type=Path, metavar="DIR", help="a data set, to be read as training would")
-    parser.add_argument("--run-dir", type=Path, default=Path("runs"), metavar="DIR", help="%(default)s")
+    parser.add_argument(
+        "--run-dir", type=Path, default=Path("runs"), metavar="DIR", help="where runs will be written (%(default)s)"
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

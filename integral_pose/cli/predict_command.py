@@ -25,11 +25,13 @@ def add_predict(commands: Any) -> None:
     boxes.add_argument("--detector-weights", type=Path, metavar="PATH", help="torchvision's ssdlite320 state dict")
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument("--intrinsics", type=_four, metavar="fx,fy,cx,cy", help="px; without it there is no distance")
-    camera.add_argument("--focal", type=_positive, metavar="PX", help="the same, its middle in that of the picture")
-    parser.add_argument("--root-depth", type=_positive, metavar="MM", help="distance of the hip along the axis")
+    camera.add_argument("--focal", type=_positive, metavar="PX", help="the same for a lens centred on the picture")
+    parser.add_argument(
+        "--root-depth", type=_positive, metavar="MM", help="how far the hip is from the camera, along its axis"
+    )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crops")
     parser.add_argument("--no-pictures", action="store_true", help="write poses.json and poses.csv alone")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="%(default)s")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(%(default)s)")
 
 
 def _predict(options: argparse.Namespace) -> None:

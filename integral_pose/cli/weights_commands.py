@@ -20,7 +20,7 @@ def add_model_commands(commands: Any) -> None:
 
     exporter = add_command(commands, "export", "a trained network -> ONNX, or a torch.export archive", _export)
     exporter.add_argument("model", type=Path, metavar="MODEL", help="a run folder, checkpoint or model file")
-    exporter.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="%(default)s")
+    exporter.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="(%(default)s)")
     exporter.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
 
 

@@ -48,6 +48,7 @@ FORBIDDEN = {
     "data.epoch_images": "the samples would be in another order, some seen twice in a pass and others not at all",
     "data.stored_size": "the images would be other ones",
     "model.backbone": _OTHER_WEIGHTS,
+    "model.backbone_stride": _OTHER_WEIGHTS,
     "model.pretrained": "it is what the first step began from",
     "model.head_init_std": "it is what the first step began from",
     "model.init": "it is what the first step began from",

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from integral_pose.config.value_types import (
-    BACKBONE_STRIDE,
     SECONDS_OF,
+    Backbone,
     Crops,
     Duration,
     FilePath,
@@ -89,8 +89,9 @@ class ModelConfig(Section):
     The heads 'planes' and 'axes' predict sums of that volume instead; see docs/heads.md.
     """
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    pretrained: FilePath | None = None  # 'imagenet', or the path of a torchvision ResNet state dict
+    backbone: Backbone = "resnet50"  # or timm/NAME: a model of timm that gives feature maps
+    backbone_stride: Literal[16, 32] = 32  # of the features: 16 leaves the last stage out
+    pretrained: FilePath | None = None  # 'imagenet', or the path of a state dict of the same torchvision or timm model
     init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
@@ -295,4 +296,5 @@ class Config(Section):
         """(D, H, W) of the heat maps, or of the volume that they are sums of."""
         height, width = self.data.image_size
         growth = 2 ** len(self.model.deconv_channels) * self.model.cells_per_feature
-        return self.model.volume_depth, height // BACKBONE_STRIDE * growth, width // BACKBONE_STRIDE * growth
+        stride = self.model.backbone_stride
+        return self.model.volume_depth, height // stride * growth, width // stride * growth

@@ -77,3 +77,13 @@ def _duration(text: str) -> str:
 
 Duration = Annotated[str, AfterValidator(_duration)]
 SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def _backbone(name: str) -> str:
+    if name not in RESNETS and not re.fullmatch(r"timm/[\w.]{1,100}", name, re.ASCII):
+        raise ValueError(f"expected {', '.join(map(repr, RESNETS))} or timm/NAME")
+    return name
+
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+Backbone = Annotated[str, AfterValidator(_backbone)]

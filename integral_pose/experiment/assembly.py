@@ -154,7 +154,7 @@ def _build_step(
         build_optimizer(config.optimizer, model),
         metric=partial(mean_distance_mm, space=model.space),
         device=device,
-        precision=choose_precision(config.trainer.precision, device),
+        precision=choose_precision(config.trainer.precision, device, model),
         accumulation_steps=config.trainer.accumulation_steps,
         clip_gradient=config.trainer.clip_gradient,
         ema_decay=config.trainer.ema_decay,

@@ -56,7 +56,6 @@ def build_scorer(
 
     Raises ScoringStopped, in every process, where `stop` came up in any before its share was done.
     """
-    precision = choose_precision(config.evaluation.precision, device)
     batches = EvaluationBatches(
         PoseImages(table, config.data.stored_size, config.data.image_size, augmentation=None),
         config.evaluation.batch_size,
@@ -76,6 +75,7 @@ def build_scorer(
         return [np.concatenate([part[i] for part in parts]) for i in range(len(arrays))]
 
     def predictions_of(model: nn.Module) -> Predictions:
+        precision = choose_precision(config.evaluation.precision, device, model)
         with (
             torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32),
             explained_shortage(device, "evaluation.batch_size"),

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
+_ARRAYS = {  # fields of Camera -> keys of human36m_cameras.json
+    "rotation": "R", "center_world_mm": "T", "focal_px": "f", "principal_px": "c", "radial": "k", "tangential": "p"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +87,8 @@ def distort(x: Any, y: Any, lens: Sequence[Any]) -> tuple[Any, Any]:
 def human36m_camera(subject: str, camera_id: str) -> Camera:
     """The calibrated camera of a Human3.6M subject ('S1' .. 'S11') in mm and px."""
     numbers = _human36m_numbers()[subject][camera_id]
-    return Camera(
-        rotation=np.array(numbers["R"]),
-        center_world_mm=np.array(numbers["T"]),
-        focal_px=np.array(numbers["f"]),
-        principal_px=np.array(numbers["c"]),
-        radial=np.array(numbers["k"]),
-        tangential=np.array(numbers["p"]),
-        width_px=numbers["w"],
-        height_px=numbers["h"],
-    )
+    arrays: dict[str, Any] = {field: np.array(numbers[key]) for field, key in _ARRAYS.items()}
+    return Camera(**arrays, width_px=numbers["w"], height_px=numbers["h"])
 
 
 @cache

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from integral_pose.errors import ConfigError, OutOfMemoryError
 
@@ -22,11 +23,19 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """'auto', 'float32' or 'bf16' -> the type of matrix products; auto takes bf16 where the hardware has it."""
+def choose_precision(name: str, device: torch.device, network: nn.Module) -> torch.dtype:
+    """'auto', 'float32' or 'bf16' -> the type of matrix products; auto takes bf16 where it is faster.
+
+    That is where the hardware multiplies in it, but for depthwise convolutions on a CPU, which are slower.
+    """
     if name == "auto":
-        name = "bf16" if _multiplies_bf16(device) else "float32"
+        is_slower = device.type == "cpu" and _has_depthwise_convolutions(network)
+        name = "bf16" if _multiplies_bf16(device) and not is_slower else "float32"
     return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def _has_depthwise_convolutions(network: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
 
 
 def _multiplies_bf16(device: torch.device) -> bool:

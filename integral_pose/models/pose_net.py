@@ -7,31 +7,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from integral_pose.config.schema import BACKBONE_STRIDE, ModelConfig
+from integral_pose.config.schema import ModelConfig
 from integral_pose.contracts import CropViews, NetworkOutput
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace
-from integral_pose.models.backbone import ResNetFeatures, load_pretrained
+from integral_pose.models.backbones import Backbone, build_backbone
 from integral_pose.models.heads import HEADS, Head, HeadInputs
-
-# Of RGB in 0..1 over ImageNet; kept in every checkpoint, so that a model file says what input it wants.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class PoseNet(nn.Module):
     """(B, 3, H, W) RGB 0..255 -> VolumeLogits, MarginalLogits or Coordinates, as the head makes them.
 
-    Height and width must be divisible by 32.
+    Height and width must be divisible by 32. The normalisation is the backbone's, kept in every checkpoint, so that a
+    model file says what input it wants.
     """
 
     image_mean: Tensor
     image_std: Tensor
 
-    def __init__(self, backbone: nn.Module, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.register_buffer("image_mean", 255 * torch.tensor(IMAGE_MEAN)[:, None, None])
-        self.register_buffer("image_std", 255 * torch.tensor(IMAGE_STD)[:, None, None])
+        self.register_buffer("image_mean", 255 * torch.tensor(backbone.image_mean)[:, None, None])
+        self.register_buffer("image_std", 255 * torch.tensor(backbone.image_std)[:, None, None])
 
     @property
     def space(self) -> PoseSpace:
@@ -73,10 +70,10 @@ def build_network(
     With `pretrained` False `model.pretrained` is not read: a checkpoint follows. `space` None is that of the section;
     `edge_cells` is for imported volumes; `statistics_mm`, mean and deviation (J, 3) of the poses, for regression.
     """
-    backbone = ResNetFeatures(model.backbone)
+    backbone = build_backbone(model.backbone, model.backbone_stride, image_size)
     if model.pretrained and pretrained:
-        load_pretrained(backbone, model.backbone, model.pretrained)
-    height, width = (side // BACKBONE_STRIDE for side in image_size)
+        backbone.load_pretrained(model.pretrained)
+    height, width = (side // model.backbone_stride for side in image_size)
     space = space or build_space(model, image_size, root)
     inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm)
     return PoseNet(backbone, HEADS[model.head](model, inputs))

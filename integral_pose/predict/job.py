@@ -96,7 +96,7 @@ def _predict_batch(job: PredictionJob, model: PoseModel, batch: Batch, results: 
 
 
 class _BoxFinder:
-    """The boxes of each picture, by what the job says."""
+    """The boxes of each picture: given, from a file, the whole image, or found by the detector."""
 
     def __init__(self, job: PredictionJob, source: PictureSource, device: torch.device) -> None:
         self._given = job.boxes

@@ -23,7 +23,7 @@ USUAL_RATE = Fraction(25)
 
 
 class VideoFile:
-    """A video file: its rate in frames a second, how many it says it has, and its frames from the first on."""
+    """A video file: its rate in frames a second, how many its header claims, and its frames from the first on."""
 
     def __init__(self, path: Path) -> None:
         """Raises DataError where it is missing or cannot be read, or the package for videos is missing."""
@@ -67,7 +67,7 @@ class OverlayVideo:
 
     def __init__(self, container: Any, rate: Fraction) -> None:
         self._container, self._rate, self._av = container, rate, optional("av")
-        self._stream: Any = None  # from the first picture on, which says how large it is
+        self._stream: Any = None  # from the first picture on, which gives the size
 
     def add(self, picture: Picture) -> None:
         """One more frame (H, W, 3) RGB; all are shown in the size of the first, which is made even."""

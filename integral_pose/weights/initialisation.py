@@ -19,7 +19,7 @@ def initialise_from(
     given_joints: Sequence[str],
     source: str,
 ) -> tuple[dict[str, Tensor], str]:
-    """The state dict to start with, and a line for people that says what of `given` is in it.
+    """The state dict to start with, and a line for people on what of `given` is in it.
 
     The backbone and the normalisation of the image must fit, and so must the depth where both have volumes. The
     deconvolutions are taken where their shapes agree, the last convolution joint by joint, anything else as it is where

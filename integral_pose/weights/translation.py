@@ -50,8 +50,10 @@ def recognise_format(
     """
     layout = formats[0].layout
     channels: list[int] = []
-    while _is_deconvolution(state.get(f"{layout.deconvolutions}.{3 * len(channels)}.weight")):
-        channels.append(state[f"{layout.deconvolutions}.{3 * len(channels)}.weight"].shape[1])
+    while (weight := state.get(f"{layout.deconvolutions}.{3 * len(channels)}.weight")) is not None:
+        if weight.shape[2:] != (4, 4):
+            break
+        channels.append(weight.shape[1])
     name = layout.last.format(3 * len(channels)) + ".weight"
     last = state.get(name)
     if not channels or last is None or last.ndim != 4:
@@ -117,10 +119,6 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         )
     prefix = "module." if all(key.startswith("module.") for key in inner) else ""
     return {key.removeprefix(prefix): value for key, value in inner.items()}
-
-
-def _is_deconvolution(weight: Tensor | None) -> bool:
-    return weight is not None and weight.ndim == 4 and weight.shape[2:] == (4, 4)
 
 
 def _backbone(state: Mapping[str, Tensor], prefix: str, source: Path) -> str:

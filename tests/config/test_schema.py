@@ -128,8 +128,8 @@ def test_a_fault_in_the_file(change, message):
          "command line: data.image_size: expected multiples of the backbone's stride 32; take 32 for 20, found "
          "[64, 20]"),
         ("model.backbone=resnet17",
-         "command line: model.backbone: expected 'resnet18', 'resnet34', 'resnet50', 'resnet101' "
-         "or 'resnet152', found 'resnet17'; did you mean 'resnet18'?"),
+         "command line: model.backbone: expected 'resnet18', 'resnet34', 'resnet50', 'resnet101', "
+         "'resnet152' or timm/NAME, found 'resnet17'"),
         ("model.volume=images", "command line: model.volume: expected 'metric' or 'image', found 'images'; did you "
          "mean 'image'?"),
         ("model.volume_depth=1", "command line: model.volume_depth: expected greater than or equal to 2, found 1"),

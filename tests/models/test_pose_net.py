@@ -12,7 +12,7 @@ import torchvision
 from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
-from integral_pose.models.backbone import RESNETS, ResNetFeatures, load_pretrained
+from integral_pose.models.backbones.resnet import IMAGE_MEAN, IMAGE_STD, RESNETS, ResNetFeatures
 from integral_pose.models.heads.regression import RegressionHead
 from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
@@ -21,6 +21,8 @@ from tests.conftest import build_network_of
 
 class Stub(torch.nn.Module):
     """A backbone of one strided convolution, to look at heads alone."""
+
+    image_mean, image_std = IMAGE_MEAN, IMAGE_STD
 
     def __init__(self, channels=4):
         super().__init__()
@@ -181,6 +183,25 @@ def test_pretrained_from_a_file(tmp_path, classifier):
     assert not torch.equal(random.backbone.resnet.conv1.weight, classifier["conv1.weight"])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "_orig_mod.module.", "model."])
+def test_pretrained_files_of_wrapped_networks(tmp_path, classifier, prefix):
+    torch.save({prefix + key: value for key, value in classifier.items()}, tmp_path / "weights.pth")
+    features = ResNetFeatures("resnet18")
+    features.load_pretrained(str(tmp_path / "weights.pth"))
+    assert torch.equal(features.resnet.layer4[1].conv2.weight, classifier["layer4.1.conv2.weight"])
+
+
+def test_features_of_stride_16(classifier, tmp_path):
+    torch.save(classifier, tmp_path / "weights.pth")
+    features = ResNetFeatures("resnet18", stride=16)
+    features.load_pretrained(str(tmp_path / "weights.pth"))
+    assert features(torch.zeros(1, 3, 64, 96)).shape == (1, features.num_channels, 4, 6)
+    assert features.num_channels == 256
+    config = make_config(backbone_stride=16)
+    assert config.volume_shape == (3, 32, 32)
+    assert build_network_of(config)(torch.zeros(1, 3, 256, 256)).logits.shape == (1, 17, 3, 32, 32)
+
+
 def test_pretrained_files_that_are_refused(tmp_path, classifier):
     def error_of(name, content):
         path = tmp_path / name
@@ -189,7 +210,7 @@ def test_pretrained_files_that_are_refused(tmp_path, classifier):
         elif content is not None:
             torch.save(content, path)
         with pytest.raises(CheckpointError) as caught:
-            load_pretrained(ResNetFeatures("resnet18"), "resnet18", str(path))
+            ResNetFeatures("resnet18").load_pretrained(str(path))
         return str(caught.value).removeprefix(f"model.pretrained {path}: ")
 
     assert error_of("none.pth", None) == "there is no such file"
@@ -199,11 +220,11 @@ def test_pretrained_files_that_are_refused(tmp_path, classifier):
     assert error_of("numbered.pth", {0: torch.zeros(1)}) == "expected a state dict of tensors"
     assert error_of("nested.pth", {"model": classifier}) == "expected a state dict of tensors"
     lacking = {key: value for key, value in classifier.items() if key != "conv1.weight"}
-    assert error_of("lacking.pth", lacking) == (
-        'is not a torchvision resnet18 state dict: Missing key(s) in state_dict: "conv1.weight".'
-    )
+    assert error_of("lacking.pth", lacking) == ("is not a torchvision resnet18 state dict: it has no conv1.weight")
     wider = classifier | {"conv1.weight": torch.zeros(64, 4, 7, 7)}
-    assert error_of("wider.pth", wider).startswith("is not a torchvision resnet18 state dict: size mismatch for conv1")
+    assert error_of("wider.pth", wider) == (
+        "is not a torchvision resnet18 state dict: conv1.weight is (64, 4, 7, 7) there, (64, 3, 7, 7) here"
+    )
 
 
 @pytest.mark.parametrize("fault", [urllib.error.URLError("no route"), EOFError("cut short"), OSError(28, "disk full")])

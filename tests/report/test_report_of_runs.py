@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = write_course(folder / "data", num_valid=60, side=64)
     _rename_image(root, f"S9_{HOSTILE}.jpg")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)
+        patch.setattr("integral_pose.models.pose_net.build_backbone", TinyFeatures)
         return {
             "root": root,
             "first": small_run(folder / "first", root),
@@ -70,7 +70,7 @@ def _rename_image(root: Path, name: str) -> None:
 def run(trained, tmp_path, monkeypatch) -> Path:
     """The first run, the test's own to change; heat maps take most of a page's time, so it is one."""
     monkeypatch.setattr(reporting, "NUM_HEATMAPS", 1)
-    monkeypatch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)
+    monkeypatch.setattr("integral_pose.models.pose_net.build_backbone", TinyFeatures)
     return Path(shutil.copytree(trained["first"], tmp_path / "run"))
 
 
@@ -242,7 +242,7 @@ def browser() -> Iterator[Any]:
 def written(trained, tmp_path_factory) -> Path:
     """The page of both runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("integral_pose.models.pose_net.ResNetFeatures", TinyFeatures)
+        patch.setattr("integral_pose.models.pose_net.build_backbone", TinyFeatures)
         patch.setattr(reporting, "NUM_HEATMAPS", 2)
         return write_report([trained["first"], trained["second"]], [], tmp_path_factory.mktemp("page") / "page.html")
 

@@ -11,7 +11,7 @@ from integral_pose.config.schema import LossConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.losses import LossWeights, build_criterion
-from integral_pose.models.backbone import ResNetFeatures
+from integral_pose.models.backbones.resnet import ResNetFeatures
 from integral_pose.models.heads.volumetric import VolumetricHead
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.training.schedule import build_optimizer

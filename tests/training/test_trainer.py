@@ -86,8 +86,8 @@ def test_regression_standardises_with_the_training_statistics(tiny_yaml: Path, c
 
 def test_hardware_choices() -> None:
     assert choose_device("cpu") == torch.device("cpu")
-    assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16
-    assert choose_precision("float32", torch.device("cpu")) == torch.float32
+    assert choose_precision("bf16", torch.device("cpu"), torch.nn.Identity()) == torch.bfloat16
+    assert choose_precision("float32", torch.device("cpu"), torch.nn.Identity()) == torch.float32
     if not torch.cuda.is_available():
         assert choose_device("auto") == torch.device("cpu")
         with pytest.raises(ConfigError, match="finds no CUDA device here; take trainer.device=cpu"):

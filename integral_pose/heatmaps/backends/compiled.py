@@ -48,10 +48,9 @@ class CompiledEngine:
         spans = torch.tensor([factor.shape[-1] for factor in window.factors])
         logs = torch.stack([softmax.shift, softmax.log_sum, softmax.log_others], -1)
         offsets = voxel_offsets(softmax.peak_cells, volume)
-        factor_a, factor_b, factor_k = window.factors
         sums = torch.empty(len(logs), 2, dtype=torch.float64)
-        factors = (_single(factor_a), _single(factor_b), _padded(factor_k))
-        arguments = (logs, offsets, spans, window.starts.contiguous(), *factors, torch.get_num_threads(), sums)
+        starts, factors = window.starts.contiguous(), _as_floats(window.factors)
+        arguments = (logs, offsets, spans, starts, *factors, torch.get_num_threads(), sums)
         self._call("sum_cubes", volume, *arguments)
         return CubeSums(sums[:, 0], sums[:, 1])
 
@@ -60,10 +59,8 @@ class CompiledEngine:
         gradient = torch.empty_like(volume)
         joints = torch.stack(tables[:6], -1).float()
         offsets = voxel_offsets(tables.peak_cells, volume)
-        slopes = [*map(_single, tables.slopes[:2]), _padded(tables.slopes[2])]
-        targets: list[Tensor | None] = [None] * 3
-        if tables.targets is not None:
-            targets = [*map(_single, tables.targets[:2]), _padded(tables.targets[2])]
+        slopes = _as_floats(tables.slopes)
+        targets = (None, None, None) if tables.targets is None else _as_floats(tables.targets)
         arguments = (joints, offsets, *slopes, *targets, torch.get_num_threads(), gradient)
         self._call("write_gradient", volume, *arguments)
         return gradient
@@ -74,8 +71,9 @@ class CompiledEngine:
         getattr(self._library, f"{name}_{_NAMES[volume.dtype]}")(*map(_as_c, everything))
 
 
-def _single(table: Tensor) -> Tensor:
-    return table.float().contiguous()
+def _as_floats(tables: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Tables along A, B, K as the loops take them."""
+    return tables[0].float().contiguous(), tables[1].float().contiguous(), _padded(tables[2])
 
 
 def _padded(table: Tensor) -> Tensor:

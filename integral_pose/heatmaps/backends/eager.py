@@ -32,8 +32,7 @@ class EagerEngine:
     def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
         """Gradient of the volume, (N, A, B, G, K)."""
         gradient = torch.empty_like(volume)
-        blocks = zip(joint_blocks(volume), joint_blocks(gradient), strict=True)
-        for (joints, block), (_, result) in blocks:
+        for (joints, block), (_, result) in zip(joint_blocks(volume), joint_blocks(gradient), strict=True):
             result.copy_(_gradient(block, tables, joints))
         return gradient
 
@@ -94,7 +93,6 @@ def _gradient(block: Tensor, tables: GradientTables, joints: slice) -> Tensor:
         target_a, target_b, target_k = spread(tables.targets)
         error = (p * column(tables.weight)).sub_(target_a * target_b * target_k)
         gradient.add_(error.div_(1 - p)).sub_(among_others.mul_(column(tables.pull)))
-    cells_a, cells_b, cells_k = tables.peak_cells[joints].unbind(-1)
     own = torch.arange(len(x), device=x.device)
-    gradient[own, cells_a, cells_b, cells_k] = tables.peak_gradient[joints].to(x.dtype)
+    gradient[own, *tables.peak_cells[joints].unbind(-1)] = tables.peak_gradient[joints].to(x.dtype)
     return gradient

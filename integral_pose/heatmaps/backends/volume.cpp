@@ -125,7 +125,7 @@ Softmax merge_planes(const PlaneSums* planes, const Shape& shape, double peak) {
 }
 
 // log(1 - p) = -(p + p^2/2 + p^3/3 + p^4/4) serves while p <= 1/32: what is left out of a joint's sum is below 2e-7.
-// The at most 31 larger voxels of a joint, in planes whose top says so, are put right one by one.
+// The at most 31 larger voxels of a joint, in planes whose top exceeds it, are corrected one by one.
 constexpr double kLogLargestInSeries = -3.4657359027997265;
 
 template <typename T>

@@ -1,4 +1,4 @@
-"""torchvision ResNets as feature extractors: images -> stride-32 feature maps."""
+"""torchvision ResNets as feature extractors (He et al. 2016)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.tensor_file import load_tensors
+from integral_pose.models.backbones.weight_files import fill, read_state_dict
 
 RESNETS = {
     "resnet18": (torchvision_models.resnet18, torchvision_models.ResNet18_Weights.IMAGENET1K_V1),
@@ -18,16 +18,24 @@ RESNETS = {
     "resnet101": (torchvision_models.resnet101, torchvision_models.ResNet101_Weights.IMAGENET1K_V1),
     "resnet152": (torchvision_models.resnet152, torchvision_models.ResNet152_Weights.IMAGENET1K_V1),
 }
+# Of RGB in 0..1 over ImageNet.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 class ResNetFeatures(nn.Module):
-    """A ResNet (He et al. 2016) without its pooling and classifier: (B, 3, H, W) -> (B, C, H / 32, W / 32)."""
+    """A ResNet without its pooling and classifier: (B, 3, H, W) -> (B, C, H / stride, W / stride)."""
 
-    def __init__(self, name: str) -> None:
+    image_mean, image_std = IMAGE_MEAN, IMAGE_STD
+
+    def __init__(self, name: str, stride: int = 32) -> None:
         super().__init__()
         resnet = RESNETS[name][0](weights=None)
-        self.num_channels: int = resnet.fc.in_features
+        self.name, self.num_channels = name, resnet.fc.in_features
         resnet.avgpool = resnet.fc = nn.Identity()
+        if stride == 16:
+            resnet.layer4 = nn.Identity()
+            self.num_channels //= 2
         self.resnet = resnet
 
     def forward(self, images: Tensor) -> Tensor:
@@ -36,19 +44,13 @@ class ResNetFeatures(nn.Module):
         x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
         return net.layer4(net.layer3(net.layer2(net.layer1(x))))
 
+    def load_pretrained(self, source: str) -> None:
+        """Take the weights of a classifier: 'imagenet', or the path of a state dict.
 
-def load_pretrained(features: ResNetFeatures, name: str, source: str) -> None:
-    """Fill `features` with the weights of a classifier: 'imagenet', or the path of a torchvision state dict.
-
-    Raises CheckpointError if they cannot be had or are of another network.
-    """
-    weights = _imagenet_weights(name) if source == "imagenet" else _weights_from_file(Path(source))
-    backbone = {key: value for key, value in weights.items() if not key.startswith("fc.")}
-    try:
-        features.resnet.load_state_dict(backbone)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"model.pretrained {source}: is not a torchvision {name} state dict: {first}") from None
+        Raises CheckpointError if they cannot be had or are of another network.
+        """
+        weights = _imagenet_weights(self.name) if source == "imagenet" else read_state_dict(Path(source))
+        fill(self.resnet, weights, source, f"torchvision {self.name}")
 
 
 def _imagenet_weights(name: str) -> dict[str, Tensor]:
@@ -63,15 +65,3 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
             f"downloaded ({error}). Without a network, copy {cached.name} to {cached}, or set "
             "model.pretrained to the path where it lies, or to null to start from random weights"
         ) from None
-
-
-def _weights_from_file(path: Path) -> dict[str, Tensor]:
-    try:
-        weights = load_tensors(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"model.pretrained {error}") from None
-    if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
-    ):
-        raise CheckpointError(f"model.pretrained {path}: expected a state dict of tensors")
-    return weights
