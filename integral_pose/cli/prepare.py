@@ -59,10 +59,13 @@ def add_check(commands: Any) -> None:
 def _add_synthetic(sources: Any) -> None:
     parser = sources.add_parser("synthetic", help="render people with known poses")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
-    parser.add_argument("--preset", metavar="NAME", help="a set of the documentation: synthetic-1[-small]")
+    parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md: synthetic-1 or -2, [-small]")
     parser.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
     parser.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
+    parser.add_argument(
+        "--marks", action="store_true", help="clothes that tell left from right, and poses as in synthetic-1"
+    )
     parser.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
     parser.set_defaults(run=_prepare_synthetic)
 
@@ -100,6 +103,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:
     from integral_pose.synthetic.dataset import render_dataset, render_preset
+    from integral_pose.synthetic.presets import EASY, EASY_MARKED
 
     if options.preset:
         is_same = render_preset(options.out, options.preset, workers=_workers(options))
@@ -110,7 +114,7 @@ def _prepare_synthetic(options: argparse.Namespace) -> None:
         ))  # fmt: skip
         return
     render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed,
-                   workers=_workers(options))  # fmt: skip
+                   workers=_workers(options), difficulty=EASY_MARKED if options.marks else EASY)  # fmt: skip
     print(f"{options.out}: {options.train} training and {options.valid} test images")
 
 

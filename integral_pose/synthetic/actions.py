@@ -34,15 +34,27 @@ from integral_pose.synthetic.pose_parts import (
     walk,
     wave,
 )
+from integral_pose.synthetic.wide_poses import draw_wide_parts
 
 Random = np.random.Generator
 PoseParts = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
 DrawGesture = Callable[[Random], Gesture]
 
 
-def draw_pose(action: str, rng: Random, looseness: float = 1.0) -> Pose:
-    """A pose of `action`, one of the keys of `ACTIONS`; `looseness` multiplies how far it strays from its family."""
-    stance, left, right, head_lean = ACTIONS[action](rng)
+def draw_pose(action: str, rng: Random, looseness: float = 1.0, wide_share: float = 0.0) -> Pose:
+    """A pose of `action`, one of the keys of `ACTIONS`; `looseness` multiplies how far it strays from its family.
+
+    With a `wide_share` of poses that are of no action, left and right are exchanged in half of all.
+    """
+    if wide_share == 0:
+        return _assemble(*ACTIONS[action](rng), rng, looseness)
+    parts = draw_wide_parts(rng) if rng.random() < wide_share else ACTIONS[action](rng)
+    pose = _assemble(*parts, rng, looseness)
+    return pose.mirrored() if rng.random() < 0.5 else pose
+
+
+def _assemble(stance: Stance, left: Gesture, right: Gesture, head_lean: float, rng: Random, looseness: float) -> Pose:
+    """The parts with noise on all of them."""
     lean = stance.trunk_lean  # shared by pelvis, spine and chest; the head looks up again
     pelvis = rng.normal((0, stance.pelvis_lean + 0.2 * lean, 0), looseness * np.array((0.10, 0.06, 0.05)))
     spine = rng.normal((0, 0.45 * lean, 0), looseness * np.array((0.10, 0.05, 0.06)))
@@ -60,6 +72,7 @@ def draw_pose(action: str, rng: Random, looseness: float = 1.0) -> Pose:
         hip_height=stance.hip_height,
         stretch=float(rng.uniform(0.965, 0.997)),
         seat=stance.seat,
+        lying=stance.lying,
     )
 
 

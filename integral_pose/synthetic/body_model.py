@@ -76,6 +76,14 @@ class Pose(NamedTuple):
     hip_height: float | None  # in leg lengths; None: as high as the legs reach
     stretch: float  # share of the leg's length that a standing leg reaches
     seat: str  # what the hip rests on: 'none', 'stool' or 'floor'
+    lying: tuple[float, float] | None = None  # laid down afterwards: roll about the body's own axis, lean of the whole
+
+    def mirrored(self) -> Pose:
+        """The pose in a mirror: left is right, and turns and tilts go the other way."""
+        ankles, knee_poles, wrists, elbow_poles = (limbs[::-1] for limbs in self[:4])
+        pelvis, spine, chest, head = (angles * (-1, 1, -1) for angles in self[4:8])
+        lying = self.lying and (-self.lying[0], self.lying[1])
+        return Pose(ankles, knee_poles, wrists, elbow_poles, pelvis, spine, chest, head, *self[8:11], lying)
 
 
 class PosedBody(NamedTuple):
@@ -136,7 +144,17 @@ def pose_body(body: Body, pose: Pose) -> PosedBody:
             body, pose, side, thorax, chest_axes
         )
         toes[side] = _perpendicular(pose.knee_poles[side] * (1, SIDES[side], 1), leg[2] - leg[1])
-    return PosedBody(joints_mm, pelvis_axes, chest_axes, head_axes, toes)
+    posed = PosedBody(joints_mm, pelvis_axes, chest_axes, head_axes, toes)
+    return posed if pose.lying is None else _lay_down(posed, *pose.lying)
+
+
+def _lay_down(posed: PosedBody, roll: float, lean: float) -> PosedBody:
+    """Turned about its hip, then lowered until trunk or head lies on the floor, or a limb touches it."""
+    laid = posed.moved(rotation_matrix(0, lean, 0) @ rotation_matrix(roll, 0, 0), np.zeros(3))
+    thickness_mm = np.full(len(laid.joints_mm), 50.0)
+    thickness_mm[[HUMAN36M.names.index(name) for name in ("Hip", "Spine", "Thorax", "Neck/Nose", "Head")]] = 110.0
+    hip_mm, lowest_mm = laid.joints_mm[0], float((laid.joints_mm[:, 2] - thickness_mm).min())
+    return laid.moved(np.eye(3), -np.array([hip_mm[0], hip_mm[1], lowest_mm]))
 
 
 def bend_limb(start: Array, end: Array, pole: Array, upper_mm: float, lower_mm: float) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """The surface of a posed body as solids: trunk, head and limbs, and what clothes and hair they carry.
 
-The marks that tell the sides apart are the same on everybody: the left sleeve and trouser leg are lighter and
-carry a white band, the right ones a black band; the left shoe is white, the right one black.
+Nothing tells left from right, unless clothes have marks. Those are the same on everybody: the left sleeve and trouser
+leg are lighter and carry a white band, the right ones a black band; the left shoe is white, the right one black.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Clothes(NamedTuple):
     hair: Colour
     sleeve: float  # share of the arm that is covered, 0.3 (short) .. 1
     trouser_leg: float  # share of the leg, 0.4 (shorts) .. 1
+    shoes: Colour | None  # None: marks that tell left from right
 
 
-def draw_clothes(rng: np.random.Generator) -> Clothes:
+def draw_clothes(rng: np.random.Generator, has_marks: bool = False) -> Clothes:
     """Clothes of any colour; the print stands out from the shirt."""
     shirt, trousers = _cloth(rng), _cloth(rng)
     bright = sum(shirt) > 330
@@ -42,7 +43,8 @@ def draw_clothes(rng: np.random.Generator) -> Clothes:
     hair = ((30, 24, 20), (70, 46, 30), (120, 86, 50), (44, 40, 40), (190, 160, 100))[int(rng.integers(5))]
     sleeve = float(rng.choice([0.32, 0.4, 0.97]))
     trouser_leg = float(rng.choice([0.45, 0.55, 0.95, 0.95]))
-    return Clothes(shirt, front, trousers, hair, sleeve, trouser_leg)
+    shoes = None if has_marks else tuple((rng.uniform(15, 235) + rng.uniform(-15, 15, 3)).tolist())
+    return Clothes(shirt, front, trousers, hair, sleeve, trouser_leg, shoes)
 
 
 def body_solids(posed: PosedBody, body: Body, clothes: Clothes) -> list[Solid]:
@@ -73,8 +75,8 @@ def _cloth(rng: np.random.Generator) -> Colour:
     return tuple(np.clip(base + tint, 20, 215).tolist())
 
 
-def _sided(colour: Colour, side: int) -> Colour:
-    """The cloth of that side: lighter on the left."""
+def _marked(colour: Colour, side: int) -> Colour:
+    """Cloth that tells the side: lighter on the left."""
     return colour if side == RIGHT else tuple((1 - LIGHTER) * c + LIGHTER * 255 for c in colour)
 
 
@@ -119,10 +121,11 @@ def _head(joints: dict[str, Array], posed: PosedBody, body: Body, clothes: Cloth
 
 def _arm(joints: dict[str, Array], side: int, body: Body, clothes: Clothes) -> list[Solid]:
     shoulder, elbow, wrist = (joints["LR"[side] + part] for part in ("Shoulder", "Elbow", "Wrist"))
-    cloth, thick = _sided(clothes.shirt, side), body.girth
+    cloth, band = (clothes.shirt, None) if clothes.shoes else (_marked(clothes.shirt, side), MARKS[side])
+    thick = body.girth
     covered_mm = clothes.sleeve * body.arm_mm
-    upper = _cloth_then_skin(cloth, body.skin, covered_mm, side, band_mm=0.3 * body.upper_arm_mm)
-    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.upper_arm_mm, side, band_mm=0.55 * body.forearm_mm)
+    upper = _cloth_then_skin(cloth, body.skin, covered_mm, band, band_mm=0.3 * body.upper_arm_mm)
+    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.upper_arm_mm, band, band_mm=0.55 * body.forearm_mm)
     joint = cloth if covered_mm > body.upper_arm_mm else body.skin
     hand = wrist + (wrist - elbow) * (70 / body.forearm_mm)
     return [
@@ -136,10 +139,11 @@ def _arm(joints: dict[str, Array], side: int, body: Body, clothes: Clothes) -> l
 
 def _leg(joints: dict[str, Array], toes: Array, side: int, body: Body, clothes: Clothes) -> list[Solid]:
     hip, knee, ankle = (joints["LR"[side] + part] for part in ("Hip", "Knee", "Foot"))
-    cloth, thick = _sided(clothes.trousers, side), body.girth
+    cloth, band = (clothes.trousers, None) if clothes.shoes else (_marked(clothes.trousers, side), MARKS[side])
+    shoe, thick = plain(clothes.shoes or MARKS[side]), body.girth
     covered_mm = clothes.trouser_leg * body.leg_mm
-    upper = _cloth_then_skin(cloth, body.skin, covered_mm, side, band_mm=0.55 * body.thigh_mm)
-    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.thigh_mm, side, band_mm=0.45 * body.shank_mm)
+    upper = _cloth_then_skin(cloth, body.skin, covered_mm, band, band_mm=0.55 * body.thigh_mm)
+    lower = _cloth_then_skin(cloth, body.skin, covered_mm - body.thigh_mm, band, band_mm=0.45 * body.shank_mm)
     joint = cloth if covered_mm > body.thigh_mm else body.skin
     down = (ankle - knee) / body.shank_mm
     sole = ankle + down * 35
@@ -148,13 +152,13 @@ def _leg(joints: dict[str, Array], toes: Array, side: int, body: Body, clothes: 
         tapered(hip, knee, 90 * thick, 60 * thick, upper),
         ball(knee, 61 * thick, plain(joint)),
         tapered(knee, ankle, 58 * thick, 40 * thick, lower),
-        ball(ankle, 44 * thick, plain(MARKS[side])),
-        ellipsoid(sole + toes * 75, axes_along(toes, near=down), (42, 46, 135), plain(MARKS[side])),
+        ball(ankle, 44 * thick, shoe),
+        ellipsoid(sole + toes * 75, axes_along(toes, near=down), (42, 46, 135), shoe),
     ]
 
 
-def _cloth_then_skin(cloth: Colour, skin: Colour, covered_mm: float, side: int, band_mm: float) -> Paint:
-    """Cloth with the band of its side where it covers that place, skin below the hem."""
-    if covered_mm > band_mm + 25:
-        return Paint((cloth, MARKS[side], cloth, skin), (band_mm - 30, band_mm + 30, covered_mm))
+def _cloth_then_skin(cloth: Colour, skin: Colour, covered_mm: float, band: Colour | None, band_mm: float) -> Paint:
+    """Cloth, with a band of that colour where it covers that place, and skin below the hem."""
+    if band and covered_mm > band_mm + 25:
+        return Paint((cloth, band, cloth, skin), (band_mm - 30, band_mm + 30, covered_mm))
     return Paint((cloth, skin, skin, skin), (max(covered_mm, 0.0), 1e9, 1e9))

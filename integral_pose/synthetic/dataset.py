@@ -159,10 +159,12 @@ def _render_into(
 def _render(task: _RenderTask) -> list[dict[str, Any]]:
     """Write the pictures; returns a row of labels each."""
     rows: list[dict[str, Any]] = []
+    difficulty = task.difficulty
     for index, shot in task.shots:
         rng = np.random.default_rng([STREAMS[task.split], index, task.seed])
-        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, task.difficulty.looseness)
-        image = render(scene, BODIES[shot.subject], _clothes_of(shot, task.seed), rng, task.difficulty)
+        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, difficulty.looseness, difficulty.wide_share)
+        clothes = _clothes_of(shot, task.seed, difficulty.has_marks)
+        image = render(scene, BODIES[shot.subject], clothes, rng, difficulty)
         jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
         (task.images / shot.file_name).write_bytes(jpeg)
         labels = label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop)
@@ -170,7 +172,7 @@ def _render(task: _RenderTask) -> list[dict[str, Any]]:
     return rows
 
 
-def _clothes_of(shot: Shot, seed: int) -> Clothes:
+def _clothes_of(shot: Shot, seed: int, has_marks: bool) -> Clothes:
     """The same in all pictures of a sequence, from whichever camera."""
     sequence = [list(BODIES).index(shot.subject), list(ACTIONS).index(shot.action), shot.sub_action]
-    return draw_clothes(np.random.default_rng([STREAMS["clothes"], *sequence, seed]))
+    return draw_clothes(np.random.default_rng([STREAMS["clothes"], *sequence, seed]), has_marks)

@@ -25,6 +25,7 @@ class Stance(NamedTuple):
     hip_height: float | None
     seat: str
     pelvis_lean: float = 0.0
+    lying: tuple[float, float] | None = None
 
 
 class Gesture(NamedTuple):

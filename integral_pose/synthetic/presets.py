@@ -1,4 +1,4 @@
-"""How hard rendered pictures are, and the sets that have a name: anybody renders the same pictures."""
+"""What rendered pictures are like, and the sets that have a name: anybody renders the same pictures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ class Difficulty(NamedTuple):
     looseness: float  # how far poses stray from the families of their action
     clutter: int  # times the usual number of shapes behind the person
     max_occluders: int  # at most so many things before the person
+    wide_share: float  # of poses that are lying, bent over or have crossed arms, in any action
+    has_marks: bool  # whether clothes and shoes tell left from right
 
 
-EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0)
-HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4)
+EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0, wide_share=0.35, has_marks=False)
+HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4, wide_share=0.35, has_marks=False)
+# What was rendered before people could do without marks; their figures stay comparable.
+EASY_MARKED, HARD_MARKED = (each._replace(wide_share=0.0, has_marks=True) for each in (EASY, HARD))
 
 
 class Preset(NamedTuple):
@@ -28,11 +32,16 @@ class Preset(NamedTuple):
     sha256: str  # of all image files in the order of the lists, training first
 
 
+WHOLE, SMALL = (20_000, 2_000), (6_000, 1_000)
 PRESETS = {
     "synthetic-1": Preset(
-        20_000, 2_000, (20_000, 2_000), 101, HARD, "6b772d6aa597369fe79d433ac406418df65269032eba42c1d2d59a291a710848"
+        *WHOLE, WHOLE, 101, HARD_MARKED, "6b772d6aa597369fe79d433ac406418df65269032eba42c1d2d59a291a710848"
     ),
     "synthetic-1-small": Preset(
-        6_000, 1_000, (20_000, 2_000), 101, HARD, "c63b649559e2dc4343399e28064927e04352a78d0a43a50d4becf3b57a2a1a8c"
+        *SMALL, WHOLE, 101, HARD_MARKED, "c63b649559e2dc4343399e28064927e04352a78d0a43a50d4becf3b57a2a1a8c"
+    ),
+    "synthetic-2": Preset(*WHOLE, WHOLE, 102, HARD, "fbb7627bf3c50d2117dbc550b38e7f36900d40a5334073d5448491164eef3e69"),
+    "synthetic-2-small": Preset(
+        *SMALL, WHOLE, 102, HARD, "770ab74d6ccba1ac76efe1586e3cf4094f8c2f798a52585c2cd477db3975ce3f"
     ),
 }

@@ -35,11 +35,13 @@ class Scene(NamedTuple):
     hip_floor_mm: Array  # (3,) the point of the floor below the hip
 
 
-def draw_scene(subject: str, action: str, camera_id: str, rng: np.random.Generator, looseness: float = 1.0) -> Scene:
+def draw_scene(
+    subject: str, action: str, camera_id: str, rng: np.random.Generator, looseness: float = 1.0, wide_share: float = 0.0
+) -> Scene:
     """A pose of `action` somewhere in the room, whole in the frame of the camera, facing anywhere."""
     camera = human36m_camera(subject, camera_id)
     for _ in range(MAX_DRAWS):
-        pose = draw_pose(action, rng, looseness)
+        pose = draw_pose(action, rng, looseness, wide_share)
         posed = pose_body(BODIES[subject], pose)
         turn, place_mm = _draw_place(subject, rng)
         if posed.joints_mm[:, 2].min() < FLOOR_GAP_MM:

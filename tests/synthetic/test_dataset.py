@@ -305,7 +305,8 @@ def test_hard_pictures_hide_joints_but_leave_labels_true(tmp_path: Path) -> None
 def test_presets_are_known_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown preset 'x'\. Known: synthetic-1, synthetic-1-small"):
         render_preset(tmp_path / "out", "x", workers=1)
-    assert PRESETS["synthetic-1-small"].first_of == PRESETS["synthetic-1"].first_of
+    for name in ("synthetic-1", "synthetic-2"):
+        assert PRESETS[f"{name}-small"].first_of == PRESETS[name].first_of
     assert all(len(preset.sha256) == 64 for preset in PRESETS.values())
 
 
