@@ -1,4 +1,4 @@
-"""`python -m benchmarks ablation | trials | results | gpu_train`, from the root of the repository."""
+"""`python -m benchmarks ablation | trials | pretraining | results | gpu_train`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, gpu_train, results_page
+from benchmarks import ablation, gpu_train, pretraining, results_page
 from integral_pose.cli.arguments import add_command
 from integral_pose.cli.main import run_command
 
@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("trials", "changes of the recipe, one at a time, scored on a held-out training subject", ablation.trials),
     ):
         _add_comparison(add_command(commands, name, text, run))
+    text = "the demo's network from random and from ImageNet weights, equal images"
+    pretraining.add_options(add_command(commands, "pretraining", text, pretraining.pretraining))
     _add_results(commands)
     _add_gpu_train(commands)
     return run_command(parser, arguments)

@@ -109,7 +109,7 @@ def _train(benchmark: Benchmark, candidates: Sequence[Candidate], rates: dict[st
     }
     with ThreadPoolExecutor(benchmark.jobs) as pool:
         runs = [
-            pool.submit(_run, benchmark, candidate, seed, epoch_images[candidate.name])
+            pool.submit(run_one, benchmark, candidate, seed, epoch_images[candidate.name])
             for seed in range(benchmark.num_seeds)
             for candidate in candidates
         ]
@@ -166,7 +166,8 @@ def _measure_in_own_process(benchmark: Benchmark, candidate: Candidate, referenc
     return Rate(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _run(benchmark: Benchmark, candidate: Candidate, seed: int, epoch_images: int) -> None:
+def run_one(benchmark: Benchmark, candidate: Candidate, seed: int, epoch_images: int) -> None:
+    """Train and score, unless the result is there."""
     if not benchmark.result(candidate, seed).exists():
         print(f"{candidate.name}, seed {seed} ...", file=sys.stderr, flush=True)
         _run_process(benchmark.command(candidate, seed, epoch_images))

@@ -1,4 +1,4 @@
-"""The front door: train and test an experiment. Knows every room; the rooms do not know each other."""
+"""The entry points: train and test an experiment. Imports every package; they do not import each other."""
 
 from integral_pose.experiment.testing import TestResult, test, test_several
 from integral_pose.experiment.training import train

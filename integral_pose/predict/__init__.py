@@ -1,1 +1,1 @@
-"""From a photograph or a video to poses in it: the front door for a network that is trained."""
+"""From a photograph or a video to the poses in it, with a trained network."""

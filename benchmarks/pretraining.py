@@ -1,0 +1,89 @@
+"""`python -m benchmarks pretraining`: the demo's network from random and from ImageNet weights, equal images.
+
+Approach 4 of the source report. A run that is done is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.benchmark import Benchmark, Candidate, run_one
+from integral_pose.data.course import read_test
+from integral_pose.evaluation.text_tables import markdown_table
+from integral_pose.experiment.scoring import mean_pose_scores
+from integral_pose.io.atomic import write_text_atomic
+
+DEMO = "configs/demo.yaml"
+SCRATCH = Candidate("scratch", "from random weights", DEMO, ("model.pretrained=null",))
+IMAGENET = Candidate("imagenet", "from ImageNet", DEMO)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--images", type=int, default=4800, metavar="N", help="each run trains on (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data/demo"), metavar="DIR", help="%(default)s")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/pretraining"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/pretraining.json"), metavar="FILE")
+
+
+def pretraining(options: argparse.Namespace) -> None:
+    """Train and score what is not done yet; write the JSON, print its table."""
+    overrides = ("stages.0.epochs=1", "data.val_subjects=[]", "data.workers=0")
+    benchmark = Benchmark("demo", options.data, options.runs, overrides, 0.0, options.seeds, "test")
+    rows: dict[str, list[dict[str, Any]]] = {SCRATCH.name: [], IMAGENET.name: []}
+    for seed in range(options.seeds):
+        for candidate in (SCRATCH, IMAGENET):
+            run_one(benchmark, candidate, seed, options.images)
+            rows[candidate.name].append(json.loads(benchmark.result(candidate, seed).read_text("utf-8")))
+    mean_pose = mean_pose_scores(options.data, read_test(options.data))
+    content = {
+        "command": f"python -m benchmarks pretraining --images {options.images} --seeds {options.seeds}",
+        "images": options.images,
+        "mean_pose": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
+        "rows": rows,
+    }
+    write_text_atomic(options.out, json.dumps(content, indent=1) + "\n")
+    print(table(content))
+
+
+def table(content: dict[str, Any]) -> str:
+    """Mean and spread over the seeds."""
+    lines: list[dict[str, str | float | None]] = [
+        {
+            "": candidate.title,
+            "MPJPE (mm)": _over_seeds(content["rows"][candidate.name], "mpjpe_mm"),
+            "PA-MPJPE (mm)": _over_seeds(content["rows"][candidate.name], "pa_mpjpe_mm"),
+        }
+        for candidate in (SCRATCH, IMAGENET)
+    ]
+    mean_pose = content["mean_pose"]
+    lines.append(
+        {
+            "": "predicting the mean pose",
+            "MPJPE (mm)": f"{mean_pose['mpjpe_mm']:.1f}",
+            "PA-MPJPE (mm)": f"{mean_pose['pa_mpjpe_mm']:.1f}",
+        }
+    )
+    return markdown_table(lines)
+
+
+def section(content: dict[str, Any], file_name: str) -> str:
+    """The part of docs/results.md."""
+    seeds = len(content["rows"][SCRATCH.name])
+    return (
+        f"## From ImageNet or from random weights\n\n`{content['command']}` ([{file_name}](results/{file_name})): the "
+        f"network of `{DEMO}`, {content['images']:,} images, {seeds} seeds, the demo's test subjects; mean ± standard "
+        f"deviation over the seeds.\n\n{table(content)}\n"
+    )
+
+
+def _over_seeds(runs: Sequence[dict[str, Any]], key: str) -> str:
+    values = [run[key] for run in runs]
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
