@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import fault_of_path, read_regular
+from integral_pose.io.readers import existing, read_all_lines
+from integral_pose.io.untrusted import fault_of_path
 
 
 def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = True) -> NDArray[np.bytes_]:
@@ -17,13 +18,7 @@ def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = T
 
     With `are_files` False the paths are names of images that lie elsewhere.
     """
-    try:
-        # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
-        lines = [line.decode("utf-8") for line in read_regular(list_path).splitlines()]
-    except FileNotFoundError:
-        raise DataError(f"{list_path}: there is no such file; it lists the images, one path a line") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{list_path}: cannot be read as UTF-8 text: {error}") from None
+    lines = read_all_lines(existing(list_path, "the list of the images, one path a line"))
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:

@@ -9,28 +9,16 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import open_hdf5, require_plain
+from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
 
 REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
-
-
-class ImageSource(Protocol):
-    """Encoded images by row."""
-
-    def read(self, row: int) -> bytes:
-        """The bytes of an image. Raises DataError naming it if they cannot be had."""
-        ...
-
-    def describe(self, row: int) -> str:
-        """What to call an image in messages."""
-        ...
 
 
 class FileImages:
@@ -107,25 +95,19 @@ def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages:
 
 def _find_images(file: h5py.File, label_path: Path, num_images: int) -> tuple[int, NDArray[np.int64]]:
     """Where `images/bytes` begins in the file, and `images/offsets` (N + 1,), checked."""
-    for name in ("images", "images/bytes", "images/offsets"):
-        link = file.get(name, getlink=True)
-        if link is None:
-            raise DataError(f"{label_path}: has no data set '{name}'; {REPACK}")
-        if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{label_path}: '{name}' is a link, which is refused; copy what it leads to into this file")
-    encoded, positions = file["images/bytes"], file["images/offsets"]
-    for dataset in (encoded, positions):
-        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
-            raise DataError(f"{label_path}: 'images/bytes' and 'images/offsets' have to be rows of numbers; {REPACK}")
-        if dataset.external or dataset.is_virtual:
-            raise DataError(f"{label_path}: '{dataset.name}' lies in another file, which is refused; {REPACK}")
-    if encoded.dtype != np.uint8:
-        raise DataError(f"{label_path}: 'images/bytes' holds {encoded.dtype}, expected uint8; {REPACK}")
-    if encoded.chunks is not None:
-        raise DataError(f"{label_path}: 'images/bytes' is stored in chunks, expected one stretch of bytes; {REPACK}")
-    if positions.dtype.kind not in "iu":
-        raise DataError(f"{label_path}: 'images/offsets' holds {positions.dtype}, expected whole numbers; {REPACK}")
+    encoded, positions = (find_dataset(file, name) for name in ("images/bytes", "images/offsets"))
+    if encoded is None or positions is None or encoded.ndim != 1 or positions.ndim != 1:
+        raise DataError(
+            f"{label_path}: 'images/bytes' and 'images/offsets' have to be rows of numbers in this file, no links to "
+            f"others; {REPACK}"
+        )
+    require_plain(encoded, label_path)
     require_plain(positions, label_path)
+    if encoded.dtype != np.uint8 or encoded.chunks is not None or positions.dtype.kind not in "iu":
+        raise DataError(
+            f"{label_path}: expected 'images/bytes' as uint8 without chunks and 'images/offsets' as whole numbers, "
+            f"found {encoded.dtype}{' in chunks' if encoded.chunks else ''} and {positions.dtype}; {REPACK}"
+        )
     offsets = positions[: num_images + 2].astype(np.int64)  # one more than is right shows that there are too many
     if len(offsets) != num_images + 1 or offsets[0] != 0 or offsets[-1] != len(encoded) or (np.diff(offsets) < 0).any():
         raise DataError(

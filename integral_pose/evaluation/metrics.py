@@ -24,14 +24,9 @@ AUC_THRESHOLDS_MM = tuple(range(0, 151, 5))
 _ROWS_AT_ONCE = 2048  # what stays in a core's cache takes a third of the time
 
 
-def _unaligned(predicted_mm: Array, true_mm: Array) -> Array:
-    """The prediction as it is."""
-    return predicted_mm
-
-
 # From root-relative (N, J, 3) prediction and truth to the prediction whose distances count.
 ALIGNMENTS: dict[str, Callable[[Array, Array], Array]] = {
-    "mpjpe": _unaligned,
+    "mpjpe": lambda predicted_mm, true_mm: predicted_mm,
     "n_mpjpe": align_scale,
     "rigid_mpjpe": partial(align_procrustes, scale=False),
     "pa_mpjpe": partial(align_procrustes, scale=True),

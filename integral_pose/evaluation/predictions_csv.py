@@ -30,7 +30,7 @@ NUMBER_FORMAT = "%.9g"
 LEAST_PLAUSIBLE_MM = 200.0
 UNITS = ((3.0, "metres"), (90.0, "inches"), (LEAST_PLAUSIBLE_MM, "centimetres"))  # a person's reach is below each
 MOST_PLAUSIBLE_MM = 5000.0  # people are half as tall
-_ROWS_A_WRITE = 4096
+
 
 PathLike = str | os.PathLike[str]
 
@@ -66,17 +66,14 @@ def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skelet
 
 def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
     """Rows (N, columns) behind Ids from 1."""
-    row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
+    row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1]
     with atomic_write(path) as file, ExitStack() as stack:
         output: IO[bytes] | gzip.GzipFile = file
         if Path(path).suffix == ".gz":
             # Neither name nor time in the header, so that the bytes follow from the poses alone.
             output = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
-        output.write((",".join(header) + "\n").encode())
-        for start in range(0, len(values), _ROWS_A_WRITE):
-            rows = values[start : start + _ROWS_A_WRITE].tolist()
-            lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]
-            output.write("".join(lines).encode())
+        table = np.column_stack([np.arange(1, len(values) + 1), values.astype(np.float64)])
+        np.savetxt(output, table, row_format, header=",".join(header), comments="")
 
 
 def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArray[np.float32]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
@@ -36,14 +38,11 @@ def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mappi
 
 def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, Any]]:
     """What `write_scores_json` wrote: the scores and what stands beside them. Raises DataError for anything else."""
-    names = {field.name for field in fields(Scores)}
     try:
-        found = json.loads(read_regular(path, LARGEST_JSON_BYTES))
-        scores = Scores(**{name: value for name, value in found.items() if name in names})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: holds no scores of this program ({error}); write it again with: test") from None
-    groups = (scores.per_joint_mm, scores.per_action_mm, scores.per_subject_mm, scores.per_camera_mm, scores.metrics)
-    numbers = [scores.mpjpe_mm, scores.pa_mpjpe_mm, *(value for group in groups for value in group.values())]
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise DataError(f"{path}: a score is not a number; write it again with: test")
-    return scores, {name: value for name, value in found.items() if name not in names | {MEAN_OVER_ACTIONS}}
+        text = read_regular(path, LARGEST_JSON_BYTES)
+        scores = TypeAdapter(Scores).validate_json(text, strict=True)
+    except (OSError, ValueError) as error:
+        fault = str(error).replace("\n", " ")
+        raise DataError(f"{path}: holds no scores of this program ({fault}); write it again with: test") from None
+    own = asdict(scores).keys() | {MEAN_OVER_ACTIONS}
+    return scores, {name: value for name, value in json.loads(text).items() if name not in own}

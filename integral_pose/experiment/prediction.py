@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from integral_pose.contracts import CropViews, NetworkOutput, PoseBatch, Predictions
+from integral_pose.contracts import NetworkOutput, PoseBatch, Predictions
 from integral_pose.errors import DataError
 from integral_pose.models.predictor import Predictor
 
@@ -38,13 +38,14 @@ def predict(
     """
     num_joints = predictor.skeleton.num_joints
     indices, joints_mm, confidence = [], [], []
-    with _evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for batch in tqdm(loader, desc="predict", unit="batch", leave=False, disable=disable_progress):
-            found_mm, output = predictor(*_inputs(batch, device))
+            indices.append(batch.indices)
+            batch = batch.to(device)
+            found_mm, output = predictor(batch.images, batch.views)
+            joints_mm.append(found_mm.float())
             if confidence_radius_cells is not None:
                 confidence.append(_confidence(output, confidence_radius_cells))
-            joints_mm.append(found_mm.float())
-            indices.append(batch.indices)
     # Off the device at the end only: a copy a batch would make it wait for each.
     shares = [_joined(indices, (0,), np.int64), _joined(joints_mm, (0, num_joints, 3))]
     if confidence_radius_cells is not None:
@@ -56,14 +57,6 @@ def predict(
         joints_camera_mm=all_joints_mm[first],
         confidence=all_confidence[0][first] if all_confidence else None,
     )
-
-
-def _inputs(batch: PoseBatch, device: torch.device) -> tuple[torch.Tensor, CropViews | None]:
-    """Images and views of a batch on the device."""
-    views = batch.views
-    if views is not None:
-        views = views.map(lambda tensor: tensor.to(device, non_blocking=True))
-    return batch.images.to(device, non_blocking=True), views
 
 
 def _joined(parts: list[torch.Tensor], empty: tuple[int, ...], dtype: type = np.float32) -> NDArray:
@@ -82,7 +75,7 @@ def _confidence(output: NetworkOutput, radius_cells: float) -> torch.Tensor:
 
 
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for the block; per module, since a trainer may keep some of them frozen in it."""
     modes = [(module, module.training) for module in model.modules()]
     for module, _ in modes:

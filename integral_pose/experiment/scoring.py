@@ -14,9 +14,7 @@ from torch import nn
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import Predictions, Scores
-from integral_pose.data.course import (
-    PoseTable,
-)
+from integral_pose.data.course import PoseTable
 from integral_pose.data.loader import EvaluationBatches, PoseImages
 from integral_pose.data.statistics import read_bone_length_mm, read_statistics
 from integral_pose.errors import DataError

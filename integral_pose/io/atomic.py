@@ -74,22 +74,17 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
 def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:
     """Reserve the bytes on disk. Raises OSError with how many there are; nothing has been written then."""
     free_bytes = shutil.disk_usage(path.parent).free
-    if free_bytes < needs_bytes:
-        raise _no_room(errno.ENOSPC, needs_bytes, free_bytes, path)
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file.fileno(), 0, needs_bytes)
-    except OSError as error:  # others than these: the file system cannot reserve, and writing will tell
-        if error.errno in NO_ROOM:
-            raise _no_room(error.errno, needs_bytes, free_bytes, path) from None
-
-
-def _no_room(number: int, needs_bytes: int, free_bytes: int, path: Path) -> OSError:
     missing = needs_bytes - free_bytes
-    lack = f"{missing:,} bytes are missing" if missing > 0 else "a quota or limit stands in the way"
-    text = f"{os.strerror(number)}: {needs_bytes:,} bytes are needed and {free_bytes:,} free; {lack}"
-    return OSError(number, text, str(path))
+    number = errno.ENOSPC if missing > 0 else None
+    if number is None and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, needs_bytes)
+        except OSError as error:
+            number = error.errno
+    if number in NO_ROOM:  # others: the file system cannot reserve, and writing will tell
+        lack = f"{missing:,} bytes are missing" if missing > 0 else "a quota or limit stands in the way"
+        text = f"{os.strerror(number)}: {needs_bytes:,} bytes are needed and {free_bytes:,} free; {lack}"
+        raise OSError(number, text, str(path))
 
 
 def _sync_folder(folder: Path) -> None:

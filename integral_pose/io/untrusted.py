@@ -80,13 +80,10 @@ def require_zip(path: Path) -> None:
 def gunzip(content: bytes, what: str) -> bytes:
     """The unpacked bytes. Raises DataError for a bomb, and as `gzip` does for damaged bytes."""
     limit = max(ALWAYS_FINE_BYTES, LARGEST_GROWTH * len(content))
-    unpacked = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-        while block := stream.read(1 << 20):
-            unpacked += block
-            if len(unpacked) > limit:
-                require_no_bomb(len(unpacked), len(content), what)
-    return bytes(unpacked)
+        unpacked = stream.read(limit + 1)
+    require_no_bomb(len(unpacked), len(content), what)
+    return unpacked
 
 
 def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -> bytes:

@@ -81,9 +81,7 @@ class BoxesFile:
 
 def _json_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Triples of name, numbers, place in the file."""
-    if path.stat().st_size > LARGEST_FILE_BYTES:
-        raise DataError(f"{path}: is larger than {LARGEST_FILE_BYTES / 1e6:.0f} MB")
-    content = read_json(path)
+    content = read_json(path, LARGEST_FILE_BYTES)
     if isinstance(content, dict) and "annotations" in content:
         yield from _coco_boxes(content["annotations"], _coco_names(content.get("images", []), path), path)
     elif isinstance(content, list):
@@ -130,13 +128,14 @@ def _csv_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
             f"{path}: expected the header 'file,x,y,w,h' or 'frame,x,y,w,h', found {','.join(header)!r:.100}"
         )
     for number, row in enumerate(rows[1:], start=2):
-        if row and len(row) != len(header):
+        if not row:
+            continue
+        if len(row) != len(header):
             raise DataError(f"{path}, row {number}: has {len(row)} columns, expected {len(header)}")
-        if row and header[0] == "frame" and not row[0].strip().isdecimal():
+        name = row[0].strip()
+        if header[0] == "frame" and not name.isdecimal():
             raise DataError(f"{path}, row {number}: expected a frame number from 0, found {row[0]!r:.100}")
-        if row:
-            name = row[0].strip()
-            yield str(int(name)) if header[0] == "frame" else name, row[1:], f"row {number}"
+        yield str(int(name)) if header[0] == "frame" else name, row[1:], f"row {number}"
 
 
 def _box(numbers: Any, place: str) -> list[float]:

@@ -113,7 +113,7 @@ def test_missing_list_and_images_folder(own_course_root):
     )
     list_path.unlink()
     assert error_of(read_train, own_course_root) == (
-        f"{list_path}: there is no such file; it lists the images, one path a line"
+        f"{list_path}: there is no such file or folder; it is the list of the images, one path a line"
     )
 
 

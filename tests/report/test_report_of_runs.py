@@ -215,7 +215,11 @@ def drop_last_row(run: Path) -> None:
         ("provenance.json", "{", "cannot be read as JSON"),
         ("provenance.json", "{}", "expected a list of starts"),
         ("scores.json", "[]", "holds no scores of this program"),
-        ("scores.json", '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}', "a score is not a number"),
+        (
+            "scores.json",
+            '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}',
+            "mpjpe_mm   Input should be a valid number",
+        ),
     ],
 )
 def test_damaged_files_are_named(run, file, content, message):
