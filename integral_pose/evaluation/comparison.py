@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import Predictions, Scores
+from integral_pose.contracts import FloatArray, Predictions, Scores
 from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
 from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 Errors = NDArray[np.float64]
 

@@ -10,19 +10,17 @@ import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import FloatArray
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.untrusted import gunzip, read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 # Nine significant digits are the fewest that give every float32 back exactly.
 NUMBER_FORMAT = "%.9g"
@@ -30,7 +28,6 @@ NUMBER_FORMAT = "%.9g"
 LEAST_PLAUSIBLE_MM = 200.0
 UNITS = ((3.0, "metres"), (90.0, "inches"), (LEAST_PLAUSIBLE_MM, "centimetres"))  # a person's reach is below each
 MOST_PLAUSIBLE_MM = 5000.0  # people are half as tall
-
 
 PathLike = str | os.PathLike[str]
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import Predictions, Scores
+from integral_pose.contracts import FloatArray, Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import sequence_interval
 from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 GROUPS = ("action", "subject", "camera")  # fields of FrameName
 OTHER = "other"  # the group of images whose names hold neither action nor subject

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
+from integral_pose.evaluation.predictions_csv import PathLike
 from integral_pose.evaluation.scores import mean_over_actions_mm
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.untrusted import read_regular
@@ -20,7 +20,7 @@ LARGEST_JSON_BYTES = 10_000_000
 MEAN_OVER_ACTIONS = "mean_over_actions_mm"
 
 
-def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
+def write_scores_json(path: PathLike, scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
     """Write the fields of `scores`, the mean of the action means, and those of `extra` (checkpoint, command, ..).
 
     Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
@@ -36,7 +36,7 @@ def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mappi
     write_text_atomic(path, text + "\n")
 
 
-def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, Any]]:
+def read_scores_json(path: PathLike) -> tuple[Scores, dict[str, Any]]:
     """What `write_scores_json` wrote: the scores and what stands beside them. Raises DataError for anything else."""
     try:
         text = read_regular(path, LARGEST_JSON_BYTES)

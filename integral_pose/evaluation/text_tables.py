@@ -66,10 +66,7 @@ def markdown_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:
 def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:
     """Lines of equal width: the title, then one a value."""
     width = max(len(title), *(len(name) for name in values_mm))
-    return [
-        f"{title:<{width}} {'mm':>7}",
-        *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items()),
-    ]
+    return [f"{title:<{width}} {'mm':>7}", *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items())]
 
 
 def _cell(value: str | float | None) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from integral_pose.contracts import NetworkOutput, PoseBatch, SampleKey
 from integral_pose.data.loader import PoseImages
 from integral_pose.errors import IntegralPoseError
-from integral_pose.experiment.prediction import evaluation_mode
+from integral_pose.experiment.scoring import evaluation_mode
 from integral_pose.geometry.coordinates import norm_to_voxel
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.report.heatmap_figures import draw_axes, draw_planes

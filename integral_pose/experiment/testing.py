@@ -20,7 +20,7 @@ from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network
-from integral_pose.weights.loading import configuration_of, read_network
+from integral_pose.weights.stored_network import configuration_of, read_network
 
 
 @dataclass(frozen=True)

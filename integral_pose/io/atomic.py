@@ -61,14 +61,13 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
     Only for whoever knows that nobody is writing these files just now.
     """
     leftover = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
-    found = [
-        entry
-        for entry in folder.iterdir()
-        if (match := leftover.fullmatch(entry.name)) and match["name"] in names and entry.is_file()
-    ]
-    for entry in found:
-        entry.unlink()
-    return sorted(entry.name for entry in found)
+    removed = []
+    for entry in sorted(folder.iterdir()):
+        match = leftover.fullmatch(entry.name)
+        if match and match["name"] in names and entry.is_file():
+            entry.unlink()
+            removed.append(entry.name)
+    return removed
 
 
 def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:

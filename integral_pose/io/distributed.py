@@ -29,7 +29,6 @@ class Processes:
 
     rank: int = 0
     world: int = 1
-    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -94,7 +93,7 @@ def processes(device_type: str, timeout_s: float = 600) -> Iterator[Processes]:
     backend = "nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s))
     try:
-        yield Processes(rank, world, local_rank)
+        yield Processes(rank, world)
         dist.barrier()  # gloo aborts a process whose peer has left in the middle of its last exchange
     except RuntimeError as error:
         if not _is_of_exchange(error):

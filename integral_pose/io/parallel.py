@@ -113,13 +113,11 @@ def end_with_parent(number: signal.Signals) -> None:
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
     """Inside, environment variables have these values, for processes that start; afterwards those of before."""
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -91,7 +91,7 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -
 
     Raises OSError where it cannot be read, and DataError for anything else or beyond the limit.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
@@ -99,10 +99,6 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -
         if limit_bytes is not None and status.st_size > limit_bytes:
             raise DataError(f"{os.fspath(path)}: has {status.st_size:,} bytes, at most {limit_bytes:,} are read")
         return file.read()
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def fault_of_path(path: str) -> str | None:

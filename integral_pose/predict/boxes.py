@@ -63,8 +63,6 @@ class BoxesFile:
         self.by_name: dict[str, list[list[float]]] = {}
         if path.suffix.lower() not in (".json", ".csv"):
             raise DataError(f"{path}: boxes are read from .json or .csv files")
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such file of boxes")
         for name, numbers, place in (_json_boxes if path.suffix.lower() == ".json" else _csv_boxes)(path):
             self.by_name.setdefault(name, []).append(_box(numbers, f"{path}, {place}"))
         if not self.by_name:
@@ -141,11 +139,9 @@ def _csv_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
 def _box(numbers: Any, place: str) -> list[float]:
     """Four finite numbers with positive sides. Raises DataError naming the place."""
     try:
-        if not isinstance(numbers, list) or len(numbers) != 4 or any(isinstance(n, bool) for n in numbers):
-            raise ValueError
-        box = [float(number) for number in numbers]
+        box = [float(number) for number in numbers if not isinstance(number, bool)]
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{place}: expected four numbers x, y, w, h, found {numbers!r:.100}") from None
-    if not all(math.isfinite(number) for number in box) or min(box[2:]) <= 0:
-        raise DataError(f"{place}: expected finite numbers and w, h above 0, found {numbers!r:.100}")
+        box = []
+    if not isinstance(numbers, list) or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        raise DataError(f"{place}: expected four finite numbers x, y, w, h, w and h above 0, found {numbers!r:.100}")
     return box

@@ -27,11 +27,11 @@ class PersonDetector:
 
     def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
         """From a state dict, or from torchvision's cache, or downloaded. Raises CheckpointError."""
-        state = _downloaded() if weights is None else _from_file(weights)
+        state = _downloaded() if weights is None else load_tensors(weights)
         self.network: nn.Module = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
         try:
             self.network.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:  # the latter where it is no dictionary
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise CheckpointError(
                 f"{weights}: is no state dict of torchvision's ssdlite320_mobilenet_v3_large: {first:.200}"
@@ -69,12 +69,3 @@ def _downloaded() -> Any:
         ) from None
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file of detector weights; or {INSTEAD}")
-    state = load_tensors(path)
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: expected a state dict of tensors")
-    return state

@@ -10,12 +10,12 @@ import pytest
 
 from integral_pose.data.course import (
     evenly_spaced,
+    read_statistics,
     read_test,
     read_train,
     split_by_subject,
 )
-from integral_pose.data.image_list import read_image_list
-from integral_pose.data.statistics import read_statistics
+from integral_pose.data.image_source import read_image_list
 from integral_pose.errors import DataError
 
 

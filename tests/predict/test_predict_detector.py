@@ -50,7 +50,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "there is no such file of detector weights"), (b"nonsense", "no checkpoint that can be loaded safely")],
+    [(None, "there is no such file"), (b"nonsense", "no checkpoint that can be loaded safely")],
 )
 def test_weights_that_are_none(content, message, tmp_path):
     path = tmp_path / "w.pth"
