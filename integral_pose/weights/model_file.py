@@ -1,7 +1,7 @@
 """The model file: the weights of a network and all that its use on a photograph takes, in plain types.
 
 It is a checkpoint like those of training (key `model`: the plain state dict) with a `description` in place of the
-configuration. `import-weights` writes it; `load_model` reads it, and training checkpoints too.
+configuration. `import-weights` writes it; `loading` reads it, and training checkpoints too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
+from integral_pose.io.checkpoint_file import save_checkpoint
 from integral_pose.skeleton import Skeleton
 
 BACKBONE_STRIDE = 32
@@ -57,17 +57,6 @@ def save_model_file(path: Path, description: ModelDescription, weights: dict[str
     }
     parse_description(plain, path)
     save_checkpoint(path, {"model": dict(weights), "description": plain})
-
-
-def read_model_file(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
-    """The description and the weights, on the CPU. Never runs code from the file.
-
-    Raises CheckpointError where it is damaged, no model file or inconsistent.
-    """
-    content = load_checkpoint(path)
-    if "description" not in content:
-        raise CheckpointError(f"{path}: is a checkpoint of training, not a model file")
-    return parse_description(content["description"], path), content["model"]
 
 
 def parse_description(plain: Any, source: Path) -> ModelDescription:
