@@ -244,10 +244,7 @@ class EvaluationBatches:
         return len(self._batches.order)
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        for batch in self._batches.epoch(0, 0, []):
-            if self._leave():
-                return
-            yield batch
+        return itertools.takewhile(lambda _: not self._leave(), self._batches.epoch(0, 0, []))
 
 
 def _as_is(batch: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
@@ -41,8 +41,9 @@ def read_scores_json(path: PathLike) -> tuple[Scores, dict[str, Any]]:
     try:
         text = read_regular(path, LARGEST_JSON_BYTES)
         scores = TypeAdapter(Scores).validate_json(text, strict=True)
-    except (OSError, ValueError) as error:
-        fault = str(error).replace("\n", " ")
+    except (OSError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        fault = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip() if first else error
         raise DataError(f"{path}: holds no scores of this program ({fault}); write it again with: test") from None
     own = asdict(scores).keys() | {MEAN_OVER_ACTIONS}
     return scores, {name: value for name, value in json.loads(text).items() if name not in own}

@@ -70,6 +70,4 @@ def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:
 
 
 def _cell(value: str | float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -87,9 +87,7 @@ def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the folder's entry of a renamed file to disk, where the system knows how."""
-    if os.name != "posix":
-        return
+    """Bring the folder's entry of a renamed file to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -142,11 +142,8 @@ def test_a_video_with_boxes_by_frame(model, tmp_path):
 
 def test_people_that_a_detector_finds(model, folder, tmp_path, monkeypatch):
     class Detector:
-        def __init__(self, weights):
+        def __init__(self, weights, device):
             assert str(weights) == "w.pth"
-
-        def to(self, device):
-            return self
 
         def boxes(self, picture):
             return np.array([[1.0, 2, 30, 40]])
