@@ -36,6 +36,7 @@ class ModelDescription:
     image_size: tuple[int, int]  # height, width in px of the crop that the network takes
     skeleton: Skeleton
     box_scale: float = C2F_BOX_SCALE  # sides of the rectangle cut out over those of the person's box
+    stored_size: int | None = None  # side in px of the square crops shrunk to image_size; None: cut out in that size
     crop_aspect: float = 1.0  # width over height of that rectangle in the picture
     cells: Literal["centred", "edge"] = "centred"  # cell i of n lies at (i + 0.5) / n or at i / n of its axis
     depth_extent_crop_px: float | None = None  # image volume whose depth is in px of the crop, not in mm
@@ -104,5 +105,8 @@ def _check(description: ModelDescription) -> None:
             continue
         if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name}: expected a positive number, found {value!r}")
+    stored_size = description.stored_size
+    if stored_size is not None and not (isinstance(stored_size, int) and 0 < stored_size <= LARGEST_SIDE_PX):
+        raise ValueError(f"stored_size: expected px of 1 to {LARGEST_SIDE_PX}, found {stored_size!r}")
     if not isinstance(description.provenance, str):
         raise ValueError("provenance: expected text")
