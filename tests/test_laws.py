@@ -39,7 +39,6 @@ def import_table() -> dict[str, set[str]]:
 LAZY = {
     "__init__": {"integral_pose.predict"},
     "cli.bench_commands": {"integral_pose"},
-    "cli.doctor_command": {"integral_pose"},
     "cli.predict_command": {"integral_pose"},
     "cli.prepare": {"integral_pose"},
     "cli.score_commands": {"integral_pose"},

@@ -100,7 +100,7 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
         return None
     large = table.take(np.arange(HUMAN36M_ROWS) % len(table))
     gc.collect()
-    before = _pss_bytes(os.getpid())
+    before = proc_bytes("self/smaps_rollup", "Pss")
     images = PoseImages(large, side_px, (side_px, side_px), None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, of more workers than cores: their speed is no matter here
@@ -109,12 +109,8 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
         for _ in itertools.islice(epoch, 8 * workers):
             pass
     processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children() if worker.pid)]
-    after = sum(map(_pss_bytes, processes))
+    after = sum(proc_bytes(f"{process}/smaps_rollup", "Pss") for process in processes)
     return max(0, after - before) // workers
-
-
-def _pss_bytes(process: int) -> int:
-    return proc_bytes(f"{process}/smaps_rollup", "Pss")
 
 
 def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]:
