@@ -41,6 +41,7 @@ def _checked_skeleton(skeleton: Skeleton) -> Skeleton:
 
 
 SidePx = Annotated[int, Field(multiple_of=32, gt=0, le=4096)]
+StoredPx = Annotated[int, Field(gt=0, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ModelDescription:
     image_size: tuple[SidePx, SidePx]  # height, width in px of the crop that the network takes
     skeleton: Annotated[Skeleton, AfterValidator(_checked_skeleton)]
     box_scale: PositiveFloat = C2F_BOX_SCALE  # sides of the rectangle cut out over those of the person's box
+    stored_size: StoredPx | None = None  # side in px of square crops shrunk to image_size; None: cut out in that size
     crop_aspect: PositiveFloat = 1.0  # width over height of that rectangle in the picture
     cells: Literal["centred", "edge"] = "centred"  # cell i of n lies at (i + 0.5) / n or at i / n of its axis
     depth_extent_crop_px: PositiveFloat | None = None  # image volume whose depth is in px of the crop, not in mm
