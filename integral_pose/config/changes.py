@@ -47,8 +47,8 @@ FORBIDDEN = {
     "trainer.batch_size": "steps are counted in batches of this size; it is that of all processes together, so for "
                           "another number of them keep it, and for less memory raise trainer.accumulation_steps",
     **dict.fromkeys((
-        "model.backbone", "model.backbone_stride", "model.head", "model.cells_per_feature", "model.num_joints",
-        "model.deconv_channels", "model.volume_depth",
+        "model.backbone", "model.backbone_stride", "model.head", "model.axis_terms", "model.cells_per_feature",
+        "model.num_joints", "model.deconv_channels", "model.volume_depth",
     ), "the weights would have other shapes"),
     **dict.fromkeys((
         "data.image_size", "model.decoder", "model.volume", "model.extent_mm", "model.depth_extent_mm",

@@ -99,6 +99,7 @@ class ModelConfig(Section):
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
     cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
+    axis_terms: bool = False  # logits along x, y, z from the pooled features, round the mean pose (metric volume)
     head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
@@ -117,6 +118,11 @@ class ModelConfig(Section):
             self.refuse_changed(["head_init_std"], f"head '{self.head}'")
         if self.head != "axes":
             self.refuse_changed(["cells_per_feature"], f"head '{self.head}'")
+        if self.axis_terms and (self.head, self.volume) != ("volumetric", "metric"):
+            raise ValueError(
+                f"axis_terms is true, which is for head 'volumetric' with volume 'metric', not '{self.head}' with "
+                f"'{self.volume}'; set it to false"
+            )
         return self
 
 

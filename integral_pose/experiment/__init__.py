@@ -1,4 +1,4 @@
-"""The entry points: train and test an experiment. Imports every package; they do not import each other."""
+"""Builds everything from a configuration and runs it: train and test an experiment."""
 
 from integral_pose.experiment.testing import TestResult, test, test_several
 from integral_pose.experiment.training import train

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
-from integral_pose.data.statistics import read_statistics
+from integral_pose.data.course import read_statistics
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.losses import Criterion, build_criterion
 from integral_pose.models.pose_net import PoseNet, build_network
@@ -19,7 +19,7 @@ from integral_pose.skeleton import HUMAN36M
 def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterion]:
     """The network on `device`, drawn from torch's global generator or pretrained, and its criterion."""
     statistics_mm = None
-    if config.model.head == "regression":
+    if config.model.head == "regression" or config.model.axis_terms:
         statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
         statistics_mm = torch.from_numpy(statistics.mean_mm), torch.from_numpy(statistics.std_mm)
     model = build_network(

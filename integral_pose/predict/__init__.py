@@ -1,1 +1,1 @@
-"""From a photograph or a video to the poses in it, with a trained network."""
+"""From photographs and videos to the poses in them, by a trained network."""

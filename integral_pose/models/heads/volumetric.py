@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.heatmaps.outputs import VolumeLogits
+from integral_pose.models.heads.axis_terms import AxisTerms
 from integral_pose.models.heads.shared import HEATMAP_STD, HeadInputs, initialise, make_deconvolutions
 
 
@@ -26,6 +28,7 @@ class VolumetricHead(nn.Module):
         init_std: float = HEATMAP_STD,
         debiased: bool = False,
         edge_cells: bool = False,
+        axis_terms: AxisTerms | None = None,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
@@ -33,11 +36,15 @@ class VolumetricHead(nn.Module):
         self.num_joints, self.depth, self.space = num_joints, depth, space
         self.debiased, self.edge_cells = debiased, edge_cells
         initialise(self.deconvolutions, self.to_volume, std=init_std)
+        self.axis_terms = axis_terms
 
     def forward(self, features: Tensor) -> VolumeLogits:
-        """(B, C, h, w) -> logits (B, J, D, H, W), a view of the last convolution's memory."""
+        """(B, C, h, w) -> logits (B, J, D, H, W), without axis terms a view of the last convolution's memory."""
         maps = self.to_volume(self.deconvolutions(features))  # (B, J * D, H, W)
-        return VolumeLogits(maps.unflatten(1, (self.num_joints, self.depth)), self.debiased, self.edge_cells)
+        logits = maps.unflatten(1, (self.num_joints, self.depth))
+        if self.axis_terms is not None:
+            logits = logits + self.axis_terms(features)
+        return VolumeLogits(logits, self.debiased, self.edge_cells)
 
 
 def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
@@ -51,4 +58,13 @@ def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
         init_std=model.head_init_std,
         debiased=model.decoder == "debiased",
         edge_cells=inputs.edge_cells,
+        axis_terms=_build_axis_terms(model, inputs) if model.axis_terms else None,
     )
+
+
+def _build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisTerms:
+    """Round the mean pose of the training set; round the middle where a checkpoint follows."""
+    height, width = (side * 2 ** len(model.deconv_channels) for side in inputs.feature_size)
+    zeros = torch.zeros(model.num_joints, 3)
+    mean_norm, std_norm = (inputs.space.encode(mm) for mm in inputs.statistics_mm or (zeros, zeros))
+    return AxisTerms(inputs.channels, (model.volume_depth, height, width), mean_norm, std_norm)
