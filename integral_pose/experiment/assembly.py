@@ -88,7 +88,7 @@ def _build_batches(
             table,
             config.data.stored_size,
             config.data.image_size,
-            build_augmentation(config.data.augmentation, config.seed),
+            build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
             draw=on_device.draw if on_device else None,
             skip_bad=config.data.on_bad_image == "skip",
         ),
