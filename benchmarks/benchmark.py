@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from integral_pose.models.backbone import RESNETS
 
 from benchmarks.approaches import REFERENCE
 from benchmarks.rates import Rate, images_for
@@ -28,6 +27,7 @@ from integral_pose.data.course import read_test
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment.scoring import mean_pose_scores
 from integral_pose.io.atomic import write_text_atomic
+from integral_pose.models.backbones.resnet import RESNETS
 from integral_pose.synthetic.dataset import render_preset
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -128,8 +128,8 @@ def _row(benchmark: Benchmark, candidate: Candidate, missing: str, rates: dict[s
 def what_is_missing(config: Config) -> str:
     """Why a network cannot be started here: its pretrained weights; '' where it can."""
     source = config.model.pretrained
-    if source is None:
-        return ""
+    if source is None or (source == "imagenet" and config.model.backbone not in RESNETS):
+        return ""  # where timm looks, timm knows: the run says what it misses
     if source == "imagenet":
         url: str = RESNETS[config.model.backbone][1].url
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]

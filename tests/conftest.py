@@ -27,7 +27,7 @@ from integral_pose.skeleton import HUMAN36M
 from tests.fork_server import ForkServer
 
 torch.set_num_threads(1)
-# The machine may be busy, so no example is too slow; and a test that passes today passes tomorrow.
+# No deadline, since the machine may be busy; the same examples in every run, so that a test does not fail by chance.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
@@ -42,14 +42,14 @@ ACTIONS = ("Directions", "Walking", "SittingDown")
 
 
 def draw_image(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(side, side, 3): a smooth picture, so that JPEG changes it little; another one each time."""
+    """(side, side, 3): a smooth random image, which JPEG changes little."""
     y, x = np.mgrid[:side, :side] / side * 2 * np.pi
     waves = [np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-1.5, 1.5, (3, 3))]
     return np.stack([127.5 + 100 * wave for wave in waves], -1).round().astype(np.uint8)
 
 
 def draw_poses(number: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Standing people, no two alike: px of the crop (N, 17, 2), mm in camera axes away from the origin (N, 17, 3)."""
+    """Random standing poses: px of the crop (N, 17, 2), and mm in camera axes away from the origin (N, 17, 3)."""
     body_mm = STANDING_MM + rng.normal(0, 40, (number, 17, 3))
     crop_px = (0.5 + body_mm[..., :2] / 2200) * side
     camera_mm = body_mm + rng.uniform(-500, 5000, (number, 1, 3))
@@ -83,19 +83,19 @@ def write_course(
 
 @pytest.fixture(scope="session")
 def course_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """10 training and 5 test images of 64 x 64 px with labels. Shared: only to be read."""
+    """10 training and 5 test images of 64 x 64 px with labels. Shared by all tests: read only."""
     return write_course(tmp_path_factory.mktemp("data") / "course")
 
 
 @pytest.fixture
 def own_course_root(tmp_path: Path) -> Path:
-    """The same data set once more, for a test to damage."""
+    """A copy of that data set, for a test to damage."""
     return write_course(tmp_path / "course")
 
 
 @pytest.fixture
 def make_course(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes a data set of its own: make_course(num_train=3, side=256) -> root."""
+    """A function that writes another data set: make_course(num_train=3, side=256) -> root."""
     return lambda name="made", **options: write_course(tmp_path / name, **options)
 
 
@@ -118,7 +118,7 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture
 def tiny_values(course_root: Path, tmp_path: Path) -> dict[str, Any]:
-    """A small complete experiment on `course_root` with its run folder under `tmp_path`; the test's own to change."""
+    """A small complete experiment on `course_root` with its run folder under `tmp_path`; a test may change it."""
     values = copy.deepcopy(TINY)
     values["data"]["root"], values["run_dir"] = str(course_root), str(tmp_path / "run")
     return values
@@ -138,12 +138,12 @@ def write_yaml(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny_yaml(tiny_values: dict[str, Any], write_yaml: Callable[..., Path]) -> Path:
-    """`tiny_values` as a file."""
+    """`tiny_values` as a YAML file."""
     return write_yaml(tiny_values)
 
 
 class TinyFeatures(torch.nn.Module):
-    """In place of a ResNet where a test makes many steps or writes many checkpoints: 20 thousand parameters."""
+    """A backbone of 20 thousand parameters for tests that make many steps or write many checkpoints."""
 
     image_mean, image_std = IMAGE_MEAN, IMAGE_STD
 
@@ -166,12 +166,12 @@ def build_network_of(config: Config, *, pretrained: bool = True) -> PoseNet:
 
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every network built in this test has `TinyFeatures` as its backbone."""
+    """Build every network of this test with `TinyFeatures` as its backbone."""
     monkeypatch.setattr("integral_pose.models.pose_net.build_backbone", TinyFeatures)
 
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """Starts processes of ours quickly, for tests that kill them. See tests/fork_server.py."""
+    """Starts processes quickly, for tests that kill them. See tests/fork_server.py."""
     with ForkServer() as server:
         yield server

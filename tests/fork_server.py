@@ -1,7 +1,7 @@
-"""Processes for tests that kill them: a server imports torch once and forks one a request, in tens of milliseconds.
+"""Processes for tests that kill them: a server imports torch once and forks a process a request, in some 10 ms.
 
-A process is a command line of ours, or a function 'module:name' that is given its arguments. It gets a process group
-of its own, its output goes to a file, and its backbone is the tests' tiny one.
+A process runs a command of integral-pose, or a function 'module:name' with the arguments. It has its own process group,
+its output goes to a file, and its backbone is the small one of the tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 class ForkServer:
-    """The client's side; a context manager that leaves no process behind."""
+    """The client; a context manager that leaves no process behind."""
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -37,7 +37,7 @@ class ForkServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in self._started:
             process.end()
-        # Not by closing its input: processes that this one has forked since hold that open too.
+        # Closing its input is not enough: processes forked since hold it open too.
         self._server.kill()
         self._server.wait()
 
@@ -49,14 +49,14 @@ class ForkServer:
         call: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Forked:
-        """Begin a process; `said` gets what it writes."""
+        """Start a process; its output goes to the file `said`."""
         request = {"arguments": list(arguments), "said": str(said), "call": call, "environment": environment or {}}
         process = Forked(self, int(self.ask(request)), said)
         self._started.append(process)
         return process
 
     def start_two(self, arguments: Sequence[str], folder: Path, call: str | None = None) -> list[Forked]:
-        """Two processes that find each other as those of torchrun do."""
+        """Two processes of one distributed run, as torchrun starts them."""
         port = free_port()
         return [
             self.start(arguments, said=folder / f"{port}.{rank}", call=call, environment=environment_of(rank, port))
@@ -64,7 +64,7 @@ class ForkServer:
         ]
 
     def ask(self, request: Mapping[str, Any]) -> Any:
-        """One line to the server, and its answer."""
+        """Send one request, return the answer."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
@@ -73,7 +73,7 @@ class ForkServer:
 
 
 class Forked:
-    """A process of the server's."""
+    """A process that the server forked."""
 
     def __init__(self, server: ForkServer, pid: int, said: Path) -> None:
         self._server, self.pid, self._said = server, pid, said
@@ -81,11 +81,11 @@ class Forked:
 
     @property
     def said(self) -> str:
-        """What it wrote so far."""
+        """Its output so far."""
         return self._said.read_text("utf-8", "replace") if self._said.exists() else ""
 
     def poll(self) -> int | None:
-        """Its exit code, minus the signal's number where one ended it; None while it lives."""
+        """Its exit code, the negative signal number if a signal ended it; None while it runs."""
         if self.exit_code is None:
             self.exit_code = self._server.ask({"poll": self.pid})
         return self.exit_code
@@ -100,24 +100,24 @@ class Forked:
         """Return once the condition holds."""
         end = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < end, f"not within {timeout_s} s; it said: {self.said[-2000:]}"
+            assert time.monotonic() < end, f"not within {timeout_s} s; its output: {self.said[-2000:]}"
             time.sleep(0.005)
 
     def wait_alive_until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
-        """As `wait_until`, of a process that must not end meanwhile."""
+        """As `wait_until`, for a process that must not end before."""
         self.wait_until(lambda: condition() or self.poll() is not None, timeout_s)
         assert self.exit_code is None, f"it ended by itself with {self.exit_code}: {self.said[-2000:]}"
 
     def send(self, number: int, *, group: bool = False) -> None:
-        """A signal to it, or to all of its group."""
+        """Send a signal to it, or to its whole group."""
         (os.killpg if group else os.kill)(self.pid, number)
 
     def group(self) -> list[int]:
-        """Processes of its group that are alive."""
+        """Running processes of its group."""
         return [pid for pid in processes() if pid != self.pid and _group_of(pid) == self.pid]
 
     def end(self) -> None:
-        """Kill what is left of it and its group."""
+        """Kill it and its group, whatever still runs."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -127,25 +127,25 @@ class Forked:
 
 
 def environment_of(rank: int, port: int) -> dict[str, str]:
-    """What torchrun tells one of two processes."""
+    """The environment that torchrun gives one of two processes."""
     return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port)}  # fmt: skip
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
+    """A port that is free now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def processes() -> list[int]:
-    """Numbers of the processes that run here, without those that ended and wait to be asked for."""
+    """Ids of all running processes; zombies are left out."""
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _state(path) not in "ZX"]
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started and that are alive."""
+    """Running children of a process."""
     return [other for other in processes() if _field(other, 1) == str(pid)]
 
 
@@ -168,7 +168,7 @@ def _field(pid: int, number: int) -> str | None:
 
 
 def _serve() -> dict[str, Any] | None:
-    """Answers until the input ends; in each new process it returns with what that shall do."""
+    """Answer until the input ends; in a forked process, return its request."""
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:
@@ -178,7 +178,7 @@ def _serve() -> dict[str, Any] | None:
             answer = os.fork()
             if answer == 0:
                 return dict(request)
-            os.setpgid(answer, answer)  # here too, so that it is done when the client hears of it
+            os.setpgid(answer, answer)  # here too, so that it is done before the client is answered
         print(json.dumps(answer), flush=True)
     return None
 

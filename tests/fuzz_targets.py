@@ -1,4 +1,4 @@
-"""Parsers as functions of bytes: whatever comes in, a value or one of our own errors comes out.
+"""Parsers as functions of bytes, for fuzzing: they return a value or raise an IntegralPoseError.
 
 Used with small budgets by `test_fuzz` and with large ones by `scripts/fuzz.py`.
 """
@@ -34,12 +34,12 @@ from integral_pose.weights.translation import read_other_project
 # Metadata of one entry: the orientation 6, a quarter turn.
 TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 REPOSITORY = Path(__file__).parent.parent
-_OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # goes with the process
+_OWN = tempfile.TemporaryDirectory(prefix="fuzz-")  # removed when the process ends
 FOLDER = Path(_OWN.name)
 
 
 class Target(NamedTuple):
-    """A parser and a file that it likes."""
+    """A parser and a valid file for it."""
 
     read: Callable[[bytes], object]
     seed: Callable[[], bytes]
@@ -128,7 +128,7 @@ TARGETS = {
 
 
 def refuses_or_reads(name: str, content: bytes) -> None:
-    """Nothing but our own errors leaves the parser."""
+    """Raise whatever the parser raises but IntegralPoseError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.suppress(IntegralPoseError):

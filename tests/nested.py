@@ -1,4 +1,4 @@
-"""Nested contents of checkpoints, compared to the last bit."""
+"""Bitwise comparison of nested checkpoint contents."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-SPEED = {"images_per_s", "data_wait_share"}  # what tells of the clock in a row of metrics.jsonl
+SPEED = {"images_per_s", "data_wait_share"}  # columns of metrics.jsonl that depend on the clock
 
 
 def differences(one: Any, other: Any, where: str = "") -> list[str]:
-    """Places where two nested contents differ in any bit."""
+    """Keys at which two nested contents differ in any bit."""
     if isinstance(one, dict) and isinstance(other, dict):
         keys = one.keys() | other.keys()
         return [found for key in keys for found in differences(one.get(key), other.get(key), f"{where}.{key}")]

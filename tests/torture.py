@@ -1,6 +1,6 @@
 """Kills, bit flips, signals and hostile files, by the dozen: `scripts/torture.sh` for minutes, the suite briefly.
 
-Every trial is drawn from a seed, but where a kill lands is the machine's business, so no two rounds are alike.
+Every trial is drawn from a seed, but when a kill takes effect depends on the machine, so no two rounds are alike.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ EXPERIMENT: dict[str, Any] = {
 
 @dataclass
 class Count:
-    """One row of the table: of `done` trials all but the `faults` ended as they must."""
+    """One row of the table: `done` trials, of which `faults` did not end as expected."""
 
     what: str
     done: int = 0
     faults: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, fault: str) -> None:
-        """One more trial."""
+        """Count a trial, and its fault if it does not hold."""
         self.done += 1
         if not holds:
             self.faults.append(fault)
 
     def row(self) -> dict[str, Any]:
-        """Plain content."""
+        """The row as plain values."""
         verdict = "held" if self.done and not self.faults else "FAILED" if self.faults else "not tried"
         found = self.done - len(self.faults)
         return {
@@ -67,7 +67,7 @@ class Count:
 
 
 class Torture:
-    """Works in a folder of its own with processes of a fork server."""
+    """All trials, in one folder with the processes of one fork server."""
 
     def __init__(self, server: ForkServer, folder: Path, seed: int) -> None:
         self.server, self.folder, self.random = server, folder, random.Random(seed)
@@ -88,12 +88,12 @@ class Torture:
         self.expected = load_checkpoint(folder / "whole/last.pt")
 
     def start(self, run: str, *overrides: str) -> Forked:
-        """A process that trains in a folder, on a disk that takes its time."""
+        """A process that trains in a folder on a slow disk."""
         arguments = ["train", str(self.yaml), f"run_dir={self.folder / run}", *overrides]
         return self.server.start(arguments, said=self.folder / f"{run}.said", call="tests.torture:on_a_slow_disk")
 
     def kill_a_run(self) -> None:
-        """Kill a run again and again at random moments, let it end, and compare."""
+        """Kill a run several times at random moments, let it end, and compare its final state."""
         name = f"killed{self.equal.done}"
         run, step = self.folder / name, 0
         for _ in range(KILLS_A_RUN):
@@ -161,13 +161,13 @@ class Torture:
                 self.refused.check(not fault, fault)
 
     def wait_for_saves(self, process: Forked, run: Path, number: int) -> None:
-        """Return after so many more checkpoints; a new file is another inode or time."""
+        """Return after `number` more checkpoints; a new file has another inode or time."""
         for _ in range(number):
             before = _stamp(run)
             wait_for(lambda: _stamp(run) != before, process)  # noqa: B023 - called at once
 
     def tidy(self, name: str) -> None:
-        """Keep what went wrong alone."""
+        """Remove the folder of a finished trial."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -185,7 +185,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def on_a_slow_disk(arguments: list[str]) -> int:
-    """A checkpoint takes some 70 ms to write and to reach the disk, so that kills find it half there."""
+    """Run a command with checkpoints that take some 70 ms to write and sync, so that kills interrupt them."""
     fsync, save = os.fsync, torch.save
 
     def slowly(file: Any) -> None:
@@ -206,7 +206,7 @@ def on_a_slow_disk(arguments: list[str]) -> int:
 
 
 def wait_for(condition: Callable[[], bool], process: Forked, timeout_s: float = 60) -> None:
-    """Return once the condition holds or the process has ended by itself, which is fine here."""
+    """Return once the condition holds or the process has ended by itself."""
     end = time.monotonic() + timeout_s
     while not condition() and process.poll() is None:
         if time.monotonic() > end:

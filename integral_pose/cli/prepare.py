@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,19 +18,23 @@ if TYPE_CHECKING:
 class Converter(NamedTuple):
     """A converter on the command line."""
 
-    name: str
+    function: str  # of integral_pose.datasets, 'module:function'; imported when it is called
     help: str
     folder: str  # what --source is
 
 
-CONVERTERS = (
-    Converter("h36m", "Human3.6M's official download", "the tgz archives or what they hold; metadata.xml may be there"),
-    Converter("c2f", "Human3.6M as released with coarse-to-fine", "the folder of annot/ and images/"),
-    Converter("mmpose", "Human3.6M as mmpose prepares it",
-              "the folder of the .npz files, cameras.pkl and the pictures"),
-    Converter("posenet", "Human3.6M as released with 3DMPPE", "the folder of annotations/ and images/"),
-    Converter("mpi-inf-3dhp", "MPI-INF-3DHP's training and test set", "the folder of S1 .. S8 and TS1 .. TS6"),
-)  # fmt: skip
+CONVERTERS = {
+    "h36m": Converter("human36m:convert_human36m", "Human3.6M's official download",
+                      "the tgz archives or what they hold; metadata.xml may be there"),
+    "c2f": Converter("c2f:convert_c2f", "Human3.6M as released with coarse-to-fine",
+                     "the folder of annot/ and images/"),
+    "mmpose": Converter("mmpose:convert_mmpose", "Human3.6M as mmpose prepares it",
+                        "the folder of the .npz files, cameras.pkl and the images"),
+    "posenet": Converter("posenet:convert_posenet", "Human3.6M as released with 3DMPPE",
+                         "the folder of annotations/ and images/"),
+    "mpi-inf-3dhp": Converter("mpi_inf_3dhp:convert_mpi_inf_3dhp", "MPI-INF-3DHP's training and test set",
+                              "the folder of S1 .. S8 and TS1 .. TS6"),
+}  # fmt: skip
 
 
 def add_prepare(commands: Any) -> None:
@@ -37,8 +42,8 @@ def add_prepare(commands: Any) -> None:
     prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
     sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
     _add_synthetic(sources)
-    for converter in CONVERTERS:
-        _add_converter(sources, converter)
+    for name, converter in CONVERTERS.items():
+        _add_converter(sources, name, converter)
 
 
 def add_check(commands: Any) -> None:
@@ -62,9 +67,9 @@ def _add_synthetic(sources: Any) -> None:
     parser.set_defaults(run=_prepare_synthetic)
 
 
-def _add_converter(sources: Any, converter: Converter) -> None:
-    parser = sources.add_parser(converter.name, help=converter.help)
-    is_planned = converter.name == "h36m"  # --plan needs neither folder
+def _add_converter(sources: Any, name: str, converter: Converter) -> None:
+    parser = sources.add_parser(name, help=converter.help)
+    is_planned = name == "h36m"  # --plan needs neither folder
     parser.add_argument("--source", dest="folder", type=Path, metavar="DIR", help=converter.folder,
                         required=not is_planned)  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="a folder that is not there yet",
@@ -74,9 +79,9 @@ def _add_converter(sources: Any, converter: Converter) -> None:
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     if is_planned:
         parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")
-    if converter.name in ("h36m", "posenet"):
+    if name in ("h36m", "posenet"):
         _add_choice(parser)
-    if converter.name == "mpi-inf-3dhp":
+    if name == "mpi-inf-3dhp":
         parser.add_argument("--every", type=int, default=5, metavar="N", help="training frames (%(default)s)")
     parser.set_defaults(run=_prepare)
 
@@ -132,19 +137,14 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace, request: Request) -> ConversionSummary:
-    from integral_pose.datasets.c2f import convert_c2f
-    from integral_pose.datasets.human36m import convert_human36m
-    from integral_pose.datasets.mmpose import convert_mmpose
-    from integral_pose.datasets.mpi_inf_3dhp import convert_mpi_inf_3dhp
-    from integral_pose.datasets.posenet import convert_posenet
-
-    if options.source == "h36m":
-        return convert_human36m(options.folder, request, _choice(options))
-    if options.source == "posenet":
-        return convert_posenet(options.folder, request, _choice(options))
-    if options.source == "mpi-inf-3dhp":
-        return convert_mpi_inf_3dhp(options.folder, request, options.every)
-    return {"c2f": convert_c2f, "mmpose": convert_mmpose}[options.source](options.folder, request)
+    further: tuple[Any, ...] = ()
+    if options.source in ("h36m", "posenet"):
+        further = (_choice(options),)
+    elif options.source == "mpi-inf-3dhp":
+        further = (options.every,)
+    convert = pkgutil.resolve_name(f"integral_pose.datasets.{CONVERTERS[options.source].function}")
+    summary: ConversionSummary = convert(options.folder, request, *further)
+    return summary
 
 
 def _choice(options: argparse.Namespace) -> Choice:

@@ -1,4 +1,4 @@
-"""Volumes and joints to read, and how near a result must come to the plain operator in float64."""
+"""Test cases of the volume operator, and its comparison with the reference in float64."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Result(NamedTuple):
 
 
 def channels_last(logits: Tensor) -> Tensor:
-    """The same (B, J, D, H, W) as the view of a head's output in channels_last."""
+    """The same (B, J, D, H, W) as a view of a head's output in channels_last."""
     head_output = logits.flatten(1, 2).contiguous(memory_format=torch.channels_last)
     return head_output.unflatten(1, logits.shape[1:3])
 
@@ -34,7 +34,7 @@ def random_joints(shape: tuple[int, ...], reach: float = 1.3) -> Tensor:
 def evaluate(
     logits: Tensor, joints: Tensor, target: HeatmapTarget | None, implementation: Implementation = "auto"
 ) -> Result:
-    """Both results, and the gradient of a fixed mixture of them."""
+    """Joints and loss, and the gradient of a fixed linear combination of them."""
     logits = logits.detach().requires_grad_()
     joints = joints.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
     if target is None:
@@ -51,9 +51,9 @@ def evaluate(
 def assert_close(
     result: Result, logits: Tensor, joints: Tensor, target: HeatmapTarget | None, tolerance: float
 ) -> None:
-    """Relative to the plain operator in float64: to the loss, the volume's width, the largest gradient.
+    """Compare with the reference in float64, relative to the loss, the volume's width and the largest gradient.
 
-    The plain operator itself adds logarithms of the size of the logits, hence the second part.
+    The reference itself adds logarithms of the size of the logits, hence the absolute part.
     """
     expected = evaluate(logits.double(), joints, target, "reference")
     own = 4e-16 * logits.abs().max().item()

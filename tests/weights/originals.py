@@ -1,4 +1,4 @@
-"""The networks of other projects and their decoding, written from their specification and from nothing of ours.
+"""The networks of other projects and their decoding, written from their specification, independently of this package.
 
 Keys, channel order, normalisation and formula are as in the published code; widths and depths are free.
 """
@@ -17,7 +17,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Features(nn.Module):
-    """A torchvision ResNet without average and classifier: not even their keys."""
+    """A torchvision ResNet without pooling and classifier, and without their keys."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class PoseNetOriginal(nn.Module):
 
 
 class IntegralOriginal(nn.Module):
-    """backbone.*, head.features.*, the last convolution among them"""
+    """backbone.*, head.features.*, including the last convolution"""
 
     def __init__(self, name: str, widths: list[int], joints: int, depth: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ ORIGINALS = {
 
 
 def make_original(source: str, name: str, widths: list[int], joints: int, depth: int, seed: int = 0) -> nn.Module:
-    """Randomly initialised, the statistics of batch normalisation too, with heat maps that have peaks."""
+    """Randomly initialised, with random batch normalisation statistics and heat maps that have peaks."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = ORIGINALS[source](name, widths, joints, depth)
@@ -113,7 +113,7 @@ def make_original(source: str, name: str, widths: list[int], joints: int, depth:
 
 
 def normalise(source: str, images: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB 0..255 -> what the network saw in training."""
+    """(B, 3, H, W) RGB 0..255 -> normalised as in training."""
     scale = 1.0 if source in ("posenet", "mks-integral") else 255.0
     mean, std = (scale * torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (images - mean) / std
@@ -133,7 +133,7 @@ def voxels(source: str, net: nn.Module, images: Tensor, joints: int) -> Tensor:
 def save_original(
     path: Path, net: nn.Module, *, container: str | None, prefix: str = "module.", legacy: bool = True, counters=False
 ) -> Path:
-    """As the project would: an older PyTorch wrote bare pickles without the counters of batch normalisation."""
+    """Save as the project did: old PyTorch wrote plain pickles without batch normalisation counters."""
     state = {
         prefix + key: value
         for key, value in net.state_dict().items()
