@@ -6,6 +6,7 @@ nor on the other augmenters, and a resumed run sees the images that it would hav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, Protocol
@@ -41,7 +42,9 @@ def desaturate(image: Picture, bounds: Sequence[float], uniform: NDArray[np.floa
 
 def blur(image: Picture, bounds: Sequence[float], uniform: NDArray[np.float64]) -> Picture:
     """Convolved with a Gaussian, its standard deviation in px; beyond the border the picture is reflected."""
-    blurred: Picture = _import_imgaug().augmenters.blur_gaussian_(image.copy(), in_range(uniform, bounds)[0])
+    sigma_px = in_range(uniform, bounds)[0]
+    size_px = 2 * math.ceil(3 * sigma_px) + 1  # imgaug's own choice cuts off at half of that
+    blurred: Picture = _import_imgaug().augmenters.blur_gaussian_(image.copy(), sigma_px, size_px)
     return blurred
 
 
