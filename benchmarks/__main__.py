@@ -1,4 +1,4 @@
-"""`python -m benchmarks ablation | trials | results | gpu_train`, from the root of the repository."""
+"""`python -m benchmarks ablation | trials | results | gpu_train | real_pictures`, from the root of the repository."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, gpu_train, results_page
+from benchmarks import ablation, gpu_train, real_pictures, results_page
 from integral_pose.cli.arguments import add_command
 from integral_pose.cli.main import run_command
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _add_comparison(add_command(commands, name, text, run))
     _add_results(commands)
     _add_gpu_train(commands)
+    _add_real_pictures(commands)
     return run_command(parser, arguments)
 
 
@@ -59,6 +60,13 @@ def _add_gpu_train(commands: Any) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, metavar="DIR", help="rendered where it is not there (data/NAME)")
     parser.add_argument("--out", type=Path, default=Path("gpu_train.json"), metavar="FILE")
+
+
+def _add_real_pictures(commands: Any) -> None:
+    text = "trained networks on the real photographs that INTEGRAL_POSE_SAMPLES names: docs/real_pictures.md"
+    parser = add_command(commands, "real_pictures", text, real_pictures.real_pictures)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, a checkpoint or a model file")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="(real_pictures in the first run's folder)")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.approaches import REFERENCE
 from benchmarks.rates import Rate, images_for
-from integral_pose.bench.own_process import TIMING_ENVIRONMENT
+from integral_pose.bench.measuring import TIMING_ENVIRONMENT
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test

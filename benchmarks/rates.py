@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from integral_pose.bench.interleave import interleaved, median_ratio
+from integral_pose.bench.measuring import interleaved, median_ratio
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
@@ -57,7 +58,7 @@ def measure_rate(candidate: Config, reference: Config, rounds: int = ROUNDS) -> 
     ratio = sum(share * ratio for share, ratio in zip(epochs, ratios, strict=True)) / sum(epochs)
     return Rate(
         ratio=ratio * _images_a_turn(reference) / _images_a_turn(candidate),
-        reference_images_per_s=_images_a_turn(reference) / min(times["reference"].seconds),
+        reference_images_per_s=_images_a_turn(reference) / min(times["reference"]),
     )
 
 
@@ -67,7 +68,7 @@ def measure_images_per_s(config: Config, rounds: int = ROUNDS) -> float:
     stages = _turns(config, device)
     times = interleaved({str(n): turn for n, (_, turn) in enumerate(stages)}, device, rounds=rounds, warm_up=2)
     epochs = [share for share, _ in stages]
-    seconds = sum(share * times[str(n)].median_s for n, share in enumerate(epochs)) / sum(epochs)
+    seconds = sum(share * statistics.median(times[str(n)]) for n, share in enumerate(epochs)) / sum(epochs)
     return _images_a_turn(config) / seconds
 
 

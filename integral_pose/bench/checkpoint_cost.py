@@ -8,18 +8,18 @@ Divided by the steps between two checkpoints it is the share that a run pays.
 from __future__ import annotations
 
 import math
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
-from integral_pose.bench.machine import describe_machine
-from integral_pose.bench.step_speed import our_train_step, random_batch
+from integral_pose.bench.measuring import describe_machine, synchronize
+from integral_pose.bench.step_speed import our_step, random_batch
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
 from integral_pose.io.plain import to_plain
@@ -28,6 +28,17 @@ from integral_pose.runs.checkpoint import save_with_predecessors
 
 HEATMAP_WEIGHT, EMA_DECAY = 1e-4, 0.999  # a run with all that has a state
 LEAST_STEPS = 4
+MEANINGS = {
+    "wall_overhead": "share of its time that the checkpoints add to the training",
+    "cpu_overhead": "share of its processor time",
+    "extra_s": "of time that a checkpoint adds in all",
+    "extra_cpu_s": "of processor time",
+    "step_s": "for a step of ResNet-50 with Adam and moving average",
+    "copy_s": "of copying, for which the training waits",
+    "write_s": "of writing beside it",
+    "load_s": "to verify and load a checkpoint",
+    "every": "steps between two checkpoints",
+}
 
 
 class Seconds(NamedTuple):
@@ -41,7 +52,7 @@ class TrainingWithCheckpoints:
     """Steps of a ResNet-50 with all that has a state, and checkpoints as `Trainer` saves them."""
 
     def __init__(self, batch_size: int, device: torch.device, path: Path) -> None:
-        self.step, self.loss = our_train_step(device, device.type == "cuda", HEATMAP_WEIGHT, EMA_DECAY)
+        self.step, self.loss = our_step(device, device.type == "cuda", HEATMAP_WEIGHT, EMA_DECAY)
         self.batch, self.device, self.path = random_batch(batch_size, device), device, path
         self.writer = BackgroundWriter()
         self.copies_s: list[float] = []
@@ -59,44 +70,38 @@ class TrainingWithCheckpoints:
             self.save()
         for _ in range(steps):
             self.step(self.batch, self.loss, 1e-4)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
 
 def measure_checkpoints(
     batch_size: int, rounds: int, device_name: str, every: int, folder: Path | None
 ) -> dict[str, Any]:
-    """wall_overhead, cpu_overhead: shares that a checkpoint every `every` steps adds to the training.
-
-    copy_s is what the training waits for, write_s what the thread takes beside it, step_s one step without.
-    """
+    """The figures of MEANINGS for a checkpoint every `every` steps: medians over the rounds."""
     device = choose_device(device_name)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "last.pt"
         training = TrainingWithCheckpoints(batch_size, device, path)
         write_s, steps = _warm_up(training)
-        without, with_one = _in_turns(training, steps, rounds)
-        load_s, num_bytes = _timed(lambda: load_checkpoint(path)).wall, path.stat().st_size
-    extra_s, extra_cpu_s = (
-        statistics.median(one[i] - other[i] for one, other in zip(with_one, without, strict=True)) for i in range(2)
-    )
-    step_s, step_cpu_s = (statistics.median(each[i] for each in without) / steps for i in range(2))
+        without, with_one = [], []
+        for _ in range(rounds):
+            without.append(_timed(lambda: training.run(steps)))
+            with_one.append(_timed(lambda: training.run(steps, saving=True), training.writer.finish))
+        figures = {"load_s": _timed(lambda: load_checkpoint(path)).wall, "bytes": path.stat().st_size}
     return {
-        "wall_overhead": extra_s / (every * step_s),
-        "cpu_overhead": extra_cpu_s / (every * step_cpu_s),
-        "copy_s": statistics.median(training.copies_s),
-        "write_s": write_s,
-        "load_s": load_s,
-        "extra_s": extra_s,
-        "extra_cpu_s": extra_cpu_s,
-        "step_s": step_s,
-        "bytes": num_bytes,
-        "every": every,
-        "steps_a_window": steps,
-        "rounds": rounds,
-        "batch": batch_size,
-        **describe_machine(device),
-    }
+        **_overheads(without, with_one, steps, every), **figures,
+        "copy_s": median(training.copies_s), "write_s": write_s,
+        "every": every, "steps_a_window": steps, "rounds": rounds, "batch": batch_size, **describe_machine(device),
+    }  # fmt: skip
+
+
+def _overheads(without: list[Seconds], with_one: list[Seconds], steps: int, every: int) -> dict[str, float]:
+    pairs = list(zip(with_one, without, strict=True))
+    extra_s, extra_cpu_s = (median(one[clock] - other[clock] for one, other in pairs) for clock in (0, 1))
+    step_s, step_cpu_s = (median(each[clock] for each in without) / steps for clock in (0, 1))
+    return {
+        "wall_overhead": extra_s / (every * step_s), "cpu_overhead": extra_cpu_s / (every * step_cpu_s),
+        "extra_s": extra_s, "extra_cpu_s": extra_cpu_s, "step_s": step_s,
+    }  # fmt: skip
 
 
 def _warm_up(training: TrainingWithCheckpoints) -> tuple[float, int]:
@@ -107,31 +112,6 @@ def _warm_up(training: TrainingWithCheckpoints) -> tuple[float, int]:
     write_s = _timed(training.writer.finish).wall
     training.copies_s.clear()
     return write_s, max(LEAST_STEPS, math.ceil(3 * write_s / step_s))
-
-
-def _in_turns(training: TrainingWithCheckpoints, steps: int, rounds: int) -> tuple[list[Seconds], list[Seconds]]:
-    """Each round without a checkpoint, and with one."""
-    without, with_one = [], []
-    for _ in range(rounds):
-        without.append(_timed(lambda: training.run(steps)))
-        with_one.append(_timed(lambda: training.run(steps, saving=True), training.writer.finish))
-    return without, with_one
-
-
-def checkpoint_table(result: dict[str, Any]) -> str:
-    """The figures as text."""
-    return "\n".join([
-        f"{result['device']}, torch {result['torch']}, {result['threads']} threads: ResNet-50 with Adam and moving "
-        f"average, {result['bytes'] / 1e6:.0f} MB, batch {result['batch']}",
-        f"one step             {result['step_s']:8.3f} s",
-        f"one checkpoint       {result['copy_s']:8.3f} s of copying, for which the training waits",
-        f"                     {result['write_s']:8.3f} s of writing beside it",
-        f"                     {result['extra_s']:+8.3f} s in all, {result['extra_cpu_s']:+.3f} s of processor time",
-        f"                     {result['load_s']:8.3f} s to verify and load it",
-        f"every {result['every']} steps      {result['wall_overhead']:+8.2%} time, "
-        f"{result['cpu_overhead']:+.2%} processor time "
-        f"(medians of {result['rounds']} rounds of {result['steps_a_window']} steps)",
-    ])  # fmt: skip
 
 
 def _timed(work: Callable[[], object], afterwards: Callable[[], object] = lambda: None) -> Seconds:

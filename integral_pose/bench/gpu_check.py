@@ -38,8 +38,8 @@ def list_parts(device: str, quick: bool) -> list[Part]:
     on_device, bench = ("--device", device), ("-m", "integral_pose", "bench")
     step = (*bench, "step", *on_device, "--rounds", "1" if quick else "10")
     return [
-        Part("kernels", ("-m", __spec__.name, "--kernels", *on_device), 120, _read_kernels),
-        Part("training", ("-m", __spec__.name, "--training", *on_device), 180, _read_training),
+        Part("kernels", ("-m", __spec__.name, "--part", "kernels", *on_device), 120, _read_kernels),
+        Part("training", ("-m", __spec__.name, "--part", "training", *on_device), 180, _read_training),
         Part("bench loss", (*bench, "loss", *on_device, *loss, "--no-compile"), 120, _read_loss),
         *(Part(f"bench step, batch {n}", (*step, "--batch", str(n)), 150, _read_step) for n in batches),
         Part("bench data", (*bench, "data", "--rounds", "1" if quick else "5"), 120, _read_data),
@@ -53,12 +53,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu_check.json"), metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the check itself")
     parser.add_argument("--json", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--training", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("kernels", "training"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.kernels or options.training:
-        part = check_kernels_here if options.kernels else train_here
-        options.json.write_text(json.dumps(part(options.device)), "utf-8")
+    if options.part:
+        run_here = {"kernels": check_kernels_here, "training": train_here}[options.part]
+        options.json.write_text(json.dumps(run_here(options.device)), "utf-8")
         return
     result = run_parts(list_parts(options.device, options.quick), require_device(options.device))
     options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -70,7 +69,7 @@ def require_device(device: str) -> dict[str, Any]:
     """What the figures belong to. Exits where there is no such device."""
     import torch
 
-    from integral_pose.bench.machine import describe_machine
+    from integral_pose.bench.measuring import describe_machine
 
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit(f"no CUDA GPU that torch {torch.__version__} can use; --device cpu checks the CPU")
@@ -83,7 +82,7 @@ def run_parts(parts: Sequence[Part], machine: dict[str, Any]) -> dict[str, Any]:
     for part in parts:
         left_s = TOTAL_S - (time.monotonic() - start)
         print(f"{part.name} ...", file=sys.stderr, flush=True)
-        rows.append(_run(part, min(part.limit_s, left_s)) if left_s > 10 else _not_run(part, "no time was left"))
+        rows.append(_run(part, min(part.limit_s, left_s)) if left_s > 10 else _row(part, "no time was left", ran=False))
     return {**machine, "seconds": time.monotonic() - start, "parts": rows}
 
 
@@ -112,8 +111,9 @@ def train_here(device: str) -> dict[str, Any]:
     from integral_pose.bench.step_speed import our_step, random_batch
 
     size, steps = (32, TRAINING_STEPS) if device == "cuda" else (2, 4)
-    step = our_step(random_batch(size, torch.device(device)), torch.device(device), device == "cuda", 1e-4)
-    losses = [float(step()["loss"]) for _ in range(steps)]
+    step, loss = our_step(torch.device(device), device == "cuda", 1e-4)
+    batch = random_batch(size, torch.device(device))
+    losses = [float(step(batch, loss, 1e-4)["loss"]) for _ in range(steps)]
     return {"losses": losses, "batch": size}
 
 
@@ -124,22 +124,19 @@ def _run(part: Part, limit_s: float) -> dict[str, Any]:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
-            return _row(part, False, f"did not end within {limit_s:.0f} s")
+            return _row(part, f"did not end within {limit_s:.0f} s")
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         if "No module named" in done.stderr:
-            return _not_run(part, last)
+            return _row(part, last, ran=False)
         if done.returncode != 0 or not path.exists():
-            return _row(part, False, last, stderr=done.stderr[-4000:])
+            return _row(part, last, stderr=done.stderr[-4000:])
         figures = json.loads(path.read_text("utf-8"))
-        return _row(part, *part.read(figures), figures=figures)
+    passed, line = part.read(figures)
+    return _row(part, line, passed=passed, figures=figures)
 
 
-def _row(part: Part, passed: bool, line: str, **more: Any) -> dict[str, Any]:
-    return {"part": part.name, "ran": True, "passed": passed, "line": line, **more}
-
-
-def _not_run(part: Part, reason: str) -> dict[str, Any]:
-    return {"part": part.name, "ran": False, "passed": False, "line": reason}
+def _row(part: Part, line: str, *, ran: bool = True, passed: bool = False, **more: Any) -> dict[str, Any]:
+    return {"part": part.name, "ran": ran, "passed": passed, "line": line, **more}
 
 
 def _read_kernels(figures: dict[str, Any]) -> tuple[bool, str]:

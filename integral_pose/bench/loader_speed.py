@@ -13,6 +13,7 @@ import io
 import itertools
 import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 import warnings
@@ -26,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from integral_pose.bench.interleave import interleaved, median_ratio
+from integral_pose.bench.measuring import interleaved, median_ratio, proc_bytes
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train
@@ -49,6 +50,12 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.
 
 BASELINE = "files + Pillow + imgaug + float"
 WHOLE = "packed: read + decode + collate"
+MEANINGS = {
+    "images_per_s_per_core": WHOLE,
+    "vs_baseline": f"times the images/s of {BASELINE} (- without imgaug and its OpenCV)",
+    "packed_read_vs_files": "time of reading a file an image over that of reading them packed",
+    "worker_memory_mib": f"MiB that a worker over {HUMAN36M_ROWS:,} rows adds to the memory of all (PSS)",
+}
 
 
 def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
@@ -59,16 +66,17 @@ def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
             render_dataset(source, num_train=NUM_IMAGES, num_valid=1, seed=1, workers=1, show_progress=False)
         table = evenly_spaced(read_train(source), NUM_IMAGES)
         files, packed = _both_layouts(table, Path(folder))
-        size = _side_px(packed)
+        with Image.open(io.BytesIO(packed.images.read(0))) as picture:
+            size = picture.width
         with _one_thread():
             candidates = _candidates(files, packed, size)
-            times = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
+            times_s = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
         memory = worker_memory_bytes(packed, size)
-    per_s = {name: len(table) / time.median_s for name, time in times.items()}
+    per_s = {name: len(table) / statistics.median(seconds) for name, seconds in times_s.items()}
     return {
         "images_per_s_per_core": round(per_s[WHOLE]),
-        "vs_baseline": round(median_ratio(times[BASELINE], times[WHOLE]), 2) if BASELINE in times else None,
-        "packed_read_vs_files": round(median_ratio(times["files: read"], times["packed: read"]), 2),
+        "vs_baseline": round(median_ratio(times_s[BASELINE], times_s[WHOLE]), 2) if BASELINE in times_s else None,
+        "packed_read_vs_files": round(median_ratio(times_s["files: read"], times_s["packed: read"]), 2),
         "images_per_s_per_core_by_part": {name: round(value) for name, value in per_s.items()},
         "worker_memory_mib": None if memory is None else round(memory / 2**20),
         "rows_in_memory_test": HUMAN36M_ROWS,
@@ -77,23 +85,6 @@ def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
         "rounds": rounds,
         "root": str(root) if root else "rendered",
     }
-
-
-def loading_table(result: dict[str, Any]) -> str:
-    """The figures for people."""
-    parts = result["images_per_s_per_core_by_part"]
-    width = max(map(len, parts))
-    lines = [f"{'images/s per core':>{width + 20}}"]
-    lines += [f"{name:<{width}}{value:>20,}" for name, value in parts.items()]
-    if result["vs_baseline"] is None:
-        lines.append("\nimgaug or its OpenCV is not installed: what needs them was not measured")
-    else:
-        lines.append(f"\n{WHOLE}: {result['vs_baseline']} times the images/s of {BASELINE}")
-    if result["worker_memory_mib"] is not None:
-        lines.append(
-            f"A worker over {HUMAN36M_ROWS:,} rows adds {result['worker_memory_mib']} MiB to the memory of all (PSS)"
-        )
-    return "\n".join(lines)
 
 
 def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY_WORKERS) -> int | None:
@@ -119,8 +110,7 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
 
 
 def _pss_bytes(process: int) -> int:
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return proc_bytes(f"{process}/smaps_rollup", "Pss")
 
 
 def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]:
@@ -136,11 +126,6 @@ def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]
     source = PackedImages(packed, names, np.cumsum(sizes) - sizes, sizes)
     labels = table.joints_camera_mm, table.joints_crop_px
     return PoseTable(images, names, *labels), PoseTable(images, names, *labels, packed=source)
-
-
-def _side_px(table: PoseTable) -> int:
-    with Image.open(io.BytesIO(table.images.read(0))) as picture:
-        return int(picture.width)
 
 
 def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, Callable[[], object]]:

@@ -6,18 +6,14 @@ meshgrid. Ours: what `trainer` does by default on this device. Data lie ready on
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from integral_pose.bench import published
-from integral_pose.bench.interleave import Timing, interleaved, median_ratio
-from integral_pose.bench.machine import describe_machine
-from integral_pose.bench.own_process import TIMING_ENVIRONMENT, in_own_process
+from integral_pose.bench import measuring, published
 from integral_pose.config.schema import LossConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.model import mean_distance_mm
@@ -35,53 +31,60 @@ from integral_pose.training.step import Loss, TrainStep
 IMAGE_PX, DEPTH = 256, 64
 FLOP_PER_IMAGE = 49.84e9  # ResNet-50, 256 px, 64^3, 17 joints: forward and backward, two a multiply-add
 EPOCHS, IMAGES_PER_EPOCH = 25, 312_188  # the source report's schedule on Human3.6M
-HEATMAP_WEIGHT = 1e-4
+HEATMAP_WEIGHT, LEARNING_RATE = 1e-4, 1e-4
 
 PUBLISHED, PUBLISHED_HEATMAP = "published: integral", "published: integral + heat map"
 OURS, OURS_HEATMAP = "ours: integral", "ours: integral + heat map"
+MEANINGS = {
+    "heatmap_overhead": "share that the heat map loss adds to the time of our step",
+    "published_heatmap_overhead": "share that it adds to the published step",
+    "step_vs_published": "time of our step over that of the published one",
+    "heatmap_step_vs_published": "the same with the heat map loss",
+    "images_per_s": OURS_HEATMAP,
+    "out_of_memory": "steps that do not fit in the memory of the GPU",
+    "device": f"ResNet-50, {IMAGE_PX} px, {DEPTH}^3; hours: {EPOCHS} epochs of {IMAGES_PER_EPOCH:,} images",
+}
 
 Step = Callable[[], Any]
 
 
 def measure_steps(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
-    """`_measure` in a process of its own, whose memory allocator does not distort the times."""
-    case = (batch, rounds, device_name, compiled)
-    result: dict[str, Any] = in_own_process("integral_pose.bench.step_speed", case, TIMING_ENVIRONMENT)
-    return result
+    """`time_steps` in a process of its own, whose memory allocator does not distort the times."""
+    return measuring.in_own_process(measuring.TIMING_ENVIRONMENT, time_steps, batch, rounds, device_name, compiled)
 
 
-def _measure(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
-    """heatmap_overhead: share that the heat map loss adds to our step; step_vs_published: our time over theirs.
-
-    A step that does not fit the GPU's memory is named under out_of_memory, and what needs it is None.
-    """
+def time_steps(batch: int, rounds: int, device_name: str, compiled: str) -> dict[str, Any]:
+    """The figures of MEANINGS, and a row for each step. What needs a step that does not fit in memory is None."""
     device = choose_device(device_name)
     steps = candidates(batch, device, compiled == "on" or (compiled == "auto" and device.type == "cuda"))
     warm_up = 3 if device.type == "cuda" else 1
     fitting = {name: step for name, step in steps.items() if _fits(step)}
-    times = interleaved(fitting, device, rounds=rounds, warm_up=warm_up)
+    times_s = measuring.interleaved(fitting, device, rounds=rounds, warm_up=warm_up)
+    rows = [_row(name, batch / statistics.median(seconds), batch) for name, seconds in times_s.items()]
     return {
-        "heatmap_overhead": _minus_one(_ratio(times, OURS_HEATMAP, OURS)),
-        "published_heatmap_overhead": _minus_one(_ratio(times, PUBLISHED_HEATMAP, PUBLISHED)),
-        "step_vs_published": _ratio(times, OURS, PUBLISHED),
-        "heatmap_step_vs_published": _ratio(times, OURS_HEATMAP, PUBLISHED_HEATMAP),
-        "images_per_s": batch / times[OURS_HEATMAP].median_s if OURS_HEATMAP in times else None,
+        "heatmap_overhead": _ratio(times_s, OURS_HEATMAP, OURS, less=1),
+        "published_heatmap_overhead": _ratio(times_s, PUBLISHED_HEATMAP, PUBLISHED, less=1),
+        "step_vs_published": _ratio(times_s, OURS, PUBLISHED),
+        "heatmap_step_vs_published": _ratio(times_s, OURS_HEATMAP, PUBLISHED_HEATMAP),
+        "images_per_s": next((row["images_per_s"] for row in rows if row["step"] == OURS_HEATMAP), None),
         "out_of_memory": [name for name in steps if name not in fitting],
-        **describe_machine(device),
+        **measuring.describe_machine(device),
         "batch": batch,
-        "rows": [_row(name, timing, batch) for name, timing in times.items()],
+        "rows": rows,
     }
 
 
 def candidates(batch_size: int, device: torch.device, compiled: bool) -> dict[str, Step]:
     """The four steps by name, each with a network of its own."""
     batch = random_batch(batch_size, device)
-    return {
+    steps: dict[str, Step] = {
         PUBLISHED: published_step(batch, device, heatmap=False),
         PUBLISHED_HEATMAP: published_step(batch, device, heatmap=True),
-        OURS: our_step(batch, device, compiled, heatmap_weight=0.0),
-        OURS_HEATMAP: our_step(batch, device, compiled, heatmap_weight=HEATMAP_WEIGHT),
     }
+    for name, heatmap_weight in ((OURS, 0.0), (OURS_HEATMAP, HEATMAP_WEIGHT)):
+        step, loss = our_step(device, compiled, heatmap_weight)
+        steps[name] = partial(step, batch, loss, LEARNING_RATE)
+    return steps
 
 
 def random_batch(size: int, device: torch.device) -> PoseBatch:
@@ -93,13 +96,7 @@ def random_batch(size: int, device: torch.device) -> PoseBatch:
     return PoseBatch(torch.arange(size), images.permute(0, 3, 1, 2), joints_mm / 1.1, joints_mm[..., :2]).to(device)
 
 
-def our_step(batch: PoseBatch, device: torch.device, compiled: bool, heatmap_weight: float) -> Step:
-    """The trainer's step."""
-    step, loss = our_train_step(device, compiled, heatmap_weight)
-    return lambda: step(batch, loss, 1e-4)
-
-
-def our_train_step(
+def our_step(
     device: torch.device, compiled: bool, heatmap_weight: float, ema_decay: float = 0.0
 ) -> tuple[TrainStep, Loss]:
     """The trainer's step with its network, and the loss."""
@@ -122,7 +119,7 @@ def our_train_step(
 def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Step:
     """The step as published projects make it."""
     model = _network().to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     images = batch.images.contiguous()
     true_norm = model.space.encode(batch.joints_camera_mm)
 
@@ -141,28 +138,6 @@ def published_step(batch: PoseBatch, device: torch.device, heatmap: bool) -> Ste
     return step
 
 
-def step_table(result: dict[str, Any]) -> str:
-    """The figures as text."""
-    lines = [
-        f"{result['device']}, torch {result['torch']}: ResNet-50, {IMAGE_PX} px, {DEPTH}^3, batch {result['batch']}",
-        f"{'':34}{'ms':>10}{'images/s':>10}{'TFLOP/s':>9}{'hours':>9}",
-    ]
-    lines += [
-        f"{row['step']:34}{row['ms']:10.1f}{row['images_per_s']:10.1f}{row['tflop_per_s']:9.2f}{row['hours']:9.1f}"
-        for row in result["rows"]
-    ]
-    lines += [
-        f"hours: {EPOCHS} epochs of {IMAGES_PER_EPOCH:,} images",
-        "",
-        f"heat map loss adds   {_figure(result['heatmap_overhead'], '+.1%')} to our step, "
-        f"{_figure(result['published_heatmap_overhead'], '+.1%')} to the published one",
-        f"our step takes       {_figure(result['step_vs_published'], '.2f')} of the published time, "
-        f"{_figure(result['heatmap_step_vs_published'], '.2f')} with the heat map loss",
-    ]
-    lines += [f"did not fit in memory: {name}" for name in result["out_of_memory"]]
-    return "\n".join(lines)
-
-
 def _fits(step: Step) -> bool:
     try:
         step()
@@ -172,16 +147,8 @@ def _fits(step: Step) -> bool:
     return True
 
 
-def _ratio(times: dict[str, Timing], one: str, other: str) -> float | None:
-    return median_ratio(times[one], times[other]) if one in times and other in times else None
-
-
-def _minus_one(ratio: float | None) -> float | None:
-    return None if ratio is None else ratio - 1
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _ratio(times_s: Mapping[str, Sequence[float]], one: str, other: str, less: float = 0.0) -> float | None:
+    return measuring.median_ratio(times_s[one], times_s[other]) - less if {one, other} <= times_s.keys() else None
 
 
 def _network() -> PoseNet:
@@ -192,16 +159,11 @@ def _network() -> PoseNet:
     return PoseNet(backbone, head).train()
 
 
-def _row(name: str, timing: Timing, batch: int) -> dict[str, Any]:
-    images_per_s = batch / timing.median_s
+def _row(name: str, images_per_s: float, batch: int) -> dict[str, Any]:
     return {
         "step": name,
-        "ms": timing.median_s * 1e3,
+        "ms": batch / images_per_s * 1e3,
         "images_per_s": images_per_s,
         "tflop_per_s": images_per_s * FLOP_PER_IMAGE / 1e12,
         "hours": EPOCHS * IMAGES_PER_EPOCH / images_per_s / 3600,
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(_measure(*json.loads(sys.argv[1]))))

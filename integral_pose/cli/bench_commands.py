@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,34 +47,36 @@ def _add_device_and_batch(parser: argparse.ArgumentParser, batch: int) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from integral_pose.bench.loader_speed import loading_table, measure_loading
+    from integral_pose.bench.loader_speed import MEANINGS, measure_loading
 
-    _report(loading_table, measure_loading(options.root, rounds=options.rounds), options.json)
+    _report(measure_loading(options.root, rounds=options.rounds), MEANINGS, options.json)
 
 
 def _loss(options: argparse.Namespace) -> None:
-    from integral_pose.bench.loss_speed import loss_table, measure_losses
+    from integral_pose.bench.loss_speed import MEANINGS, measure_losses
     from integral_pose.io.devices import choose_device
 
     device = choose_device(options.device)
     result = measure_losses(device, options.batch, options.size, options.rounds, with_compiled=not options.no_compile)
-    _report(loss_table, result, options.json)
+    _report(result, MEANINGS, options.json)
 
 
 def _step(options: argparse.Namespace) -> None:
-    from integral_pose.bench.step_speed import measure_steps, step_table
+    from integral_pose.bench.step_speed import MEANINGS, measure_steps
 
-    _report(step_table, measure_steps(options.batch, options.rounds, options.device, options.compile), options.json)
+    _report(measure_steps(options.batch, options.rounds, options.device, options.compile), MEANINGS, options.json)
 
 
 def _safety(options: argparse.Namespace) -> None:
-    from integral_pose.bench.checkpoint_cost import checkpoint_table, measure_checkpoints
+    from integral_pose.bench.checkpoint_cost import MEANINGS, measure_checkpoints
 
     result = measure_checkpoints(options.batch, options.rounds, options.device, options.every, options.dir)
-    _report(checkpoint_table, result, options.json)
+    _report(result, MEANINGS, options.json)
 
 
-def _report(table: Callable[[dict[str, Any]], str], result: dict[str, Any], path: Path | None) -> None:
-    print(table(result))
+def _report(result: dict[str, Any], meanings: dict[str, str], path: Path | None) -> None:
+    from integral_pose.bench.measuring import figures_table
+
+    print(figures_table(result, meanings))
     if path:
         path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -38,36 +38,28 @@ ASKED_FOR = {
     "evaluation.every", "evaluation.precision",
 }  # fmt: skip
 
-_OTHER_WEIGHTS = "the weights would have other shapes"
-_OTHER_NUMBERS = "the weights would mean other places"
-_OTHER_SCORES = "best.pt is chosen by scores that must be comparable; `test` takes it as an override"
 FORBIDDEN = {
     "seed": "it orders the samples, of which some would be seen twice in an epoch and others not at all",
     "data.val_subjects": "people that were learnt from would be held out",
     "data.val_limit": "best.pt is chosen by scores that must be comparable",
-    "data.image_size": _OTHER_NUMBERS,
     "data.epoch_images": "the samples would be in another order, some seen twice in a pass and others not at all",
     "data.stored_size": "the images would be other ones",
-    "model.backbone": _OTHER_WEIGHTS,
-    "model.backbone_stride": _OTHER_WEIGHTS,
-    "model.pretrained": "it is what the first step began from",
-    "model.head_init_std": "it is what the first step began from",
-    "model.init": "it is what the first step began from",
-    "model.head": _OTHER_WEIGHTS,
-    "model.decoder": _OTHER_NUMBERS,
-    "model.cells_per_feature": _OTHER_WEIGHTS,
-    "model.num_joints": _OTHER_WEIGHTS,
-    "model.deconv_channels": _OTHER_WEIGHTS,
-    "model.volume_depth": _OTHER_WEIGHTS,
-    "model.volume": _OTHER_NUMBERS,
-    "model.extent_mm": _OTHER_NUMBERS,
-    "model.depth_extent_mm": _OTHER_NUMBERS,
     "optimizer.name": "its state is of another kind",
     "trainer.batch_size": "steps are counted in batches of this size; it is that of all processes together, so for "
                           "another number of them keep it, and for less memory raise trainer.accumulation_steps",
-    "evaluation.flip": _OTHER_SCORES,
-    "evaluation.crops": _OTHER_SCORES,
-    "evaluation.root_depth": _OTHER_SCORES,
+    **dict.fromkeys((
+        "model.backbone", "model.backbone_stride", "model.head", "model.cells_per_feature", "model.num_joints",
+        "model.deconv_channels", "model.volume_depth",
+    ), "the weights would have other shapes"),
+    **dict.fromkeys((
+        "data.image_size", "model.decoder", "model.volume", "model.extent_mm", "model.depth_extent_mm",
+    ), "the weights would mean other places"),
+    **dict.fromkeys((
+        "model.pretrained", "model.head_init_std", "model.init",
+    ), "it is what the first step began from"),
+    **dict.fromkeys((
+        "evaluation.flip", "evaluation.crops", "evaluation.root_depth",
+    ), "best.pt is chosen by scores that must be comparable; `test` takes it as an override"),
 }  # fmt: skip
 
 

@@ -38,9 +38,9 @@ class LoadedConfig:
 
     def describe(self) -> str:
         """The resolved configuration as YAML, the origin of each value in a comment behind it."""
-        rows = list(_render(self.config.model_dump(), (), self.origins))
+        rows = list(_render(self.config.model_dump()))
         width = min(60, max(len(text) for text, _ in rows))
-        return "\n".join(f"{text:<{width}}  # {origin}" if origin else text for text, origin in rows) + "\n"
+        return "".join(f"{text:<{width}}  # {self.origins[key]}\n" if key else f"{text}\n" for text, key in rows)
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -61,7 +61,7 @@ def load_config_text(text: str, source: str, overrides: Sequence[str]) -> Loaded
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as a YAML file that can be trained from again."""
-    return "\n".join(text for text, _ in _render(config.model_dump(), (), {})) + "\n"
+    return "".join(f"{text}\n" for text, _ in _render(config.model_dump()))
 
 
 def _read(path: str) -> str:
@@ -124,32 +124,22 @@ def _validate(values: dict[str, Any], origins: Origins, source: str, overrides: 
         config = Config.model_validate(values)
     except ValidationError as error:
         raise config_error(error, origins, source) from None
-    return LoadedConfig(config, {join_key(path): origin_of(path, origins) for path in _leaves(config.model_dump())})
+    keys = [key for _, key in _render(config.model_dump()) if key]
+    return LoadedConfig(config, {key: origin_of(split_key(key), origins) for key in keys})
 
 
-def _leaves(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, key))
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for i, item in enumerate(value):
-            yield from _leaves(item, (*path, i))
-    else:
-        yield path
-
-
-def _render(value: dict[str, Any], path: KeyPath, origins: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Lines of YAML with the origin of the value on them ('' on lines that open a section)."""
+def _render(value: dict[str, Any], path: KeyPath = ()) -> Iterator[tuple[str, str]]:
+    """Lines of YAML with the dotted key whose value is on them ('' on lines that open a section)."""
     for key, item in value.items():
         here = (*path, key)
         indent = "  " * len(path)
         if isinstance(item, dict):
             yield f"{indent}{key}:", ""
-            yield from _render(item, here, origins)
+            yield from _render(item, here)
         elif isinstance(item, list) and item and isinstance(item[0], dict):
             yield f"{indent}{key}:", ""
             for i, entry in enumerate(item):
-                for n, (text, origin) in enumerate(_render(entry, (*here, i), origins)):
-                    yield (f"{indent}  - {text.strip()}" if n == 0 else text), origin
+                for n, (text, entry_key) in enumerate(_render(entry, (*here, i))):
+                    yield (f"{indent}  - {text.strip()}" if n == 0 else text), entry_key
         else:
-            yield f"{indent}{key}: {format_value(item)}", origins.get(join_key(here), "")
+            yield f"{indent}{key}: {format_value(item)}", join_key(here)

@@ -18,9 +18,10 @@ Works on torch tensors and NumPy arrays alike; device and dtype are those of the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -82,38 +83,34 @@ def joints_norm_to_cell(joints_norm: torch.Tensor, volume_shape: Sequence[int]) 
     return cells, ((cells >= 0) & (cells < lengths)).all(-1)
 
 
-class PoseSpace(Protocol):
+class PoseSpace(ABC):
     """What a network's three numbers a joint mean: pairs of inverse conversions to millimetres.
 
     The metric volume and standardised poses need the label in mm alone; the image volume is in pixels of the
     crop, so it needs the label there too, and the views of the crops on the way back.
     """
 
-    @property
-    def needs_views(self) -> bool:
-        """Whether `decode` cannot do without views."""
-        ...
+    needs_views: ClassVar[bool] = False  # whether `decode` cannot do without them
 
     def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm and (B, J, 2) px of the crop -> (B, J, 3) in the units the network predicts."""
-        ...
+        raise ValueError(f"{type(self).__name__} is read from imported weights, not trained on")
 
+    @abstractmethod
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) in the units the network predicts -> (B, J, 3) mm, predicted root subtracted."""
-        ...
 
     def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
         """As `decode` for a batch with labels, from which the image volume takes its scale where there are no views."""
-        ...
+        return self.decode(joints)
 
 
 @dataclass(frozen=True)
-class MetricVolume:
+class MetricVolume(PoseSpace):
     """A cube in camera axes with the root joint in its middle; `extent_mm` is the length of its sides."""
 
     extent_mm: float
     root: int
-    needs_views = False
 
     def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm -> (B, J, 3) norm."""
@@ -123,13 +120,9 @@ class MetricVolume:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
         return root_relative(joints * self.extent_mm, self.root)
 
-    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
-        """As `decode`; labels say nothing more."""
-        return self.decode(joints)
-
 
 @dataclass(frozen=True)
-class ImageVolume:
+class ImageVolume(PoseSpace):
     """The crop, and behind it depth from the root joint over `depth_extent_mm` (Sun et al. 2018)."""
 
     depth_extent_mm: float
@@ -198,7 +191,7 @@ class ImageVolume:
 
 
 @dataclass(frozen=True)
-class CropVolume:
+class CropVolume(PoseSpace):
     """The crop with depth in its pixels too; the length of a body says how many mm they are (Sun et al., challenge).
 
     That is weak perspective: no camera is needed, and everybody is as large as the mean.
@@ -210,11 +203,6 @@ class CropVolume:
     bone_length_mm: float  # of all `bones` together
     bones: tuple[tuple[int, int], ...]  # (child, parent)
     root: int
-    needs_views = False
-
-    def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
-        """Nothing is trained in this space."""
-        raise ValueError("depth in pixels of the crop is read from imported weights, not trained on")
 
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
@@ -224,13 +212,9 @@ class CropVolume:
         lengths_px = (joints_px[:, children] - joints_px[:, parents]).square().sum(-1).sqrt().sum(-1)
         return root_relative(joints_px * (self.bone_length_mm / lengths_px)[:, None, None], self.root)
 
-    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
-        """As `decode`; labels say nothing more."""
-        return self.decode(joints)
-
 
 @dataclass(frozen=True)
-class StandardisedPose:
+class StandardisedPose(PoseSpace):
     """Each joint and axis with zero mean and unit deviation over the training set; mean_mm, std_mm (J, 3).
 
     Coordinates that never vary (the root) have deviation 0 in the statistics and are left unscaled.
@@ -239,7 +223,6 @@ class StandardisedPose:
     mean_mm: torch.Tensor
     std_mm: torch.Tensor
     root: int
-    needs_views = False
 
     def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm -> (B, J, 3) standard deviations from the mean pose."""
@@ -250,10 +233,6 @@ class StandardisedPose:
         """(B, J, 3) standard deviations from the mean pose -> (B, J, 3) mm, predicted root subtracted."""
         mean_mm, scale_mm = self._statistics(joints)
         return root_relative(joints * scale_mm + mean_mm, self.root)
-
-    def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
-        """As `decode`; labels say nothing more."""
-        return self.decode(joints)
 
     def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         std_mm = self.std_mm.to(like)

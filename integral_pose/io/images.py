@@ -7,6 +7,7 @@ refused by its header first, since a few bytes can claim a picture that fills th
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,7 @@ LARGEST_BYTES = 500_000_000
 LARGEST_PX, LONGEST_SIDE_PX = 64_000_000, 20_000
 SHORTEST_SIDE_PX = 16
 REDUCTIONS = (1, 2, 4, 8)  # the JPEG decoder itself scales down by these at a fraction of the cost
+BLOCK_PX = 8  # of JPEG: scaled down, each becomes a whole number of pixels a side
 JPEG_START, JPEG_METADATA, JPEG_SCAN = b"\xff\xd8", 0xE1, 0xDA
 UPRIGHT = 1  # the EXIF orientation of a picture that is not turned
 
@@ -60,11 +62,39 @@ def decode_crop(encoded: bytes, stored_size: int, out: Picture) -> None:
     Raises UnreadableImage if the bytes are damaged or of an image of another size.
     """
     height, width = out.shape[:2]
-    limits = {"min_height": height, "min_width": width} if stored_size >= 2 * max(height, width) else {}
+    limits = {"min_height": height, "min_width": width} if block_pixels(stored_size, height, width) else {}
     is_exact = height == width and any(height * factor == stored_size for factor in REDUCTIONS)
     if is_exact and _decode_into(encoded, stored_size, out, limits):
         return
     out[...] = resize(_decode(encoded, partial(_require_stored, stored_size), limits), height, width)
+
+
+def shrink_crop(crop: Picture, height: int, width: int) -> Picture:
+    """(S, S, 3) -> (height, width, 3): to rounding what `decode_crop` makes of the same picture stored as a JPEG."""
+    pixels = block_pixels(len(crop), height, width)
+    return resize(crop if pixels is None else _shrink_blocks(crop, pixels), height, width)
+
+
+def block_pixels(stored_size: int, height: int, width: int) -> int | None:
+    """How many pixels a side the decoder makes of each block of a crop of that size; None where it does not scale.
+
+    The fewest that make `height` and `width` or more of the crop, the last block being cut.
+    """
+    longest = max(height, width)
+    return BLOCK_PX * (longest - 1) // stored_size + 1 if stored_size >= 2 * longest else None
+
+
+def block_weights(pixels: int) -> NDArray[np.float32]:
+    """(pixels, 8): what a block's rows and columns are multiplied by, as in libjpeg-turbo's scaled inverse DCT.
+
+    That is the mean over each pixel's area, where whole pixels make it up; else (3) the lowest frequencies alone.
+    """
+    if BLOCK_PX % pixels == 0:
+        return np.repeat(np.eye(pixels, dtype=np.float32), BLOCK_PX // pixels, 1) * np.float32(pixels / BLOCK_PX)
+    frequencies = np.arange(pixels)
+    small, large = (np.cos(np.pi * np.outer(np.arange(size) + 0.5, frequencies) / size) for size in (pixels, BLOCK_PX))
+    norms = np.where(frequencies == 0, 1, 2) / BLOCK_PX
+    return ((small * norms) @ large.T).astype(np.float32)
 
 
 def resize(image: Picture, height: int, width: int) -> Picture:
@@ -97,6 +127,18 @@ def require_sensible_size(width_px: int, height_px: int, source: str) -> None:
         _require_sensible(width_px, height_px)
     except UnreadableImage as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def _shrink_blocks(image: Picture, pixels: int) -> Picture:
+    """Each block of 8 x 8 px -> pixels x pixels; blocks beyond the edge go on with its last pixels."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % BLOCK_PX), (0, -width % BLOCK_PX), (0, 0)), "edge")
+    rows, columns = padded.shape[0] // BLOCK_PX, padded.shape[1] // BLOCK_PX
+    blocks = padded.reshape(rows, BLOCK_PX, columns, BLOCK_PX, 3).astype(np.float32)
+    weights = block_weights(pixels)
+    small = np.einsum("pi,rickd,qk->rpcqd", weights, blocks, weights, optimize=True)
+    small = small.reshape(rows * pixels, columns * pixels, 3).round().clip(0, 255).astype(np.uint8)
+    return small[: math.ceil(height * pixels / BLOCK_PX), : math.ceil(width * pixels / BLOCK_PX)]
 
 
 def _require_sensible(width_px: int, height_px: int) -> None:

@@ -19,7 +19,7 @@ from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
 from integral_pose.heatmaps.confidence import RADIUS_CELLS
-from integral_pose.io.images import Picture, read_picture, require_sensible_size, upright_rgb
+from integral_pose.io.images import Picture, read_picture, require_sensible_size, shrink_crop, upright_rgb
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
 from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
@@ -129,7 +129,11 @@ class PoseModel:
         return rectangle_round_box(box, self.description.box_scale, self.description.crop_aspect)
 
     def _crop(self, picture: Picture, rectangle: Rectangle) -> Picture:
-        return resample_rectangle(picture, rectangle, *self.description.image_size)
+        """The crop that `test` would read, had it been stored first."""
+        stored_size, image_size = self.description.stored_size, self.description.image_size
+        if stored_size is None:
+            return resample_rectangle(picture, rectangle, *image_size)
+        return shrink_crop(resample_rectangle(picture, rectangle, stored_size, stored_size), *image_size)
 
     def _locate(self, crops: NDArray[np.uint8], flip: bool) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """(B, H, W, 3) -> joints (B, J, 3), mm or norm as the network has them; mass and entropy (B, J, 2)."""

@@ -15,8 +15,8 @@ from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 def save_with_predecessors(last: Path, content: dict[str, Any], keep: int) -> None:
     """`save_checkpoint` that keeps so many predecessors as previous.pt, previous2.pt, ... beside `last`."""
     save_checkpoint(last, content, before_replacing=lambda: _age(last, keep))
-    if keep:
-        _remove_older(last, keep)
+    for older in previous_checkpoints(last)[keep:] if keep else ():
+        older.unlink()
 
 
 class ResumePoint(NamedTuple):
@@ -112,8 +112,3 @@ def _age(last: Path, keep: int) -> None:
     else:
         linked.replace(_previous(last, 1))
         linked.unlink(missing_ok=True)  # a rename between two names of one file does nothing
-
-
-def _remove_older(last: Path, keep: int) -> None:
-    for path in previous_checkpoints(last)[keep:]:
-        path.unlink()

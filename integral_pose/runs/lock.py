@@ -56,10 +56,7 @@ class FolderLock:
             self.acquire()
             return
         try:
-            file.truncate(0)
-            file.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
-            file.flush()
-            os.fsync(file.fileno())
+            _write_holder(file)
         except OSError as error:
             with suppress(OSError):  # what could not be written cannot be flushed either
                 file.close()
@@ -82,6 +79,13 @@ class FolderLock:
             return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         except FileNotFoundError:
             return False
+
+
+def _write_holder(file: IO[str]) -> None:
+    file.truncate(0)
+    file.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _unwritable(folder: Path, error: OSError) -> OutputError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -22,8 +23,10 @@ from integral_pose import __version__
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.geometry.coordinates import CropVolume, ImageVolume
 from integral_pose.io.atomic import atomic_write
+from integral_pose.io.images import BLOCK_PX, block_pixels, block_weights
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.weights.loading import LoadedNetwork, load_network
+from integral_pose.weights.model_file import ModelDescription
 
 ExportFormat = Literal["onnx", "torch"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = ("onnx", "torch")
@@ -31,6 +34,8 @@ ONNX_OPSET = 20
 METADATA = "integral_pose.json"  # its name in the archive of torch.export, and its key in an ONNX file
 CHECKED_BATCHES = (1, 2, 5)
 LARGEST_DIFFERENCE_MM = 0.05
+TRIANGLE = "triangle, widened where it shrinks: Pillow's BILINEAR"
+BLOCKS = "each block of 8 x 8 px becomes weights @ block @ weights.T, channel by channel"
 
 
 class ExportedFile(NamedTuple):
@@ -99,6 +104,7 @@ def describe(loaded: LoadedNetwork, file_format: ExportFormat) -> dict[str, Any]
             "box_scale": description.box_scale, "width_over_height": description.crop_aspect,
             "meaning": "rectangle about the middle of the box of the person's joints: the smallest of this shape that "
                        "holds the box, its sides times box_scale; what lies outside the picture is black",
+            "resize": _resizing(description),
         },
         "output": {
             "name": "joints", "layout": "batch, joint, axis", "dtype": "float32",
@@ -114,6 +120,21 @@ def describe(loaded: LoadedNetwork, file_format: ExportFormat) -> dict[str, Any]
         "cells": description.cells,
         "bone_length_mm": description.bone_length_mm,
     }  # fmt: skip
+
+
+def _resizing(description: ModelDescription) -> list[dict[str, Any]]:
+    """How `predict` gets from the rectangle to the network's input: step by step, each rounded to 8 bits."""
+    stored_size, sizes_px = description.stored_size, [description.image_size]
+    blocks: list[dict[str, Any]] = []
+    if stored_size is not None:
+        sizes_px.insert(0, (stored_size, stored_size))
+        pixels = block_pixels(stored_size, *description.image_size)
+        if pixels is not None:
+            side_px = math.ceil(stored_size * pixels / BLOCK_PX)
+            weights = block_weights(pixels).tolist()
+            blocks = [{"height_px": side_px, "width_px": side_px, "filter": BLOCKS, "weights": weights}]
+    first, *last = ({"height_px": height, "width_px": width, "filter": TRIANGLE} for height, width in sizes_px)
+    return [first, *blocks, *last]
 
 
 def largest_difference_mm(network: nn.Module, loaded: LoadedNetwork, run: Any) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from integral_pose.contracts import CropViews, NetworkOutput, PoseBatch
+from integral_pose.contracts import CropViews, NetworkOutput
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import move_views
@@ -20,7 +20,7 @@ from integral_pose.weights.loading import StoredNetwork, Weights
 
 
 @dataclass(frozen=True)
-class Human36mSpace:
+class Human36mSpace(PoseSpace):
     """What all joints of a network mean, told as the 17 of Human3.6M: `order` are theirs, in our order.
 
     Views are of the crops as the data set has them; `margins_px` (left, top) is what the network sees beside them.
@@ -30,22 +30,9 @@ class Human36mSpace:
     order: list[int]
     margins_px: tuple[int, int]
 
-    @property
-    def needs_views(self) -> bool:
-        """As the network's own space."""
-        return self.inner.needs_views
-
-    def encode(self, joints_camera_mm: Tensor, joints_crop_px: Tensor | None = None) -> Tensor:
-        """Nothing is trained through this."""
-        raise ValueError("the joints of another skeleton cannot be told from those of Human3.6M")
-
     def decode(self, joints: Tensor, views: CropViews | None = None) -> Tensor:
         """(B, J, 3) in the network's units -> (B, 17, 3) mm, predicted root subtracted."""
         return self.inner.decode(joints, None if views is None else self._widened(views))[:, self.order]
-
-    def decode_labelled(self, joints: Tensor, batch: PoseBatch) -> Tensor:
-        """Nothing is trained through this."""
-        raise ValueError("the joints of another skeleton cannot be told from those of Human3.6M")
 
     def _widened(self, views: CropViews) -> CropViews:
         left_px, top_px = self.margins_px
@@ -58,6 +45,7 @@ class Human36mImageVolume(Human36mSpace):
     """One in which the root can be placed by the length of bones."""
 
     inner: ImageVolume
+    needs_views = True
 
     def at_bone_length(
         self, joints: Tensor, views: CropViews, *, bones: Sequence[tuple[int, int]], total_bone_length_mm: float

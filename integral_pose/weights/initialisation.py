@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
@@ -37,7 +38,7 @@ def initialise_from(
     if deconvolutions := [n for n, value in own.items() if n.startswith(DECONVOLUTIONS) and value.ndim == 4]:
         parts.append(f"{sum(name in taken for name in deconvolutions)} of {len(deconvolutions)} deconvolutions")
     if f"{LAST}weight" in own and f"{LAST}weight" in given:
-        last, num_joints = _last_convolution(own, own_joints, given, given_joints, source)
+        last, num_joints = _last_convolution(_by_joint(own, own_joints), _by_joint(given, given_joints), source)
         taken |= last
         parts.append(f"the last convolution of {num_joints} of {len(own_joints)} joints")
     random = [name for name in own if name not in taken and not name.startswith(LAST)]
@@ -58,28 +59,27 @@ def _require_same_backbone(own: Mapping[str, Tensor], given: Mapping[str, Tensor
             )
 
 
-def _last_convolution(
-    own: Mapping[str, Tensor],
-    own_joints: Sequence[str],
-    given: Mapping[str, Tensor],
-    given_joints: Sequence[str],
-    source: str,
-) -> tuple[dict[str, Tensor], int]:
-    """The last convolution, its blocks of depth cells a joint exchanged by name; how many joints were found."""
+def _by_joint(state: Mapping[str, Tensor], joints: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """The weight and the bias of the last convolution, a block of depth cells for each joint."""
     names = (f"{LAST}weight", f"{LAST}bias")
-    depth, given_depth = len(own[names[0]]) // len(own_joints), len(given[names[0]]) // len(given_joints)
-    if depth != given_depth:
+    return {name: dict(zip(joints, state[name].chunk(len(joints)), strict=True)) for name in names}
+
+
+def _last_convolution(
+    own: Mapping[str, Mapping[str, Tensor]], given: Mapping[str, Mapping[str, Tensor]], source: str
+) -> tuple[dict[str, Tensor], int]:
+    """The last convolution with the blocks of joints that `given` has too taken from there, and their number."""
+    (own_blocks, *_), (given_blocks, *_) = own.values(), given.values()
+    own_shape, given_shape = (next(iter(blocks.values())).shape for blocks in (own_blocks, given_blocks))
+    if own_shape[0] != given_shape[0]:
         raise CheckpointError(
-            f"model.init {source}: its volume has {given_depth} cells of depth, model.volume_depth is {depth}; "
-            f"set model.volume_depth to {given_depth}"
+            f"model.init {source}: its volume has {given_shape[0]} cells of depth, model.volume_depth is "
+            f"{own_shape[0]}; set model.volume_depth to {given_shape[0]}"
         )
-    if own[names[0]].shape[1:] != given[names[0]].shape[1:]:
+    if own_shape != given_shape:
         return {}, 0
-    rows = [(own_joints.index(name), given_joints.index(name)) for name in own_joints if name in given_joints]
-    taken = {}
-    for name in names:
-        blocks = own[name].clone().unflatten(0, (len(own_joints), depth))
-        for row, given_row in rows:
-            blocks[row] = given[name].unflatten(0, (len(given_joints), depth))[given_row]
-        taken[name] = blocks.flatten(0, 1)
-    return taken, len(rows)
+    taken = {
+        name: torch.cat([given[name].get(joint, block) for joint, block in blocks.items()])
+        for name, blocks in own.items()
+    }
+    return taken, len(own_blocks.keys() & given_blocks.keys())

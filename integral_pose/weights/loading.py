@@ -130,7 +130,11 @@ def _described(content: dict[str, Any], source: Path) -> ModelDescription:
     config = load_config_text(content["config"], str(source), ()).config
     height_px, width_px = config.data.image_size
     return ModelDescription(
-        config.model.model_dump(), (height_px, width_px), HUMAN36M, provenance=f"training, {source}"
+        config.model.model_dump(),
+        (height_px, width_px),
+        HUMAN36M,
+        stored_size=config.data.stored_size,
+        provenance=f"training, {source}",
     )
 
 

@@ -1,7 +1,7 @@
 """The model file: the weights of a network and all that its use on a photograph takes, in plain types.
 
 It is a checkpoint like those of training (key `model`: the plain state dict) with a `description` in place of the
-configuration. `import-weights` writes it; `load_model` reads it, and training checkpoints too.
+configuration. `import-weights` writes it; `loading` reads it, and training checkpoints too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
+from integral_pose.io.checkpoint_file import save_checkpoint
 from integral_pose.skeleton import Skeleton
 
 BACKBONE_STRIDE = 32
@@ -36,6 +36,7 @@ class ModelDescription:
     image_size: tuple[int, int]  # height, width in px of the crop that the network takes
     skeleton: Skeleton
     box_scale: float = C2F_BOX_SCALE  # sides of the rectangle cut out over those of the person's box
+    stored_size: int | None = None  # side in px of the square crops shrunk to image_size; None: cut out in that size
     crop_aspect: float = 1.0  # width over height of that rectangle in the picture
     cells: Literal["centred", "edge"] = "centred"  # cell i of n lies at (i + 0.5) / n or at i / n of its axis
     depth_extent_crop_px: float | None = None  # image volume whose depth is in px of the crop, not in mm
@@ -57,17 +58,6 @@ def save_model_file(path: Path, description: ModelDescription, weights: dict[str
     }
     parse_description(plain, path)
     save_checkpoint(path, {"model": dict(weights), "description": plain})
-
-
-def read_model_file(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
-    """The description and the weights, on the CPU. Never runs code from the file.
-
-    Raises CheckpointError where it is damaged, no model file or inconsistent.
-    """
-    content = load_checkpoint(path)
-    if "description" not in content:
-        raise CheckpointError(f"{path}: is a checkpoint of training, not a model file")
-    return parse_description(content["description"], path), content["model"]
 
 
 def parse_description(plain: Any, source: Path) -> ModelDescription:
@@ -115,5 +105,8 @@ def _check(description: ModelDescription) -> None:
             continue
         if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name}: expected a positive number, found {value!r}")
+    stored_size = description.stored_size
+    if stored_size is not None and not (isinstance(stored_size, int) and 0 < stored_size <= LARGEST_SIDE_PX):
+        raise ValueError(f"stored_size: expected px of 1 to {LARGEST_SIDE_PX}, found {stored_size!r}")
     if not isinstance(description.provenance, str):
         raise ValueError("provenance: expected text")

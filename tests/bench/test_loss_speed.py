@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from integral_pose.bench import loss_speed
-from integral_pose.bench.loss_forms import FUSED, FUSED_INTEGRAL, PUBLISHED, Case, forms
+from integral_pose.bench import loss_speed, measuring
+from integral_pose.bench.loss_speed import FUSED, FUSED_INTEGRAL, PUBLISHED, Case, forms
 
 
 @pytest.mark.parametrize("is_channels_last", [False, True])
 def test_every_form_has_the_same_loss_and_gradient(is_channels_last: bool) -> None:
-    case = Case(
-        "cpu", "float32", is_channels_last, batch=2, size=8, rounds=1, with_compiled=True, measures_memory=False
-    )
+    case = Case("cpu", "float32", is_channels_last, batch=2, size=8)
     maps, joints_norm = case.logits().requires_grad_(), case.joints_norm()
     assert maps.is_contiguous(memory_format=torch.channels_last) == is_channels_last
     results = {}
@@ -32,18 +30,20 @@ def test_every_form_has_the_same_loss_and_gradient(is_channels_last: bool) -> No
 
 
 def test_the_worst_case_is_what_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(case: Case, environment: dict[str, str]) -> dict[str, dict[str, float]]:
-        if case.measures_memory:
+    def measured(_: dict[str, str], work: object, case: Case, *__: object) -> dict[str, dict[str, float]]:
+        if work is loss_speed.measure_peaks:
             return {FUSED: {"memory": 2.0 if case.is_channels_last else 1.0}}
         ratio = 0.5 if case.dtype == "bfloat16" else 0.25
         figures = {"seconds": 1.0, "vs_dense": ratio, "vs_published": 2 * ratio}
         return {FUSED: figures, FUSED_INTEGRAL: figures}
 
-    monkeypatch.setattr(loss_speed, "_measure", measured)
+    monkeypatch.setattr(measuring, "in_own_process", measured)
     result: dict[str, Any] = loss_speed.measure_losses(torch.device("cpu"), batch=1, size=4, rounds=1)
     assert result["heatmap_vs_dense"] == 0.5
     assert result["integral_vs_published"] == 1.0
     assert result["memory_vs_logits"] == 2.0
     assert len(result["rows"]) == 8
-    assert "bfloat16, channels last" in loss_speed.loss_table(result)
+    table = measuring.figures_table(result, loss_speed.MEANINGS)
+    assert "bfloat16  True           integral, fused" in table
+    assert "memory_vs_logits            2           peak of" in table
     json.dumps(result)

@@ -9,7 +9,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from integral_pose.io.images import UnreadableImage, decode_crop, resize
+from integral_pose.io.images import UnreadableImage, decode_crop, resize, shrink_crop
 
 SIDE = 64
 
@@ -86,6 +86,26 @@ def test_reduced_decoding_equals_an_area_mean(tmp_path, monkeypatch):
     assert np.abs(found - mean).mean() < 1.5
     # A shift by half a pixel would show: neighbours differ by more than that.
     assert np.abs(found[:, 1:] - mean[:, :-1]).mean() > 1.5
+
+
+@pytest.mark.parametrize(
+    ("side", "height", "width"),
+    [
+        (256, 128, 128), (256, 96, 96), (256, 64, 64), (256, 32, 32), (256, 64, 96), (256, 128, 32), (256, 192, 192),
+        (250, 128, 128), (250, 96, 96), (250, 32, 32), (128, 128, 128), (64, 96, 96),
+    ],
+)  # fmt: skip
+def test_pixels_shrink_as_the_decoder_does_it(tmp_path, side, height, width):
+    """With the sharp edges of a chequered picture, which every other filter shows otherwise."""
+    grey = np.random.default_rng(0).integers(40, 215, (32, 32), np.uint8).repeat(8, 0).repeat(8, 1)[3:, 3:]
+    chequers = np.pad(grey, ((3, 0), (3, 0)), "edge")[:side, :side, None].repeat(3, 2)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(chequers), quality=95))
+    whole = read_crop(path, side, side, side)
+    found = read_crop(path, side, height, width).astype(int)
+    assert np.abs(shrink_crop(whole, height, width) - found).max() <= 1
+    if side >= 2 * max(height, width):
+        assert np.abs(resize(whole, height, width) - found).mean() > 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 64), (32, 128), (96, 160)])

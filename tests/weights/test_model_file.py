@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import save_checkpoint
 from integral_pose.skeleton import Skeleton
-from integral_pose.weights.model_file import ModelDescription, parse_description, read_model_file, save_model_file
+from integral_pose.weights.loading import read_network
+from integral_pose.weights.model_file import ModelDescription, parse_description, save_model_file
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
 DESCRIPTION = ModelDescription(
@@ -21,9 +21,9 @@ DESCRIPTION = ModelDescription(
 
 def test_what_is_written_is_read(tmp_path):
     save_model_file(tmp_path / "m.pt", DESCRIPTION, {"w": torch.arange(3.0)})
-    description, weights = read_model_file(tmp_path / "m.pt")
-    assert description == DESCRIPTION
-    assert torch.equal(weights["w"], torch.arange(3.0))
+    stored = read_network(tmp_path / "m.pt")
+    assert stored.description == DESCRIPTION
+    assert torch.equal(stored.content["model"]["w"], torch.arange(3.0))
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,3 @@ def test_a_field_that_is_missing_or_unknown(tmp_path):
     plain = {"skeleton": {"names": ["a"], "parent_names": {}, "mirror_pairs": []}, "image_size": [64, 64]}
     with pytest.raises(CheckpointError, match="m.pt: its description cannot be used: .*cellls"):
         parse_description({**plain, "network": {}, "cellls": "edge"}, tmp_path / "m.pt")
-
-
-def test_a_checkpoint_of_training_is_told_apart(tmp_path):
-    save_checkpoint(tmp_path / "last.pt", {"model": {}, "config": ""})
-    with pytest.raises(CheckpointError, match="is a checkpoint of training, not a model file"):
-        read_model_file(tmp_path / "last.pt")
