@@ -31,7 +31,7 @@ from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.loading import load_network
+from integral_pose.weights.stored_network import load_network
 
 
 def main(arguments: Sequence[str]) -> None:

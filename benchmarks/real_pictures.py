@@ -16,8 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.real_samples import JOINTS, LabelledPerson, read_coco, read_mpii, samples_folder
 from integral_pose.config.loading import load_config_text
-from integral_pose.data.course import PoseTable, read_test
-from integral_pose.data.statistics import read_statistics
+from integral_pose.data.course import PoseTable, read_statistics, read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.metrics import joint_errors_mm, pck, swapped_sides
 from integral_pose.evaluation.text_tables import markdown_table
@@ -30,7 +29,7 @@ from integral_pose.predict.pose_model import PersonPose, PoseModel
 from integral_pose.report.canvas import write_png
 from integral_pose.report.pose_figures import PoseView, draw_people, draw_poses
 from integral_pose.skeleton import HUMAN36M, Skeleton, joint_order
-from integral_pose.weights.loading import LoadedNetwork, StoredNetwork, read_network
+from integral_pose.weights.stored_network import LoadedNetwork, StoredNetwork, read_network
 
 Array = NDArray[np.float64]
 People = Mapping[str, Sequence[LabelledPerson]]  # by sample

@@ -6,15 +6,17 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
-    FloatArray = NDArray[np.float32] | NDArray[np.float64]
     Marginals = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
 
 class SampleKey(NamedTuple):

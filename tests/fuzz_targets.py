@@ -22,7 +22,7 @@ from PIL import Image
 
 from integral_pose.config.loading import load_config_text
 from integral_pose.data.course import read_test
-from integral_pose.data.image_list import read_image_list
+from integral_pose.data.image_source import read_image_list
 from integral_pose.errors import IntegralPoseError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint

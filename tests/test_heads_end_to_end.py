@@ -18,7 +18,7 @@ from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.heatmaps.marginals import planes_of_volume
 from integral_pose.models.predictor import Predictor
 from integral_pose.synthetic.dataset import render_dataset
-from integral_pose.weights.loading import load_network
+from integral_pose.weights.stored_network import load_network
 from tests.conftest import build_network_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"

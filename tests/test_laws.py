@@ -39,16 +39,13 @@ def import_table() -> dict[str, set[str]]:
 LAZY = {
     "__init__": {"integral_pose.predict"},
     "cli.bench_commands": {"integral_pose"},
-    "cli.doctor_command": {"integral_pose"},
     "cli.predict_command": {"integral_pose"},
     "cli.prepare": {"integral_pose"},
-    "cli.report_command": {"integral_pose"},
     "cli.score_commands": {"integral_pose"},
     "cli.train_commands": {"integral_pose"},
     "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
-    "bench.loader_speed": {"cv2"},  # its import changes the environment
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }

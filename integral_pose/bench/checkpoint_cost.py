@@ -20,9 +20,8 @@ import torch
 
 from integral_pose.bench.measuring import describe_machine, synchronize
 from integral_pose.bench.step_speed import our_step, random_batch
-from integral_pose.io.checkpoint_file import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint, to_plain
 from integral_pose.io.devices import choose_device
-from integral_pose.io.plain import to_plain
 from integral_pose.runs.background_writer import BackgroundWriter
 from integral_pose.runs.checkpoint import save_with_predecessors
 

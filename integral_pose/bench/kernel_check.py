@@ -25,17 +25,11 @@ def check_kernels(device: torch.device) -> list[dict[str, Any]]:
         for target, (place, joints_norm) in itertools.product(TARGETS, _joints()):
             placed = _lay(logits.to(device, dtype), channels_last)
             error = _error(placed, joints_norm.to(device), target)
-            rows.append(
-                {
-                    "logits": name,
-                    "joints": place,
-                    "dtype": str(dtype).removeprefix("torch."),
-                    "channels_last": channels_last,
-                    "target": f"radius {target.radius}, {target.reduction}",
-                    "error": error,
-                    "passed": error <= TOLERANCES[dtype],  # an error that is not a number does not pass
-                }
-            )
+            rows.append({
+                "logits": name, "joints": place, "dtype": str(dtype).removeprefix("torch."),
+                "channels_last": channels_last, "target": f"radius {target.radius}, {target.reduction}",
+                "error": error, "passed": error <= TOLERANCES[dtype],  # an error that is not a number does not pass
+            })  # fmt: skip
     return rows
 
 

@@ -7,7 +7,6 @@ and a figure is the median over the rounds. Files are warm: what a disk adds is 
 from __future__ import annotations
 
 import gc
-import importlib
 import importlib.util
 import io
 import itertools
@@ -17,8 +16,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from integral_pose.bench.measuring import interleaved, median_ratio, proc_bytes
+from integral_pose.bench.measuring import in_own_process, interleaved, median_ratio, proc_bytes
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import ImgaugAugmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train
@@ -40,6 +38,8 @@ from integral_pose.synthetic.dataset import render_dataset
 
 NUM_IMAGES = 128  # a round
 BATCH = 32
+# OpenCV, which comes with imgaug, would multiply its CPU time by threads of its own.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 HUMAN36M_ROWS = 312_188
 MEMORY_WORKERS = 4
 RANGES: dict[str, Any] = {
@@ -58,8 +58,13 @@ MEANINGS = {
 }
 
 
-def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
-    """Measure the data in `root`, or rendered people where it is None; the keys are those of the JSON file."""
+def measure_loading(root: Path | None, rounds: int) -> dict[str, Any]:
+    """Measure the data in `root`, or rendered people where it is None, in a process of one thread."""
+    return in_own_process(ONE_THREAD, time_loading, root, rounds)
+
+
+def time_loading(root: Path | None, rounds: int) -> dict[str, Any]:
+    """The figures of MEANINGS and the speed of every part; the keys are those of the JSON file."""
     with tempfile.TemporaryDirectory(prefix="integral-pose-bench-") as folder:
         source = root or Path(folder) / "rendered"
         if root is None:
@@ -68,9 +73,8 @@ def measure_loading(root: Path | None, *, rounds: int = 7) -> dict[str, Any]:
         files, packed = _both_layouts(table, Path(folder))
         with Image.open(io.BytesIO(packed.images.read(0))) as picture:
             size = picture.width
-        with _one_thread():
-            candidates = _candidates(files, packed, size)
-            times_s = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
+        candidates = _candidates(files, packed, size)
+        times_s = interleaved(candidates, torch.device("cpu"), rounds=rounds, clock=time.process_time)
         memory = worker_memory_bytes(packed, size)
     per_s = {name: len(table) / statistics.median(seconds) for name, seconds in times_s.items()}
     return {
@@ -96,7 +100,7 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
         return None
     large = table.take(np.arange(HUMAN36M_ROWS) % len(table))
     gc.collect()
-    before = _pss_bytes(os.getpid())
+    before = proc_bytes("self/smaps_rollup", "Pss")
     images = PoseImages(large, side_px, (side_px, side_px), None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, of more workers than cores: their speed is no matter here
@@ -105,12 +109,8 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
         for _ in itertools.islice(epoch, 8 * workers):
             pass
     processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children() if worker.pid)]
-    after = sum(map(_pss_bytes, processes))
+    after = sum(proc_bytes(f"{process}/smaps_rollup", "Pss") for process in processes)
     return max(0, after - before) // workers
-
-
-def _pss_bytes(process: int) -> int:
-    return proc_bytes(f"{process}/smaps_rollup", "Pss")
 
 
 def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]:
@@ -186,19 +186,3 @@ def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
             floats = torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div(255)
             samples.append((floats - MEAN) / STD)
         torch.stack(samples)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Of torch, and of OpenCV, which comes with imgaug and would multiply its CPU time by threads of its own."""
-    opencv = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None  # its import sets variables
-    threads = torch.get_num_threads(), opencv.getNumThreads() if opencv else 0
-    torch.set_num_threads(1)
-    if opencv:
-        opencv.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads[0])
-        if opencv:
-            opencv.setNumThreads(threads[1])

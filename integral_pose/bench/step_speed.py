@@ -14,16 +14,13 @@ from typing import Any
 import torch
 
 from integral_pose.bench import measuring, published
-from integral_pose.config.schema import LossConfig, OptimizerConfig
+from integral_pose.config.schema import LossConfig, ModelConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.model import mean_distance_mm
-from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.heatmaps.reference import HeatmapTarget
 from integral_pose.io.devices import choose_device, choose_precision
 from integral_pose.losses import LossWeights, build_criterion
-from integral_pose.models.backbones.resnet import ResNetFeatures
-from integral_pose.models.heads.volumetric import VolumetricHead
-from integral_pose.models.pose_net import PoseNet
+from integral_pose.models.pose_net import PoseNet, build_network
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.schedule import build_optimizer
 from integral_pose.training.step import Loss, TrainStep
@@ -153,10 +150,8 @@ def _ratio(times_s: Mapping[str, Sequence[float]], one: str, other: str, less: f
 
 def _network() -> PoseNet:
     torch.manual_seed(0)
-    backbone = ResNetFeatures("resnet50")
-    space = MetricVolume(2200.0, HUMAN36M.root)
-    head = VolumetricHead(backbone.num_channels, (256, 256, 256), HUMAN36M.num_joints, DEPTH, space)
-    return PoseNet(backbone, head).train()
+    section = ModelConfig(volume_depth=DEPTH)  # of which all else is the default: ResNet-50, 2200 mm
+    return build_network(section, (IMAGE_PX, IMAGE_PX), HUMAN36M.root, pretrained=False).train()
 
 
 def _row(name: str, images_per_s: float, batch: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _add_device_and_batch(parser: argparse.ArgumentParser, batch: int) -> None:
 def _data(options: argparse.Namespace) -> None:
     from integral_pose.bench.loader_speed import MEANINGS, measure_loading
 
-    _report(measure_loading(options.root, rounds=options.rounds), MEANINGS, options.json)
+    _report(measure_loading(options.root, options.rounds), MEANINGS, options.json)
 
 
 def _loss(options: argparse.Namespace) -> None:

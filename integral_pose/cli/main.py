@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from integral_pose import __version__
 from integral_pose.cli.arguments import parse
 from integral_pose.cli.bench_commands import add_bench
-from integral_pose.cli.doctor_command import add_doctor
 from integral_pose.cli.predict_command import add_predict
 from integral_pose.cli.prepare import add_check, add_prepare
-from integral_pose.cli.report_command import add_report
-from integral_pose.cli.score_commands import add_score, add_test
-from integral_pose.cli.train_commands import add_config, add_status, add_train
+from integral_pose.cli.score_commands import add_report, add_score, add_test
+from integral_pose.cli.train_commands import add_config, add_doctor, add_status, add_train
 from integral_pose.cli.weights_commands import add_model_commands
 from integral_pose.errors import IntegralPoseError
 from integral_pose.runs.stop import Signalled, signals_as_errors

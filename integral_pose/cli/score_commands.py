@@ -1,4 +1,4 @@
-"""`integral-pose test | score`: predictions and their errors."""
+"""`integral-pose test | score | report`: predictions, their errors, and a page about them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, split_overrides
 from integral_pose.contracts import Scores
+from integral_pose.errors import ConfigError
 
 if TYPE_CHECKING:
     from integral_pose.evaluation.protocols import Protocol
@@ -39,6 +40,15 @@ def add_score(commands: Any) -> None:
     parser.add_argument("--joint-order", choices=("auto", "official", "c2f"), default="auto",
                         help="of the labels, as data.joint_order (%(default)s: by the poses)")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
+
+
+def add_report(commands: Any) -> None:
+    """A page about runs."""
+    text = "write one HTML page about a run, or several side by side"
+    parser = add_command(commands, "report", text, _report, more="targets")
+    parser.add_argument("targets", nargs="+", metavar="RUN_FOLDER_OR_CHECKPOINT | data.root=DIR",
+                        help="all are compared with the first; what is not predicted yet will be")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE.html", help="default: report.html in the first run's folder")
 
 
 def _test(options: argparse.Namespace) -> None:
@@ -144,3 +154,14 @@ def _print_headline(protocol: Protocol, scores: Scores) -> None:
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"integral-pose: warning: {message}", file=sys.stderr)
+
+
+def _report(options: argparse.Namespace) -> None:
+    runs, overrides = split_overrides(options.targets)
+    if not runs:
+        raise ConfigError("expected a run folder or a checkpoint, found only changes to the configuration")
+
+    from integral_pose.experiment.reporting import write_report
+
+    path = write_report(runs, overrides, options.out)
+    print(f"report  {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -1,15 +1,19 @@
-"""`integral-pose train | status | config`."""
+"""`integral-pose train | status | config | doctor`: a run, and what it needs of the machine."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from integral_pose.cli.arguments import OVERRIDE_HELP, add_command
 from integral_pose.runs.status import read_status
+
+if TYPE_CHECKING:
+    from integral_pose.experiment.machine_check import Check
 
 
 def add_train(commands: Any) -> None:
@@ -33,6 +37,16 @@ def add_config(commands: Any) -> None:
     parser = add_command(commands, "config", text, _config, more="overrides")
     _add_configuration(parser)
     parser.add_argument("--get", metavar="KEY", help="print the value of one key alone, for scripts")
+
+
+def add_doctor(commands: Any) -> None:
+    """The machine before a run."""
+    text = "look at machine, data and run folder before a long run, with advice"
+    parser = add_command(commands, "doctor", text, _doctor)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a data set, to be read as training would")
+    parser.add_argument(
+        "--run-dir", type=Path, default=Path("runs"), metavar="DIR", help="where runs will be written (%(default)s)"
+    )
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +79,23 @@ def _config(options: argparse.Namespace) -> None:
 
     loaded = load_config(options.config, options.overrides)
     print(loaded.get(options.get) if options.get else loaded.describe().rstrip("\n"))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from integral_pose.experiment.machine_check import check_machine
+
+    checks = check_machine(options.data, options.run_dir)
+    print(_checks_table(checks))
+    return int(any(check.verdict == "BAD" for check in checks))
+
+
+def _checks_table(checks: Sequence[Check]) -> str:
+    """One line a check, advice below it, and the sum."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.verdict:<4}  {check.name:<{width}}  {check.finding}")
+        if check.advice:
+            lines.append(f"{'':<{width + 8}}-> {check.advice}")
+    bad = sum(check.verdict == "BAD" for check in checks)
+    return "\n".join([*lines, f"\n{bad} of {len(checks)} checks failed" if bad else "\nready to train"])

@@ -5,7 +5,7 @@ root/annot/train_images.txt     N lines, paths relative to root/images
 root/annot/valid_images.txt     the test images; valid.h5 with their labels may be absent
 root/annot/mean.txt, std.txt    51 numbers each, root-relative, mm; computed from train.h5 where absent
 
-The .h5 may hold the images too (packed layout, `image_source`), and how the crops were seen (`views`).
+The .h5 may hold the images too (packed layout, `image_source`), and how the crops were seen (`ViewTable`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,69 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from integral_pose.data.image_list import read_image_list
-from integral_pose.data.image_source import FileImages, ImageSource, PackedImages, open_packed
-from integral_pose.data.views import COLUMNS as VIEW_COLUMNS
-from integral_pose.data.views import ViewTable, read_views
+from integral_pose.contracts import CropViews
+from integral_pose.data.image_source import FileImages, PackedImages, open_packed, read_image_list
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
-from integral_pose.io.labels import CAMERA_MM, CROP_PX, read_labels, stored_names
+from integral_pose.geometry.sides import to_human36m_order
+from integral_pose.io.labels import CAMERA_MM, CROP_PX, read_labels, read_rows, stored_names, stored_order
+from integral_pose.io.untrusted import read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
+
+LARGEST_STATISTICS_BYTES = 100_000
+VIEW_COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTable:
+    """Of N stored crops; what the columns mean is said in `CropViews` and, for the crop, here."""
+
+    camera: NDArray[np.float32]  # (N, 9)
+    crop_to_image: NDArray[np.float32]  # (N, 3) left, top, scale: image_px = (left, top) + scale * crop_px
+    root_camera_mm: NDArray[np.float32]  # (N, 3); NaN where the set does not say it
+
+    @property
+    def has_roots(self) -> bool:
+        """Whether it is known where the root joints are."""
+        return bool(np.isfinite(self.root_camera_mm).all())
+
+    def take(self, rows: NDArray[np.int64]) -> ViewTable:
+        """The table of some rows, in their order."""
+        return ViewTable(self.camera[rows], self.crop_to_image[rows], self.root_camera_mm[rows])
+
+    def batch(self, rows: NDArray[np.int64], px_per_stored_px: NDArray[np.float32]) -> CropViews:
+        """The views of some rows; px_per_stored_px (2,) is how the crops were resized, x and y."""
+        left_top_scale = torch.from_numpy(self.crop_to_image[rows])
+        crop_to_image = torch.zeros(len(rows), 2, 3)
+        crop_to_image[:, :, 2] = left_top_scale[:, :2]
+        for axis in range(2):
+            crop_to_image[:, axis, axis] = left_top_scale[:, 2] / float(px_per_stored_px[axis])
+        return CropViews(
+            camera=torch.from_numpy(self.camera[rows]),
+            crop_to_image=crop_to_image,
+            root_camera_mm=torch.from_numpy(self.root_camera_mm[rows]),
+            label_axes=torch.eye(3).repeat(len(rows), 1, 1),
+        )
+
+
+def read_views(label_path: Path, num_images: int, *, root_needed: bool = True) -> ViewTable | None:
+    """The views of a label file, or None where it lacks any of their columns. Raises DataError where they are bad.
+
+    Unless `root_needed`, root_camera_mm may be missing.
+    """
+    missing = VIEW_COLUMNS.keys() - stored_names(label_path)
+    if missing - (set() if root_needed else {"root_camera_mm"}):
+        return None
+    columns = [
+        np.full((num_images, width), np.nan, np.float32)
+        if name in missing
+        else read_rows(label_path, name, (width,), num_images)
+        for name, width in VIEW_COLUMNS.items()
+    ]
+    return ViewTable(*columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +95,7 @@ class PoseTable:
         return len(self.names)
 
     @property
-    def images(self) -> ImageSource:
+    def images(self) -> FileImages | PackedImages:
         """The encoded images, by row."""
         return FileImages(self.images_folder, self.names) if self.packed is None else self.packed
 
@@ -123,3 +176,64 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
         camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
     views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
     return PoseTable(root / "images", names, camera_mm, crop_px, packed, views)
+
+
+@dataclass(frozen=True, eq=False)
+class PoseStatistics:
+    """Mean and standard deviation of root-relative poses a joint and axis, (J, 3) mm; 0 deviation at the root."""
+
+    mean_mm: NDArray[np.float32]
+    std_mm: NDArray[np.float32]
+
+
+def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseStatistics:
+    """mean.txt and std.txt, or the same numbers computed from train.h5 where there is neither; official joint order.
+
+    Raises DataError where there is but one of the two, which would not belong together with computed numbers.
+    """
+    paths = [root / "annot" / name for name in ("mean.txt", "std.txt")]
+    present = [path for path in paths if path.exists()]
+    if len(present) == 1:
+        raise DataError(
+            f"{present[0]}: mean.txt and std.txt belong together, and the other is missing; restore it, or remove "
+            "this one and both are computed from train.h5"
+        )
+    if present:
+        mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
+        if (std_mm < 0).any():
+            raise DataError(f"{paths[1]}: holds {std_mm.min():g}, but a standard deviation is 0 or more; write it anew")
+        # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
+        labels = root / "annot" / "train.h5"
+        poses_mm = read_rows(labels, CAMERA_MM, mean_mm.shape) if labels.exists() else mean_mm[None]
+        order = stored_order(poses_mm, skeleton, joint_order, labels)
+        mean_mm, std_mm = to_human36m_order(mean_mm, order), to_human36m_order(std_mm, order)
+    else:
+        joints_camera_mm = read_train(root, skeleton, joint_order).joints_camera_mm.astype(np.float64)
+        mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)
+    return PoseStatistics(mean_mm.astype(np.float32), std_mm.astype(np.float32))
+
+
+def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | None:
+    """All bones together, the mean over the training poses, in whichever order their legs are; None without train.h5.
+
+    Raises DataError as `read_train` does of poses.
+    """
+    label_path = root / "annot" / "train.h5"
+    if not label_path.exists():
+        return None
+    poses_mm = read_rows(label_path, CAMERA_MM, (skeleton.num_joints, 3))
+    children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    lengths_mm = np.linalg.norm(poses_mm[:, children] - poses_mm[:, parents], axis=-1)
+    return float(lengths_mm.sum(-1, dtype=np.float64).mean())
+
+
+def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
+    try:
+        text = read_regular(path, LARGEST_STATISTICS_BYTES).decode("utf-8")
+        numbers = np.array([number for line in text.splitlines() for number in line.partition("#")[0].split()], float)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as numbers: {error}") from None
+    expected = skeleton.num_joints * 3
+    if numbers.size != expected or not np.isfinite(numbers).all():
+        raise DataError(f"{path}: expected {expected} finite numbers (joint by joint, x y z), found {numbers.size}")
+    return numbers.reshape(skeleton.num_joints, 3)

@@ -1,7 +1,7 @@
-"""Where the encoded images of a table lie: a file each, or end to end in the .h5 of the labels (packed layout).
+"""The images of a split: their checked list, and their bytes, a file each or packed in the .h5 of the labels.
 
-Both hold NumPy arrays alone, however many images there are: worker processes share those without a copy, while
-Python lists would be copied page by page as soon as their reference counts are touched.
+`FileImages` and `PackedImages` hold NumPy arrays alone: worker processes share those without a copy, while many
+Python objects would be copied page by page as soon as their reference counts are touched.
 """
 
 from __future__ import annotations
@@ -9,28 +9,80 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import open_hdf5, require_plain
+from integral_pose.io.readers import existing, read_all_lines
+from integral_pose.io.untrusted import fault_of_path, find_dataset, open_hdf5, require_plain
+
+
+def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = True) -> NDArray[np.bytes_]:
+    """The paths in a list file, checked: not empty, inside the images folder, and each a file that exists.
+
+    With `are_files` False the paths are names of images that lie elsewhere.
+    """
+    lines = read_all_lines(existing(list_path, "the list of the images, one path a line"))
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DataError(f"{list_path}: is empty; it lists the images, one path a line")
+    for number, line in enumerate(lines, start=1):
+        if fault := fault_of_path(line):
+            raise DataError(f"{list_path}:{number}: {line[:200]!r} {fault}; paths are relative to {images_folder}")
+    if are_files:
+        _check_exist(lines, list_path, images_folder)
+    return np.array([line.encode("utf-8") for line in lines])
+
+
+def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None:
+    """One listing a folder instead of one look-up an image: 300,000 images take under a second."""
+    if not images_folder.is_dir():
+        raise DataError(f"{images_folder}: there is no such folder; it holds the images that {list_path} lists")
+    present: dict[str, set[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        folder, _, name = line.rpartition("/")
+        if folder not in present:
+            path = os.path.join(images_folder, folder)  # noqa: PTH118 - os.path says no to names that are too long
+            present[folder] = _files_inside(path, images_folder, list_path)
+        if name not in present[folder]:
+            missing = [other for other in lines if not os.path.exists(images_folder / other)]  # noqa: PTH110
+            raise DataError(
+                f"{list_path}:{number}: the image {images_folder / line} {_what_is_wrong(images_folder / line)}"
+                + (f" ({len(missing):,} of {len(lines):,} listed images are missing)" if len(missing) > 1 else "")
+                + "; restore it, or take its line and its row in the .h5 out"
+            )
+
+
+def _what_is_wrong(path: Path) -> str:
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        return "does not exist"
+    return "is a link that leaves the images folder, which is refused" if path.is_symlink() else "is no regular file"
+
+
+def _files_inside(folder: str, images_folder: Path, list_path: Path) -> set[str]:
+    """Names of the regular files in a folder; links count where they stay below the images folder."""
+    top = os.path.realpath(images_folder)
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return set()
+    if os.path.commonpath([top, os.path.realpath(folder)]) != top:
+        raise DataError(
+            f"{list_path}: {folder} is a link that leaves {images_folder}, which is refused; put the pictures there, "
+            "or make the images folder as a whole the link"
+        )
+    names = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stays = not entry.is_symlink() or os.path.commonpath([top, os.path.realpath(entry.path)]) == top
+            if stays and entry.is_file():  # reading a pipe would wait for ever
+                names.add(entry.name)
+    return names
+
 
 REPACK = "write it anew with 'integral-pose prepare ... --layout packed'"
-
-
-class ImageSource(Protocol):
-    """Encoded images by row."""
-
-    def read(self, row: int) -> bytes:
-        """The bytes of an image. Raises DataError naming it if they cannot be had."""
-        ...
-
-    def describe(self, row: int) -> str:
-        """What to call an image in messages."""
-        ...
 
 
 class FileImages:
@@ -107,25 +159,19 @@ def open_packed(label_path: Path, names: NDArray[np.bytes_]) -> PackedImages:
 
 def _find_images(file: h5py.File, label_path: Path, num_images: int) -> tuple[int, NDArray[np.int64]]:
     """Where `images/bytes` begins in the file, and `images/offsets` (N + 1,), checked."""
-    for name in ("images", "images/bytes", "images/offsets"):
-        link = file.get(name, getlink=True)
-        if link is None:
-            raise DataError(f"{label_path}: has no data set '{name}'; {REPACK}")
-        if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{label_path}: '{name}' is a link, which is refused; copy what it leads to into this file")
-    encoded, positions = file["images/bytes"], file["images/offsets"]
-    for dataset in (encoded, positions):
-        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
-            raise DataError(f"{label_path}: 'images/bytes' and 'images/offsets' have to be rows of numbers; {REPACK}")
-        if dataset.external or dataset.is_virtual:
-            raise DataError(f"{label_path}: '{dataset.name}' lies in another file, which is refused; {REPACK}")
-    if encoded.dtype != np.uint8:
-        raise DataError(f"{label_path}: 'images/bytes' holds {encoded.dtype}, expected uint8; {REPACK}")
-    if encoded.chunks is not None:
-        raise DataError(f"{label_path}: 'images/bytes' is stored in chunks, expected one stretch of bytes; {REPACK}")
-    if positions.dtype.kind not in "iu":
-        raise DataError(f"{label_path}: 'images/offsets' holds {positions.dtype}, expected whole numbers; {REPACK}")
+    encoded, positions = (find_dataset(file, name) for name in ("images/bytes", "images/offsets"))
+    if encoded is None or positions is None or encoded.ndim != 1 or positions.ndim != 1:
+        raise DataError(
+            f"{label_path}: 'images/bytes' and 'images/offsets' have to be rows of numbers in this file, no links to "
+            f"others; {REPACK}"
+        )
+    require_plain(encoded, label_path)
     require_plain(positions, label_path)
+    if encoded.dtype != np.uint8 or encoded.chunks is not None or positions.dtype.kind not in "iu":
+        raise DataError(
+            f"{label_path}: expected 'images/bytes' as uint8 without chunks and 'images/offsets' as whole numbers, "
+            f"found {encoded.dtype}{' in chunks' if encoded.chunks else ''} and {positions.dtype}; {REPACK}"
+        )
     offsets = positions[: num_images + 2].astype(np.int64)  # one more than is right shows that there are too many
     if len(offsets) != num_images + 1 or offsets[0] != 0 or offsets[-1] != len(encoded) or (np.diff(offsets) < 0).any():
         raise DataError(

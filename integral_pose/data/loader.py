@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
@@ -22,6 +21,7 @@ from integral_pose.data.workers import start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
 from integral_pose.io.images import decode_crop
+from integral_pose.io.notices import notify
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20
@@ -106,13 +106,14 @@ class PoseImages(Dataset[PoseSample]):
             images=images.permute(0, 3, 1, 2),  # channels last in memory, as it came from the decoder
             joints_camera_mm=torch.from_numpy(joints_camera_mm),
             joints_crop_px=torch.from_numpy(joints_crop_px),
-            changes=self._changes(rows, keys) if self.draw else None,
+            changes=self._changes(rows, keys),
             views=views,
         )
 
-    def _changes(self, rows: NDArray[np.int64], keys: list[SampleKey]) -> torch.Tensor:
+    def _changes(self, rows: NDArray[np.int64], keys: list[SampleKey]) -> torch.Tensor | None:
         """What is drawn for a batch, which may hold the end of one pass over the data and the start of the next."""
-        assert self.draw is not None, "the caller has asked"
+        if self.draw is None:
+            return None
         parts, start = [], 0
         for number, same in itertools.groupby(key.epoch for key in keys):
             end = start + len(list(same))
@@ -138,7 +139,19 @@ class _Batches:
 
     def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
         self.order, self._images = order, images
-        self._loader = _data_loader(images, order, workers, pin_memory, timeout_s)
+        self._loader: DataLoader[Any] = DataLoader(
+            images,
+            batch_sampler=order,
+            collate_fn=_as_is,
+            num_workers=workers,
+            timeout=timeout_s if workers else 0,
+            # Forked workers share the table; where processes start afresh, each is sent a copy of it.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),  # else every epoch would draw from the global one, which a run must not share
+        )
 
     def epoch(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
         """From a batch on; what was wrong with replaced images is added to `faults`.
@@ -154,7 +167,12 @@ class _Batches:
 
         for batch in watched(self._loader, next_images):
             given += 1
-            yield _unwrapped(batch, faults)
+            if isinstance(batch, IntegralPoseError):
+                raise batch
+            if isinstance(batch, ReplacedBatch):
+                faults += batch.faults
+                batch = batch.batch
+            yield batch
 
 
 class TrainingBatches:
@@ -198,10 +216,7 @@ class TrainingBatches:
             shown = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS_SHOWN])
             more = f"\n  and {len(faults) - MOST_FAULTS_SHOWN} more" if len(faults) > MOST_FAULTS_SHOWN else ""
             number = f"{len(faults)} images" if len(faults) > 1 else "1 image"
-            tqdm.write(
-                f"epoch {epoch + 1}: {number} could not be read and others took their places:{shown}{more}",
-                file=sys.stderr,
-            )
+            notify(f"epoch {epoch + 1}: {number} could not be read and others took their places:{shown}{more}")
 
     def name(self, row: int) -> str:
         """The image path of a row, for messages."""
@@ -230,39 +245,7 @@ class EvaluationBatches:
         return len(self._batches.order)
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        for batch in self._batches.epoch(0, 0, []):
-            if self._leave():
-                return
-            yield batch
-
-
-def _data_loader(
-    images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int
-) -> DataLoader[Any]:
-    return DataLoader(
-        images,
-        batch_sampler=order,
-        collate_fn=_as_is,
-        num_workers=workers,
-        timeout=timeout_s if workers else 0,
-        # Forked workers share the table; where processes start afresh, each is sent a copy of it.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        persistent_workers=workers > 0,
-        pin_memory=pin_memory,
-        worker_init_fn=start_worker,
-        generator=torch.Generator(),  # else every epoch would draw from the global stream, which a run must not share
-    )
-
-
-def _unwrapped(batch: Any, faults: list[str]) -> PoseBatch:
-    """What a worker sent: errors are raised, what was wrong with replaced images is added to `faults`."""
-    if isinstance(batch, IntegralPoseError):
-        raise batch
-    if isinstance(batch, ReplacedBatch):
-        faults += batch.faults
-        return batch.batch
-    found: PoseBatch = batch
-    return found
+        return itertools.takewhile(lambda _: not self._leave(), self._batches.epoch(0, 0, []))
 
 
 def _as_is(batch: Any) -> Any:

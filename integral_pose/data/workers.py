@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from integral_pose.errors import WorkerError
-from integral_pose.io.child_processes import end_with_parent
+from integral_pose.io.parallel import end_with_parent
 
 
 def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[Any]:
@@ -92,15 +92,10 @@ def _losses_only_while_waiting() -> Callable[[], Any]:
     handler = signal.getsignal(signal.SIGCHLD)
     if not isinstance(handler, _OnlyWhileWaiting):
         if not callable(handler):  # not the main thread, which alone gets signals: the loader's timeout has to do
-            return _nothing
+            return nullcontext
         handler = _OnlyWhileWaiting(handler)
         signal.signal(signal.SIGCHLD, handler)
     return handler.waiting
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def start_worker(_: int) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import Predictions, Scores
+from integral_pose.contracts import FloatArray, Predictions, Scores
 from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
 from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 Errors = NDArray[np.float64]
 
@@ -40,7 +36,7 @@ class Comparison:
     scores: Sequence[Scores]
     distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
     groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names hold them
-    frame_errors_mm: Sequence[Errors] = field(default=())  # a run: (N,) MPJPE of each frame
+    frame_errors_mm: Sequence[Errors] = ()  # a run: (N,) MPJPE of each frame
 
 
 def compare(
@@ -49,9 +45,7 @@ def compare(
     names: Sequence[str],
     skeleton: Skeleton = HUMAN36M,
 ) -> Comparison:
-    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as
-    `score_predictions`.
-    """
+    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as `score_predictions`."""
     rows = np.arange(len(true_camera_mm))
     scores = [
         score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run
@@ -60,8 +54,11 @@ def compare(
     sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
 
     def row(name: str, values_by_run: Sequence[Errors], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
-        values, own = [run[chosen] for run in values_by_run], sequences[chosen] if len(sequences) else sequences
-        return _row(name, values, own.tolist())
+        first, *others = values = [run[chosen] for run in values_by_run]
+        own = sequences[chosen].tolist() if len(sequences) else []
+        means = [sequence_interval(run, own) for run in values]
+        differences = [paired_interval(first, run, own) for run in others]
+        return Row(name, means, differences, len(first), len(set(own)) or None)
 
     errors_mm = {
         alignment: [joint_errors_mm(poses, true_camera_mm, alignment, skeleton.root) for poses in predicted_by_run]
@@ -90,11 +87,3 @@ def compare_scores(scores: Sequence[Scores]) -> Comparison:
         if known:
             groups[kind] = [Row(name, [Estimate(run[name]) for run in means]) for name in known]
     return Comparison(scores, distances, groups)
-
-
-def _row(name: str, values_by_run: Sequence[Errors], sequences: Sequence[str]) -> Row:
-    """`sequences` (N,) of the frames of each run's values (N,), or empty."""
-    first, *others = values_by_run
-    values = [sequence_interval(run, sequences) for run in values_by_run]
-    differences = [paired_interval(first, run, sequences) for run in others]
-    return Row(name, values, differences, len(first), len(set(sequences)) or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,13 @@ from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import Estimate, paired_interval
 from integral_pose.evaluation.metrics import joint_errors_mm
-from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.evaluation.predictions_csv import PathLike, read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.evaluation.scores import score_predictions, sequence_names
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.labels import image_list_of, read_joints_camera_mm
 from integral_pose.io.readers import read_lines
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-PathLike = str | os.PathLike[str]
 
 
 def score_csv(
@@ -81,13 +78,8 @@ def load_scoring_inputs(
             f"{csv_path} has {len(predicted_mm)} rows, {truth_path} has {len(true_mm)}; "
             "a prediction is needed for every image of the set, and for no other"
         )
-    return predicted_mm, true_mm, _read_names(Path(truth_path), len(true_mm))
-
-
-def _read_names(truth_path: Path, count: int) -> list[str]:
-    """Image names from the list beside the labels; [] where there is no list."""
-    path = image_list_of(truth_path)
+    path = image_list_of(Path(truth_path))
     names = read_lines(path) if path.is_file() else []
-    if path.is_file() and len(names) != count:
-        raise DataError(f"{path} has {len(names)} lines, {truth_path} has {count} rows; they must agree")
-    return names
+    if path.is_file() and len(names) != len(true_mm):
+        raise DataError(f"{path} has {len(names)} lines, {truth_path} has {len(true_mm)} rows; they must agree")
+    return predicted_mm, true_mm, names

@@ -52,15 +52,12 @@ def sequence_interval(values: ArrayLike, sequences: Sequence[str], *, draws: int
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def paired_interval(
-    first: ArrayLike, second: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0
-) -> Estimate:
+def paired_interval(first: ArrayLike, second: ArrayLike, sequences: Sequence[str]) -> Estimate:
     """Of the mean of `second - first`, both (N,) on the same frames: negative where the second is smaller.
 
     Much narrower than the two intervals apart, since hard frames are hard for both.
     """
-    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    return sequence_interval(difference, sequences, draws=draws, seed=seed)
+    return sequence_interval(np.asarray(second, np.float64) - np.asarray(first, np.float64), sequences)
 
 
 def _redrawn_means(

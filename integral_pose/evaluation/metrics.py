@@ -12,26 +12,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from integral_pose.contracts import FloatArray
 from integral_pose.geometry.alignment import align_procrustes, align_scale, as_float64
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 Array = NDArray[np.float64]
-PoseArray = NDArray[np.float32] | NDArray[np.float64]
 
 # 0, 5, .., 150 mm: the official MPI-INF-3DHP evaluation (Mehta et al. 2017), which counts 0.
 AUC_THRESHOLDS_MM = tuple(range(0, 151, 5))
 _ROWS_AT_ONCE = 2048  # what stays in a core's cache takes a third of the time
 
 
-def _unaligned(predicted_mm: Array, true_mm: Array) -> Array:
-    """The prediction as it is."""
-    return predicted_mm
-
-
 # From root-relative (N, J, 3) prediction and truth to the prediction whose distances count.
 ALIGNMENTS: dict[str, Callable[[Array, Array], Array]] = {
-    "mpjpe": _unaligned,
+    "mpjpe": lambda predicted_mm, true_mm: predicted_mm,
     "n_mpjpe": align_scale,
     "rigid_mpjpe": partial(align_procrustes, scale=False),
     "pa_mpjpe": partial(align_procrustes, scale=True),
@@ -39,10 +34,7 @@ ALIGNMENTS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def joint_errors_mm(
-    predicted_camera_mm: ArrayLike,
-    true_camera_mm: ArrayLike,
-    alignment: str = "mpjpe",
-    root: int = HUMAN36M.root,
+    predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, alignment: str = "mpjpe", root: int = HUMAN36M.root
 ) -> Array:
     """(N, J) distances in mm between (N, J, 3) poses, after the roots of both are moved to the origin.
 
@@ -99,7 +91,7 @@ def auc(errors_mm: ArrayLike) -> float:
     return float(1 - thresholds_not_above.mean() / len(AUC_THRESHOLDS_MM))
 
 
-def frame_values(metric: str, predicted_mm: PoseArray, true_mm: PoseArray, joints: Sequence[int], root: int) -> Array:
+def frame_values(metric: str, predicted_mm: FloatArray, true_mm: FloatArray, joints: Sequence[int], root: int) -> Array:
     """(N,) of a headline metric frame by frame, a key of `summarise` that is a mean over frames and `joints`."""
     if metric == "pck_150":
         return (joint_errors_mm(predicted_mm, true_mm, "mpjpe", root)[:, joints] < 150.0).mean(1)
@@ -107,8 +99,8 @@ def frame_values(metric: str, predicted_mm: PoseArray, true_mm: PoseArray, joint
 
 
 def summarise(
-    predicted_camera_mm: PoseArray,
-    true_camera_mm: PoseArray,
+    predicted_camera_mm: FloatArray,
+    true_camera_mm: FloatArray,
     skeleton: Skeleton = HUMAN36M,
     joints: Sequence[int] | None = None,
 ) -> dict[str, float]:
@@ -130,7 +122,7 @@ def summarise(
     return {name: float(np.average([means[name] for means in found], weights=rows_in)) for name in found[0]}
 
 
-def _means(predicted_mm: PoseArray, true_mm: PoseArray, skeleton: Skeleton, joints: list[int]) -> dict[str, float]:
+def _means(predicted_mm: FloatArray, true_mm: FloatArray, skeleton: Skeleton, joints: list[int]) -> dict[str, float]:
     errors_mm = {name: joint_errors_mm(predicted_mm, true_mm, name, skeleton.root)[:, joints] for name in ALIGNMENTS}
     axes_mm = axis_errors_mm(predicted_mm, true_mm, skeleton.root)[:, joints].mean((0, 1))
     means = {f"{name}_mm": float(errors.mean()) for name, errors in errors_mm.items()}

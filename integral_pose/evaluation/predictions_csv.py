@@ -10,19 +10,17 @@ import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import FloatArray
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.untrusted import gunzip, read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 # Nine significant digits are the fewest that give every float32 back exactly.
 NUMBER_FORMAT = "%.9g"
@@ -30,7 +28,6 @@ NUMBER_FORMAT = "%.9g"
 LEAST_PLAUSIBLE_MM = 200.0
 UNITS = ((3.0, "metres"), (90.0, "inches"), (LEAST_PLAUSIBLE_MM, "centimetres"))  # a person's reach is below each
 MOST_PLAUSIBLE_MM = 5000.0  # people are half as tall
-_ROWS_A_WRITE = 4096
 
 PathLike = str | os.PathLike[str]
 
@@ -66,17 +63,14 @@ def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skelet
 
 def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
     """Rows (N, columns) behind Ids from 1."""
-    row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1] + "\n"
+    row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1]
     with atomic_write(path) as file, ExitStack() as stack:
         output: IO[bytes] | gzip.GzipFile = file
         if Path(path).suffix == ".gz":
             # Neither name nor time in the header, so that the bytes follow from the poses alone.
             output = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
-        output.write((",".join(header) + "\n").encode())
-        for start in range(0, len(values), _ROWS_A_WRITE):
-            rows = values[start : start + _ROWS_A_WRITE].tolist()
-            lines = [row_format % (number, *row) for number, row in enumerate(rows, start=start + 1)]
-            output.write("".join(lines).encode())
+        table = np.column_stack([np.arange(1, len(values) + 1), values.astype(np.float64)])
+        np.savetxt(output, table, row_format, header=",".join(header), comments="")
 
 
 def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArray[np.float32]:

@@ -60,9 +60,7 @@ class Protocol:
 
     def joint_indices(self, skeleton: Skeleton) -> list[int]:
         """Indices of the joints that count."""
-        return (
-            list(range(skeleton.num_joints)) if self.joints is None else [skeleton.names.index(n) for n in self.joints]
-        )
+        return [skeleton.names.index(name) for name in self.joints or skeleton.names]
 
 
 PROTOCOLS = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import Predictions, Scores
+from integral_pose.contracts import FloatArray, Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import sequence_interval
 from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
@@ -16,14 +15,7 @@ from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
-
-GROUPS: dict[str, Callable[[FrameName], str]] = {
-    "action": lambda frame: frame.action,
-    "subject": lambda frame: frame.subject,
-    "camera": lambda frame: frame.camera,
-}
+GROUPS = ("action", "subject", "camera")  # fields of FrameName
 OTHER = "other"  # the group of images whose names hold neither action nor subject
 
 
@@ -54,18 +46,13 @@ def score_predictions(
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
     sequences = sequence_names(frames)
     headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
-
-    def group_means(kind: str) -> dict[str, float]:
-        return {name: float(errors_mm[chosen].mean()) for name, chosen in frames_by_group(frames, kind).items()}
-
+    groups = {kind: frames_by_group(frames, kind).items() for kind in GROUPS}
     return Scores(
         mpjpe_mm=metrics["mpjpe_mm"],
         pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
         num_samples=len(errors_mm),
         per_joint_mm=dict(zip([skeleton.names[j] for j in joints], errors_mm.mean(axis=0).tolist(), strict=True)),
-        per_action_mm=group_means("action"),
-        per_subject_mm=group_means("subject"),
-        per_camera_mm=group_means("camera"),
+        **{f"per_{kind}_mm": {name: float(errors_mm[own].mean()) for name, own in groups[kind]} for kind in GROUPS},
         metrics=metrics,
         interval_mm=sequence_interval(errors_mm.mean(1), sequences).bounds,
         headline_interval=sequence_interval(headline, sequences).bounds,
@@ -82,11 +69,11 @@ def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
 def frames_by_group(frames: Sequence[FrameName | None], kind: str) -> dict[str, NDArray[np.bool_]]:
     """Name of a group -> which of the frames belong to it, in natural order; {} where no name holds its group.
 
-    `kind` is a key of GROUPS.
+    `kind` is one of GROUPS.
     """
     if not any(frames):
         return {}
-    groups = np.array([GROUPS[kind](frame) if frame else OTHER for frame in frames])
+    groups = np.array([getattr(frame, kind) if frame else OTHER for frame in frames])
     names = sorted(set(groups.tolist()), key=lambda name: (name == OTHER, len(name) if name[1:].isdigit() else 0, name))
     return {name: groups == name for name in names}
 
@@ -112,19 +99,15 @@ def _row_order(predictions: Predictions, true_camera_mm: FloatArray, names: Sequ
         )
     if names and len(names) != len(true_camera_mm):
         raise DataError(f"there are {len(names)} image names for {len(true_camera_mm)} labelled rows")
-    rows, counts = np.unique(indices, return_counts=True)
-    if (counts > 1).any():
-        raise DataError(f"row {rows[counts > 1][0]} of the data set is predicted {counts.max()} times")
-    expected = np.arange(len(true_camera_mm))
-    missing, unknown = np.setdiff1d(expected, rows), np.setdiff1d(rows, expected)
-    if len(missing):
+    order, expected = np.argsort(indices), np.arange(len(true_camera_mm))
+    if not np.array_equal(indices[order], expected):
+        rows, counts = np.unique(np.concatenate([indices, expected]), return_counts=True)  # two each where all is well
+        wrong = rows[(counts != 2) | ~np.isin(rows, expected)]
         raise DataError(
-            f"{len(missing)} of {len(expected)} rows have no prediction, the first of them row {missing[0]}; "
-            "the loader must go over the whole data set"
+            f"row {wrong[0]} is predicted {np.sum(indices == wrong[0])} times; each of the labels' rows 0 to "
+            f"{expected[-1]} has to be predicted once"
         )
-    if len(unknown):
-        raise DataError(f"row {unknown[0]} is predicted, but the labels have rows 0 to {len(expected) - 1}")
-    return np.argsort(indices)
+    return order
 
 
 def _check_finite(joints_mm: FloatArray, what: str, names: Sequence[str], skeleton: Skeleton) -> None:

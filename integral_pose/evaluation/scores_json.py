@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from integral_pose.contracts import Scores
 from integral_pose.errors import DataError
+from integral_pose.evaluation.predictions_csv import PathLike
 from integral_pose.evaluation.scores import mean_over_actions_mm
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.untrusted import read_regular
@@ -18,7 +20,7 @@ LARGEST_JSON_BYTES = 10_000_000
 MEAN_OVER_ACTIONS = "mean_over_actions_mm"
 
 
-def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
+def write_scores_json(path: PathLike, scores: Scores, extra: Mapping[str, Any] | None = None) -> None:
     """Write the fields of `scores`, the mean of the action means, and those of `extra` (checkpoint, command, ..).
 
     Raises ValueError where both have a field of the same name, DataError for NaN, which JSON does not know.
@@ -34,16 +36,14 @@ def write_scores_json(path: str | os.PathLike[str], scores: Scores, extra: Mappi
     write_text_atomic(path, text + "\n")
 
 
-def read_scores_json(path: str | os.PathLike[str]) -> tuple[Scores, dict[str, Any]]:
+def read_scores_json(path: PathLike) -> tuple[Scores, dict[str, Any]]:
     """What `write_scores_json` wrote: the scores and what stands beside them. Raises DataError for anything else."""
-    names = {field.name for field in fields(Scores)}
     try:
-        found = json.loads(read_regular(path, LARGEST_JSON_BYTES))
-        scores = Scores(**{name: value for name, value in found.items() if name in names})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: holds no scores of this program ({error}); write it again with: test") from None
-    groups = (scores.per_joint_mm, scores.per_action_mm, scores.per_subject_mm, scores.per_camera_mm, scores.metrics)
-    numbers = [scores.mpjpe_mm, scores.pa_mpjpe_mm, *(value for group in groups for value in group.values())]
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise DataError(f"{path}: a score is not a number; write it again with: test")
-    return scores, {name: value for name, value in found.items() if name not in names | {MEAN_OVER_ACTIONS}}
+        text = read_regular(path, LARGEST_JSON_BYTES)
+        scores = TypeAdapter(Scores).validate_json(text, strict=True)
+    except (OSError, ValidationError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        fault = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip() if first else error
+        raise DataError(f"{path}: holds no scores of this program ({fault}); write it again with: test") from None
+    own = asdict(scores).keys() | {MEAN_OVER_ACTIONS}
+    return scores, {name: value for name, value in json.loads(text).items() if name not in own}

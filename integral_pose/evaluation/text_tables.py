@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from integral_pose.contracts import Scores
-from integral_pose.evaluation.scores import OTHER, mean_over_actions_mm
+from integral_pose.evaluation.scores import GROUPS, OTHER, mean_over_actions_mm
 
 
 def scores_table(scores: Scores) -> str:
     """The scores as plain text: overall, then groups and joints side by side."""
-    columns = [
-        _column(title, values)
-        for title, values in (
-            ("action", scores.per_action_mm),
-            ("subject", scores.per_subject_mm),
-            ("camera", scores.per_camera_mm),
-            ("joint", scores.per_joint_mm),
-        )
-        if values
-    ]
+    groups = {kind: getattr(scores, f"per_{kind}_mm") for kind in (*GROUPS, "joint")}
+    columns = [_column(kind, values) for kind, values in groups.items() if values]
     height = max((len(column) for column in columns), default=0)
     padded = [column + [" " * len(column[0])] * (height - len(column)) for column in columns]
     lines = ["    ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
@@ -65,25 +57,17 @@ def markdown_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:
     columns = []
     for name, column in zip(header, zip(*cells, strict=True), strict=True):
         width = max(map(len, column))
-        if any(isinstance(row[name], str) for row in rows):
-            columns.append([f" {cell:<{width}} " for cell in column])
-            columns[-1].insert(1, "-" * (width + 2))
-        else:
-            columns.append([f" {cell:>{width}} " for cell in column])
-            columns[-1].insert(1, "-" * (width + 1) + ":")
+        alignment, end = ("<", "-") if any(isinstance(row[name], str) for row in rows) else (">", ":")
+        title, *values = [f" {cell:{alignment}{width}} " for cell in column]
+        columns.append([title, "-" * (width + 1) + end, *values])
     return "".join(f"|{'|'.join(line)}|\n" for line in zip(*columns, strict=True))
 
 
 def _column(title: str, values_mm: Mapping[str, float]) -> list[str]:
     """Lines of equal width: the title, then one a value."""
     width = max(len(title), *(len(name) for name in values_mm))
-    return [
-        f"{title:<{width}} {'mm':>7}",
-        *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items()),
-    ]
+    return [f"{title:<{width}} {'mm':>7}", *(f"{name:<{width}} {value:>7.2f}" for name, value in values_mm.items())]
 
 
 def _cell(value: str | float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else "-" if value is None else str(value)

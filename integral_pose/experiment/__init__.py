@@ -1,4 +1,4 @@
-"""The front door: train and test an experiment. Knows every room; the rooms do not know each other."""
+"""Builds everything from a configuration and runs it: train and test an experiment."""
 
 from integral_pose.experiment.testing import TestResult, test, test_several
 from integral_pose.experiment.training import train

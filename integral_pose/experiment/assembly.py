@@ -39,7 +39,7 @@ from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
 from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
 from integral_pose.weights.initialisation import initialise_from
-from integral_pose.weights.loading import load_network
+from integral_pose.weights.stored_network import load_network
 
 
 class TrainingData(NamedTuple):

@@ -7,6 +7,7 @@ import platform
 import resource
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,7 +39,8 @@ class Check(NamedTuple):
 
 def check_machine(data_root: Path | None, run_dir: Path) -> list[Check]:
     """Look at the machine, the data set and the folder that runs are written to."""
-    checks = [*_software(), _gpu(), _compiler(), *_limits(), _disk(run_dir), _run_folder(run_dir)]
+    place = next(folder for folder in (run_dir.absolute(), *run_dir.absolute().parents) if folder.exists())
+    checks = [*_software(), _gpu(), _compiler(), *_limits(), _disk(place), _run_folder(run_dir, place)]
     return [*checks, *(_data(data_root) if data_root else [])]
 
 
@@ -88,8 +90,7 @@ def _limits() -> Iterator[Check]:
                     "start the container with --shm-size=8g, or set data.workers=0" if short else "")  # fmt: skip
 
 
-def _disk(run_dir: Path) -> Check:
-    place = next(folder for folder in (run_dir.absolute(), *run_dir.absolute().parents) if folder.exists())
+def _disk(place: Path) -> Check:
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
@@ -99,22 +100,16 @@ def _disk(run_dir: Path) -> Check:
                  f"make room: a long run needs about {LEAST_DISK_BYTES / 1e9:.0f} GB" if short else "")  # fmt: skip
 
 
-def _run_folder(run_dir: Path) -> Check:
+def _run_folder(run_dir: Path, place: Path) -> Check:
     """By writing: permissions alone say nothing to root and on network file systems."""
-    place = next(folder for folder in (run_dir.absolute(), *run_dir.absolute().parents) if folder.exists())
-    probe = place / f".doctor.{os.getpid()}"
     try:
-        with probe.open("xb") as file:
+        with tempfile.TemporaryFile(dir=place, buffering=0) as file:
             file.write(b"integral-pose")
-            file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         return Check(
             "run folder", "BAD", f"{run_dir}: cannot be written: {error.strerror}", "choose another folder: run_dir=DIR"
         )
-    finally:
-        if place.is_dir():
-            probe.unlink(missing_ok=True)
     return Check("run folder", "ok", f"{run_dir} can be written")
 
 

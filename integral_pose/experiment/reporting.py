@@ -10,30 +10,105 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config
-from integral_pose.contracts import PoseBatch, SampleKey
+from integral_pose.contracts import PoseBatch, SampleKey, Scores
 from integral_pose.data.course import PoseTable, read_test
 from integral_pose.data.loader import PoseImages
-from integral_pose.errors import ConfigError, DataError
+from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.evaluation.comparison import Comparison, compare, compare_scores
 from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.evaluation.predictions_csv import read_predictions_csv
+from integral_pose.evaluation.scores_json import read_scores_json
 from integral_pose.experiment.sample_figures import HEATMAP_JOINT, draw_heatmaps
-from integral_pose.experiment.tested_runs import TestedRun, check_same_test_set, open_tested_run
-from integral_pose.experiment.testing import beside
+from integral_pose.experiment.testing import beside, test
 from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.report.page import render
-from integral_pose.report.page_content import HeatmapMarginals, PageContent, ShownImage
+from integral_pose.report.page_content import HeatmapMarginals, PageContent, RunNotes, ShownImage
 from integral_pose.report.pose_svg import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
+from integral_pose.runs.metrics_file import read_metrics
+from integral_pose.runs.provenance import read_starts
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.loading import load_network
+from integral_pose.weights.stored_network import load_network
 
 MOST_RUNS = 5  # as many as there are colours, and as fit a page of 8 MB
 NUM_SHOWN = 24  # of the worst images, and again of random ones
 NUM_HEATMAPS = 6  # images; fewer of many runs, so that there are no more than
 MOST_HEATMAP_PICTURES = 20
 OVERRIDES = ("data.root", "data.workers", "trainer.device")  # what does not change what is predicted
+
+
+@dataclass(frozen=True)
+class TestedRun:
+    """A run with its predictions of the test set."""
+
+    notes: RunNotes
+    checkpoint: Path
+    config: Config
+    predicted_mm: NDArray[np.float32]  # (N, J, 3)
+    scores: Scores | None  # as `test` wrote them
+
+    @property
+    def root(self) -> Path:
+        """The data set's."""
+        return Path(self.config.data.root)
+
+
+def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRun:
+    """A folder or checkpoint, called `name`; its data set as changed by `overrides`. Raises as `test`."""
+    checkpoint = find_checkpoint(path)
+    content = load_checkpoint(checkpoint)
+    if "config" not in content:
+        raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
+    loaded = load_config_text(content["config"], str(checkpoint), overrides)
+    csv, scores_json = beside(checkpoint, "predictions.csv"), beside(checkpoint, "scores.json")
+    if not _is_current(csv, scores_json, checkpoint, Path(loaded.config.data.root)):
+        test(path, list(overrides))
+    scores, extra = read_scores_json(scores_json) if _is_newer(scores_json, csv) else (None, {})
+    mean_pose_mm = extra.get("mean_pose_mpjpe_mm")
+    notes = RunNotes(
+        name,
+        str(checkpoint),
+        content["config"],
+        {key: loaded.get(key) for key in loaded.origins},
+        read_starts(checkpoint.with_name("provenance.json")),
+        read_metrics(checkpoint.with_name("metrics.jsonl")),
+        mean_pose_mm if isinstance(mean_pose_mm, float) else None,
+    )
+    return TestedRun(notes, checkpoint, loaded.config, read_predictions_csv(csv), scores)
+
+
+def _is_current(csv: Path, scores_json: Path, checkpoint: Path, root: Path) -> bool:
+    """Whether the predictions are of this checkpoint and data set, as far as the files say."""
+    if not _is_newer(csv, checkpoint):
+        return False
+    if not _is_newer(scores_json, csv):  # written of a set without labels, so not of this one if it has some
+        return not (root / "annot" / "valid.h5").exists()
+    extra = read_scores_json(scores_json)[1]
+    same_checkpoint = Path(str(extra.get("checkpoint", checkpoint))).name == checkpoint.name
+    return same_checkpoint and Path(str(extra.get("data_root", root))).resolve() == root.resolve()
+
+
+def _is_newer(path: Path, source: Path) -> bool:
+    """Whether a file is there and was not written before what it was made of."""
+    return path.exists() and path.stat().st_mtime >= source.stat().st_mtime
+
+
+def _check_same_test_set(runs: Sequence[TestedRun]) -> None:
+    """Raise ConfigError where a run predicted another set than the first, as far as files can tell."""
+    first = runs[0]
+    for run in runs[1:]:
+        if len(run.predicted_mm) != len(first.predicted_mm):
+            raise ConfigError(
+                f"{run.checkpoint.parent} predicted {len(run.predicted_mm):,} images, {first.checkpoint.parent} "
+                f"{len(first.predicted_mm):,}; only runs on one test set can be compared (data.root=DIR names it)"
+            )
+        lists = [each.root / "annot" / "valid_images.txt" for each in (first, run)]
+        if all(path.is_file() for path in lists) and lists[0].read_bytes() != lists[1].read_bytes():
+            raise ConfigError(f"{lists[0]} and {lists[1]} list other images; only runs on one test set can be compared")
 
 
 @dataclass
@@ -58,7 +133,7 @@ def write_report(paths: Sequence[Path], overrides: Sequence[str], out: Path | No
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     runs = [open_tested_run(path, name, overrides) for path, name in zip(paths, names, strict=True)]
-    check_same_test_set(runs)
+    _check_same_test_set(runs)
     out = out or runs[0].checkpoint.parent / "report.html"
     write_text_atomic(out, render(_gather(runs)))
     return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from integral_pose.contracts import NetworkOutput, PoseBatch, SampleKey
 from integral_pose.data.loader import PoseImages
 from integral_pose.errors import IntegralPoseError
+from integral_pose.experiment.scoring import evaluation_mode
 from integral_pose.geometry.coordinates import norm_to_voxel
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.report.heatmap_figures import draw_axes, draw_planes
@@ -29,13 +30,10 @@ def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> di
     if isinstance(batch, IntegralPoseError):
         raise batch
     assert isinstance(batch, PoseBatch), "pictures are of images that were asked for, not of replacements"
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        views = None if batch.views is None else batch.views.map(lambda tensor: tensor.to(device))
-        predicted_mm = model.predict_camera_mm(batch.images.to(device), views).cpu().numpy()
-        output = model(batch.images[:1].to(device))
-    model.train(was_training)
+    with evaluation_mode(model), torch.inference_mode():
+        on_device = batch.to(device)
+        predicted_mm = model.predict_camera_mm(on_device.images, on_device.views).cpu().numpy()
+        output = model(on_device.images[:1])
     shown = [
         PoseView(
             image=batch.images[row].permute(1, 2, 0).numpy(),

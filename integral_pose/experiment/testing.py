@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import Scores
-from integral_pose.data.course import (
-    read_test,
-)
+from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv
 from integral_pose.evaluation.scores_json import write_scores_json
-from integral_pose.experiment.scoring import (
-    build_root_placement,
-    build_scorer,
-    check_can_lift,
-    mean_pose_scores,
-    score,
-)
+from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, mean_pose_scores, score
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network
-from integral_pose.weights.loading import configuration_of, read_network
+from integral_pose.weights.stored_network import configuration_of, read_network
 
 
 @dataclass(frozen=True)
@@ -67,26 +59,20 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
     csv = beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
-    confidence_csv = None
+    confidence_csv = scores_json = scores = mean_pose = None
     if predictions.confidence is not None:
         confidence_csv = beside(checkpoint, "confidence.csv")
         order = model.order if isinstance(model, Human36mNetwork) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
-    result = TestResult(
-        checkpoint, csv, root / "annot" / "valid.h5", None, None, weights, lifting, confidence_csv=confidence_csv,
-        joint_order=config.data.joint_order,
-    )  # fmt: skip
-    if not table.has_labels:
-        return result
-    scores = score(table, predictions)
-    mean_pose = mean_pose_scores(root, table, config.data.joint_order)
-    extra = {
-        "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
-        "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
-    }  # fmt: skip
-    scores_json = beside(checkpoint, "scores.json")
-    write_scores_json(scores_json, scores, extra)
-    return replace(result, scores=scores, mean_pose=mean_pose, scores_json=scores_json)
+    if table.has_labels:
+        scores_json = beside(checkpoint, "scores.json")
+        scores, mean_pose = score(table, predictions), mean_pose_scores(root, table, config.data.joint_order)
+        write_scores_json(scores_json, scores, {
+            "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
+            "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
+        })  # fmt: skip
+    return TestResult(checkpoint, csv, root / "annot" / "valid.h5", scores, mean_pose, weights, lifting,
+                      confidence_csv, scores_json, config.data.joint_order)  # fmt: skip
 
 
 def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:

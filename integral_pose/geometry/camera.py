@@ -86,13 +86,7 @@ def distort(x: Any, y: Any, lens: Sequence[Any]) -> tuple[Any, Any]:
 @cache
 def human36m_camera(subject: str, camera_id: str) -> Camera:
     """The calibrated camera of a Human3.6M subject ('S1' .. 'S11') in mm and px."""
-    numbers = _human36m_numbers()[subject][camera_id]
+    text = resources.files("integral_pose.geometry").joinpath("human36m_cameras.json").read_text("utf-8")
+    numbers = json.loads(text)["cameras"][subject][camera_id]
     arrays: dict[str, Any] = {field: np.array(numbers[key]) for field, key in _ARRAYS.items()}
     return Camera(**arrays, width_px=numbers["w"], height_px=numbers["h"])
-
-
-@cache
-def _human36m_numbers() -> dict[str, dict[str, dict[str, Any]]]:
-    text = resources.files("integral_pose.geometry").joinpath("human36m_cameras.json").read_text("utf-8")
-    cameras: dict[str, dict[str, dict[str, Any]]] = json.loads(text)["cameras"]
-    return cameras

@@ -57,13 +57,17 @@ def scale_by_bone_length(
         return (slope < 0) | (length_mm.sum(-1) < total_bone_length_mm)
 
     small = least
-    # Beyond `large` each bone grows, and by the triangle inequality the sum is not shorter than asked.
-    large = (total_bone_length_mm + v_mm.norm(dim=-1).sum(-1)) / u.norm(dim=-1).sum(-1)
-    shortest_at = torch.where((square := u.square().sum(-1)) > 0, -(u * v_mm).sum(-1) / square, 0.0)
-    large = torch.maximum(torch.maximum(large, shortest_at.amax(-1)), small)
+    large = torch.maximum(_beyond_answer(u, v_mm, total_bone_length_mm), small)
     found = torch.where(large.isfinite(), large, torch.nan)
     for _ in range(BISECTION_ROUNDS):
         middle = (small + found) / 2
         too_small = is_too_small(middle)
         small, found = torch.where(too_small, middle, small), torch.where(too_small, found, middle)
     return found
+
+
+def _beyond_answer(u: Tensor, v_mm: Tensor, total_bone_length_mm: float) -> Tensor:
+    """An s (B,) from which on each bone s * u + v_mm grows, and by the triangle inequality the sum is long enough."""
+    long_enough = (total_bone_length_mm + v_mm.norm(dim=-1).sum(-1)) / u.norm(dim=-1).sum(-1)
+    shortest_at = torch.where((square := u.square().sum(-1)) > 0, -(u * v_mm).sum(-1) / square, 0.0)
+    return torch.maximum(long_enough, shortest_at.amax(-1))

@@ -61,41 +61,33 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
     Only for whoever knows that nobody is writing these files just now.
     """
     leftover = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
-    found = [
-        entry
-        for entry in folder.iterdir()
-        if (match := leftover.fullmatch(entry.name)) and match["name"] in names and entry.is_file()
-    ]
-    for entry in found:
-        entry.unlink()
-    return sorted(entry.name for entry in found)
+    removed = []
+    for entry in sorted(folder.iterdir()):
+        match = leftover.fullmatch(entry.name)
+        if match and match["name"] in names and entry.is_file():
+            entry.unlink()
+            removed.append(entry.name)
+    return removed
 
 
 def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:
     """Reserve the bytes on disk. Raises OSError with how many there are; nothing has been written then."""
     free_bytes = shutil.disk_usage(path.parent).free
-    if free_bytes < needs_bytes:
-        raise _no_room(errno.ENOSPC, needs_bytes, free_bytes, path)
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file.fileno(), 0, needs_bytes)
-    except OSError as error:  # others than these: the file system cannot reserve, and writing will tell
-        if error.errno in NO_ROOM:
-            raise _no_room(error.errno, needs_bytes, free_bytes, path) from None
-
-
-def _no_room(number: int, needs_bytes: int, free_bytes: int, path: Path) -> OSError:
     missing = needs_bytes - free_bytes
-    lack = f"{missing:,} bytes are missing" if missing > 0 else "a quota or limit stands in the way"
-    text = f"{os.strerror(number)}: {needs_bytes:,} bytes are needed and {free_bytes:,} free; {lack}"
-    return OSError(number, text, str(path))
+    number = errno.ENOSPC if missing > 0 else None
+    if number is None and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, needs_bytes)
+        except OSError as error:
+            number = error.errno
+    if number in NO_ROOM:  # others: the file system cannot reserve, and writing will tell
+        lack = f"{missing:,} bytes are missing" if missing > 0 else "a quota or limit stands in the way"
+        text = f"{os.strerror(number)}: {needs_bytes:,} bytes are needed and {free_bytes:,} free; {lack}"
+        raise OSError(number, text, str(path))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the folder's entry of a renamed file to disk, where the system knows how."""
-    if os.name != "posix":
-        return
+    """Bring the folder's entry of a renamed file to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

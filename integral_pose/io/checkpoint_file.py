@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from integral_pose.errors import CheckpointError, DataError
 from integral_pose.io.atomic import atomic_write
-from integral_pose.io.plain import size_bytes, to_plain
-from integral_pose.io.tensor_file import load_tensors
 from integral_pose.io.untrusted import require_zip
 
 FORMAT = "integral-pose/2"
@@ -46,7 +47,10 @@ def save_checkpoint(
         before_replacing()
 
     with atomic_write(path, needs_bytes=size_bytes(plain) + 65536, before_replacing=verify) as file:
-        _write(plain, file)
+        summed = _Summed(file)
+        torch.save(plain, summed)  # type: ignore[arg-type]  # it asks for no more than these two methods
+        file.seek(-len(_NO_COMMENT), os.SEEK_CUR)
+        file.write(_COMMENT_START + summed.sum.hexdigest().encode())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -56,23 +60,32 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such checkpoint")
-    try:
+    with _faults_named(path):
         require_zip(path)  # our own are not compressed, so nothing in them may grow
         has_checksum = _has_right_checksum(path)
-        if not has_checksum and (member := _damaged_member(path)):
-            raise CheckpointError(f"{path}: is damaged: its part {member} has changed since it was written")
-    except DataError as error:
-        raise CheckpointError(f"{error}; it is not loaded") from None
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile and zlib raise anything on damaged bytes
-        raise CheckpointError(f"{path}: is damaged or no checkpoint that can be loaded safely: {error}") from None
+        with zipfile.ZipFile(path) as archive:
+            if not has_checksum and (member := archive.testzip()):  # from before there were checksums
+                raise CheckpointError(f"{path}: is damaged: its part {member} has changed since it was written")
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
         raise CheckpointError(f"{path}: is not a checkpoint of this program (expected the format '{FORMAT}')")
     if content["format"] == FORMAT and not has_checksum:
         raise CheckpointError(f"{path}: is damaged: the checksum at its end has changed since it was written")
     return content
+
+
+def load_tensors(path: Path) -> Any:
+    """Plain types and tensors, on the CPU, of a zip archive or of the bare pickles of PyTorch before 1.6.
+
+    Raises CheckpointError where there is no such file, it is damaged, or holds anything else, which it names.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    with _faults_named(path), path.open("rb") as file:
+        if file.read(2) == b"PK":
+            require_zip(path)
+        # Said here, not left to a default: an environment variable can turn the default off, this it cannot.
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], source: Path) -> None:
@@ -114,13 +127,6 @@ class _Summed:
         self.file.flush()
 
 
-def _write(plain: dict[str, Any], file: IO[bytes]) -> None:
-    summed = _Summed(file)
-    torch.save(plain, summed)  # type: ignore[arg-type]  # it asks for no more than these two methods
-    file.seek(-len(_NO_COMMENT), os.SEEK_CUR)
-    file.write(_COMMENT_START + summed.sum.hexdigest().encode())
-
-
 def _has_right_checksum(path: Path) -> bool:
     """False where the file does not end in one. Raises CheckpointError where it is another file's."""
     summed_bytes = path.stat().st_size - len(_COMMENT_START) - _DIGEST_BYTES
@@ -142,7 +148,65 @@ def _has_right_checksum(path: Path) -> bool:
     return True
 
 
-def _damaged_member(path: Path) -> str | None:
-    """Name of a part of a zip archive whose CRC is wrong, for files from before there were checksums."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Inside, whatever a damaged or malicious file raises becomes a CheckpointError that names it."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except DataError as error:
+        raise CheckpointError(f"{error}; it is not loaded") from None
+    except Exception as error:  # zipfile, zlib and torch raise anything from EOFError to UnpicklingError
+        raise CheckpointError(f"{path}: {_refusal(error)}") from None
+
+
+def _refusal(error: Exception) -> str:
+    blocked = re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error))
+    if blocked:
+        return (
+            f"holds {blocked[1] or blocked[2]}, which is no plain data: reading it would run code from the file, and "
+            "that is refused. If you trust the file, save its weights alone with the program that wrote it: "
+            "torch.save(torch.load(OLD, map_location='cpu')['network'], NEW), or what the key is there"
+        )
+    if "legacy .tar format" in str(error):
+        return "is of PyTorch's oldest form, a tar archive, which is not read; load and save it again with PyTorch 1.x"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"is damaged or no checkpoint that can be loaded safely: {lines[-1] if lines else type(error).__name__}"
+
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def to_plain(value: Any, *, copy: bool = False, where: str = "content") -> Any:
+    """The same in dicts, lists, tuples, Python's own scalars and tensors.
+
+    With `copy` the tensors are copies in the memory of the CPU, so that what they came from may change. Raises
+    TypeError, naming the place, for anything that `weights_only` loading would refuse. NumPy's scalars, which it
+    refuses too, become Python's: a mean that was computed by NumPy must not cost a run its checkpoints.
+    """
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        return value if not copy else value.clone() if value.device.type == "cpu" else value.cpu()
+    if isinstance(value, np.generic) and type(value.item()) in PLAIN:
+        return value.item()
+    if isinstance(value, dict):
+        if unknown := [key for key in value if type(key) not in (str, int)]:
+            raise TypeError(f"{where} has the key {unknown[0]!r}, expected a text or a whole number")
+        return {key: to_plain(item, copy=copy, where=f"{where}[{key!r}]") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(to_plain(item, copy=copy, where=f"{where}[{i}]") for i, item in enumerate(value))
+    raise TypeError(f"{where} is a {type(value).__name__}, which no checkpoint may hold; make it a plain type")
+
+
+def size_bytes(value: Any) -> int:
+    """A bound for the size of the file that holds this plain value."""
+    if isinstance(value, torch.Tensor):
+        return value.untyped_storage().nbytes() + 1024  # its name, its header and the gap up to it
+    if isinstance(value, dict):
+        return sum(size_bytes(item) + size_bytes(key) for key, item in value.items()) + 64
+    if isinstance(value, list | tuple):
+        return sum(map(size_bytes, value)) + 64
+    return 4 * len(value) + 64 if isinstance(value, str | bytes) else 64

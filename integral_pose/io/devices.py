@@ -29,13 +29,10 @@ def choose_precision(name: str, device: torch.device, network: nn.Module) -> tor
     That is where the hardware multiplies in it, but for depthwise convolutions on a CPU, which are slower.
     """
     if name == "auto":
-        is_slower = device.type == "cpu" and _has_depthwise_convolutions(network)
+        depthwise = (isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
+        is_slower = device.type == "cpu" and any(depthwise)
         name = "bf16" if _multiplies_bf16(device) and not is_slower else "float32"
     return torch.bfloat16 if name == "bf16" else torch.float32
-
-
-def _has_depthwise_convolutions(network: nn.Module) -> bool:
-    return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in network.modules())
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
@@ -60,10 +57,8 @@ def explained_shortage(device: torch.device, keys: str) -> Iterator[None]:
         peak = ""
         if device.type == "cuda":
             total_bytes = torch.cuda.get_device_properties(device).total_memory
-            peak = (
-                f"; at most {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of the device's "
-                f"{total_bytes / 2**30:.2f} GiB were taken by tensors"
-            )
+            taken_bytes = torch.cuda.max_memory_allocated(device)
+            peak = f"; at most {taken_bytes / 2**30:.2f} of {total_bytes / 2**30:.2f} GiB were taken by tensors"
         raise OutOfMemoryError(
             f"{device}: out of memory{peak} ({str(error).splitlines()[0]}). Lower {keys}; or see with nvidia-smi "
             "whether other programs hold memory"

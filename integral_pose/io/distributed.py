@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from integral_pose.errors import ProcessLostError
-from integral_pose.io.child_processes import end_with_parent
+from integral_pose.io.parallel import end_with_parent
 
 # How long to wait for the others to report that they too have lost a process: they notice at nearly the same moment.
 ROLL_CALL_S = 3.0
@@ -29,7 +29,6 @@ class Processes:
 
     rank: int = 0
     world: int = 1
-    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -94,13 +93,19 @@ def processes(device_type: str, timeout_s: float = 600) -> Iterator[Processes]:
     backend = "nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s))
     try:
-        yield Processes(rank, world, local_rank)
+        yield Processes(rank, world)
         dist.barrier()  # gloo aborts a process whose peer has left in the middle of its last exchange
     except RuntimeError as error:
         if not _is_of_exchange(error):
             raise
-        missing = _missing(store, rank, world)
-        raise ProcessLostError(_lost(missing, rank, world, timeout_s, error)) from None
+        who = "an exchange between processes failed though all of them answer"
+        if missing := _missing(store, rank, world):
+            who = f"process {', '.join(map(str, missing))} of 0..{world - 1} ended, or was silent for {timeout_s:g} s"
+        raise ProcessLostError(
+            f"{who} (reports process {rank} on {socket.gethostname()}: {str(error).splitlines()[0]}). Its own "
+            "messages, if any, stand above. The same command continues from the last checkpoint; "
+            "trainer.process_timeout_s sets how long silence may last"
+        ) from None
     finally:
         dist.destroy_process_group()
 
@@ -122,15 +127,3 @@ def _missing(store: dist.Store, rank: int, world: int) -> list[int]:
             answered |= {other for other in range(world) if other not in answered and store.check([f"here/{other}"])}
             time.sleep(0.05)
     return [other for other in range(world) if other not in answered]
-
-
-def _lost(missing: list[int], rank: int, world: int, timeout_s: float, error: RuntimeError) -> str:
-    if not missing:
-        who = "an exchange between processes failed though all of them answer"
-    else:
-        who = f"process {', '.join(map(str, missing))} of 0..{world - 1} ended, or was silent for {timeout_s:g} s"
-    return (
-        f"{who} (reports process {rank} on {socket.gethostname()}: {str(error).splitlines()[0]}). Its own messages, if "
-        "any, stand above. The same command continues from the last checkpoint; "
-        "trainer.process_timeout_s sets how long silence may last"
-    )

@@ -67,8 +67,8 @@ def read_rows(
         if dataset is None:
             raise DataError(f"{path}: has no data set '{key}'; it has: {', '.join(file) or 'nothing'}")
         if dataset.shape[1:] != row_shape or not dataset.ndim:
-            expected = (num_rows or "N", *row_shape)
-            raise DataError(f"{path}: '{key}' has the shape {dataset.shape}, expected {_shape(expected)}")
+            expected = ", ".join(map(str, (num_rows or "N", *row_shape)))
+            raise DataError(f"{path}: '{key}' has the shape {dataset.shape}, expected ({expected})")
         if num_rows not in (None, len(dataset)):
             raise DataError(
                 f"{path}: '{key}' has {len(dataset):,} rows, but {images} lists {num_rows:,} images; "
@@ -83,7 +83,3 @@ def read_rows(
             f"(line {bad_rows[0] + 1} of {images.name}); take these images out"
         )
     return values
-
-
-def _shape(lengths: tuple[Any, ...]) -> str:
-    return f"({', '.join(map(str, lengths))})"

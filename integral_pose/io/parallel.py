@@ -1,9 +1,12 @@
-"""Independent tasks shared among fresh processes, with a progress bar."""
+"""Child processes: they end with their parent, and independent tasks are shared among fresh ones."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +17,6 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from integral_pose.errors import IntegralPoseError
-from integral_pose.io.child_processes import end_with_parent, environment
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -91,3 +93,31 @@ def _unless_stopped(function: Callable[[Task], Result], task: Task) -> Result:
     if _stop is not None and _stop.is_set():
         raise KeyboardInterrupt
     return function(task)
+
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the system send this process a signal once its parent is gone. Does nothing where the system is not Linux.
+
+    To be called from the new process. Its parent is the thread that started it, so that has to be a main thread.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid != os.getppid():  # it was gone before
+            os.kill(os.getpid(), number)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Inside, environment variables have these values, for processes that start; afterwards those of before."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)

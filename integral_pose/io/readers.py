@@ -95,10 +95,10 @@ class _PlainUnpickler(pickle._Unpickler):
         return super().find_class(module, name)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, limit_bytes: int | None = None) -> Any:
     """A JSON file."""
     try:
-        return json.loads(read_regular(path).decode("utf-8"))
+        return json.loads(read_regular(path, limit_bytes).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
 
@@ -149,11 +149,16 @@ def read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text file that are not empty."""
+    return [line.strip() for line in read_all_lines(path) if line.strip()]
+
+
+def read_all_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file without their ends."""
     try:
         # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
-        return [line.decode("utf-8").strip() for line in read_regular(path).splitlines() if line.strip()]
+        return [line.decode("utf-8") for line in read_regular(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 
 
 def require_shape(array: NDArray[Any], shape: tuple[int | None, ...], what: str) -> None:

@@ -80,13 +80,10 @@ def require_zip(path: Path) -> None:
 def gunzip(content: bytes, what: str) -> bytes:
     """The unpacked bytes. Raises DataError for a bomb, and as `gzip` does for damaged bytes."""
     limit = max(ALWAYS_FINE_BYTES, LARGEST_GROWTH * len(content))
-    unpacked = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-        while block := stream.read(1 << 20):
-            unpacked += block
-            if len(unpacked) > limit:
-                require_no_bomb(len(unpacked), len(content), what)
-    return bytes(unpacked)
+        unpacked = stream.read(limit + 1)
+    require_no_bomb(len(unpacked), len(content), what)
+    return unpacked
 
 
 def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -> bytes:
@@ -94,7 +91,7 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -
 
     Raises OSError where it cannot be read, and DataError for anything else or beyond the limit.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
@@ -102,10 +99,6 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int | None = None) -
         if limit_bytes is not None and status.st_size > limit_bytes:
             raise DataError(f"{os.fspath(path)}: has {status.st_size:,} bytes, at most {limit_bytes:,} are read")
         return file.read()
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def fault_of_path(path: str) -> str | None:

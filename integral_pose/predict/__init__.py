@@ -1,1 +1,1 @@
-"""From a photograph or a video to poses in it: the front door for a network that is trained."""
+"""From photographs and videos to the poses in them, by a trained network."""

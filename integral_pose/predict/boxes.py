@@ -63,8 +63,6 @@ class BoxesFile:
         self.by_name: dict[str, list[list[float]]] = {}
         if path.suffix.lower() not in (".json", ".csv"):
             raise DataError(f"{path}: boxes are read from .json or .csv files")
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such file of boxes")
         for name, numbers, place in (_json_boxes if path.suffix.lower() == ".json" else _csv_boxes)(path):
             self.by_name.setdefault(name, []).append(_box(numbers, f"{path}, {place}"))
         if not self.by_name:
@@ -81,9 +79,7 @@ class BoxesFile:
 
 def _json_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Triples of name, numbers, place in the file."""
-    if path.stat().st_size > LARGEST_FILE_BYTES:
-        raise DataError(f"{path}: is larger than {LARGEST_FILE_BYTES / 1e6:.0f} MB")
-    content = read_json(path)
+    content = read_json(path, LARGEST_FILE_BYTES)
     if isinstance(content, dict) and "annotations" in content:
         yield from _coco_boxes(content["annotations"], _coco_names(content.get("images", []), path), path)
     elif isinstance(content, list):
@@ -130,23 +126,22 @@ def _csv_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
             f"{path}: expected the header 'file,x,y,w,h' or 'frame,x,y,w,h', found {','.join(header)!r:.100}"
         )
     for number, row in enumerate(rows[1:], start=2):
-        if row and len(row) != len(header):
+        if not row:
+            continue
+        if len(row) != len(header):
             raise DataError(f"{path}, row {number}: has {len(row)} columns, expected {len(header)}")
-        if row and header[0] == "frame" and not row[0].strip().isdecimal():
+        name = row[0].strip()
+        if header[0] == "frame" and not name.isdecimal():
             raise DataError(f"{path}, row {number}: expected a frame number from 0, found {row[0]!r:.100}")
-        if row:
-            name = row[0].strip()
-            yield str(int(name)) if header[0] == "frame" else name, row[1:], f"row {number}"
+        yield str(int(name)) if header[0] == "frame" else name, row[1:], f"row {number}"
 
 
 def _box(numbers: Any, place: str) -> list[float]:
     """Four finite numbers with positive sides. Raises DataError naming the place."""
     try:
-        if not isinstance(numbers, list) or len(numbers) != 4 or any(isinstance(n, bool) for n in numbers):
-            raise ValueError
-        box = [float(number) for number in numbers]
+        box = [float(number) for number in numbers if not isinstance(number, bool)]
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{place}: expected four numbers x, y, w, h, found {numbers!r:.100}") from None
-    if not all(math.isfinite(number) for number in box) or min(box[2:]) <= 0:
-        raise DataError(f"{place}: expected finite numbers and w, h above 0, found {numbers!r:.100}")
+        box = []
+    if not isinstance(numbers, list) or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        raise DataError(f"{place}: expected four finite numbers x, y, w, h, w and h above 0, found {numbers!r:.100}")
     return box

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ from torch import nn
 from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, ssdlite320_mobilenet_v3_large
 
 from integral_pose.errors import CheckpointError
+from integral_pose.io.checkpoint_file import load_tensors
 from integral_pose.io.images import Picture
-from integral_pose.io.tensor_file import load_tensors
 from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
@@ -27,26 +25,20 @@ INSTEAD = "give the people's boxes with --box or --boxes, or take --whole-image"
 class PersonDetector:
     """SSDlite 320 on MobileNet v3, trained on COCO. Its boxes are as tight as a detector's are: see docs/predict.md."""
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
         """From a state dict, or from torchvision's cache, or downloaded. Raises CheckpointError."""
-        state = _downloaded() if weights is None else _from_file(weights)
+        state = _downloaded() if weights is None else load_tensors(weights)
         self.network: nn.Module = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
         try:
             self.network.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:  # the latter where it is no dictionary
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise CheckpointError(
                 f"{weights}: is no state dict of torchvision's ssdlite320_mobilenet_v3_large: {first:.200}"
             ) from None
-        self.network.eval()
+        self.network.eval().to(device)
         self.person = WEIGHTS.meta["categories"].index("person")
-        self.device = torch.device("cpu")
-
-    def to(self, device: str | torch.device) -> PersonDetector:
-        """The same detector, moved."""
-        self.device = torch.device(device)
-        self.network.to(self.device)
-        return self
+        self.device = device
 
     def boxes(self, picture: Picture) -> Boxes:
         """(N, 4) x, y, w, h of the people in a picture (H, W, 3), surest first."""
@@ -66,31 +58,14 @@ def person_boxes(found: dict[str, Any], person: int) -> Boxes:
 
 def _downloaded() -> Any:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS.url.rpartition("/")[2]
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(LONGEST_WAIT_S)  # torch's own download would wait for ever
     try:
-        with _limited_wait():
-            return WEIGHTS.get_state_dict(progress=True, check_hash=True)
+        return WEIGHTS.get_state_dict(progress=True, check_hash=True)
     except Exception as error:  # a network or a half-written file may fail in any way
         raise CheckpointError(
             f"the weights of the person detector are not in torchvision's cache and could not be downloaded ({error}). "
             f"Copy {cached.name} to {cached} or name it with --detector-weights; or {INSTEAD}"
         ) from None
-
-
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file of detector weights; or {INSTEAD}")
-    state = load_tensors(path)
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: expected a state dict of tensors")
-    return state
-
-
-@contextmanager
-def _limited_wait() -> Iterator[None]:
-    """torch's own download would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(LONGEST_WAIT_S)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)

@@ -14,7 +14,7 @@ from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.devices import choose_device
 from integral_pose.predict.boxes import Boxes, BoxesFile, check_boxes, whole_picture
 from integral_pose.predict.detector import PersonDetector
-from integral_pose.predict.pose_model import LARGEST_BATCH, PoseModel, View, load_model
+from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
 from integral_pose.predict.results import ResultFolder
 from integral_pose.predict.sources import STDIN_NAME, NamedPicture, PictureSource, open_source
 
@@ -50,16 +50,7 @@ class PredictionJob:
         return View(intrinsics, self.root_depth_mm)
 
 
-@dataclass(frozen=True)
-class JobSummary:
-    """What was done."""
-
-    num_images: int
-    num_people: int
-    out: Path
-
-
-def run_job(job: PredictionJob) -> JobSummary:
+def run_job(job: PredictionJob) -> ResultFolder:
     """Poses in every picture of the source, written below `job.out`.
 
     Raises an IntegralPoseError where the job cannot be done; if single files of a folder cannot be read, at the end,
@@ -77,22 +68,18 @@ def run_job(job: PredictionJob) -> JobSummary:
             tqdm(desc="predict", total=source.total, unit="image", leave=False, disable=source.total == 1)
         )
         for batch in _batches(source.pictures(), find_boxes):
-            _predict_batch(job, model, batch, results, find_boxes.origin)
+            views = [job.view(picture) for picture, _ in batch]
+            pixels, boxes = [picture.pixels for picture, _ in batch], [own for _, own in batch]
+            poses = model.predict_batch(pixels, boxes, views, flip=job.flip)
+            for (picture, _), own in zip(batch, poses, strict=True):
+                results.add(picture, own, find_boxes.origin)
             bar.update(len(batch))
     if results.num_images:
         results.write(job.source, str(model.source), source.faults)
     if source.faults:
         done = f"; the other {results.num_images} are in {job.out}" if results.num_images else ""
         raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
-    return JobSummary(results.num_images, results.num_people, job.out)
-
-
-def _predict_batch(job: PredictionJob, model: PoseModel, batch: Batch, results: ResultFolder, boxes_from: str) -> None:
-    views = [job.view(picture) for picture, _ in batch]
-    pixels, boxes = [picture.pixels for picture, _ in batch], [own for _, own in batch]
-    poses = model.predict_batch(pixels, boxes, views, flip=job.flip)
-    for (picture, _), own in zip(batch, poses, strict=True):
-        results.add(picture, own, boxes_from)
+    return results
 
 
 class _BoxFinder:
@@ -106,7 +93,7 @@ class _BoxFinder:
         self._detector: PersonDetector | None = None
         self.origin = "given" if job.boxes else "file" if self._file else "whole image"
         if not (job.boxes or self._file or job.whole_image):
-            self._detector, self.origin = PersonDetector(job.detector_weights).to(device), "detector"
+            self._detector, self.origin = PersonDetector(job.detector_weights, device), "detector"
 
     def __call__(self, picture: NamedPicture) -> Boxes:
         height_px, width_px = picture.pixels.shape[:2]

@@ -23,7 +23,7 @@ from integral_pose.io.images import Picture, read_picture, require_sensible_size
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
 from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
-from integral_pose.weights.loading import LoadedNetwork, Weights, load_network
+from integral_pose.weights.stored_network import LoadedNetwork, Weights, load_network
 
 Photograph = str | PathLike[str] | Image.Image | Picture
 

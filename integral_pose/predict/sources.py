@@ -75,10 +75,10 @@ def open_source(text: str, out: Path) -> PictureSource:
         if not found:
             raise DataError(f"{path}: this folder holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
         return PictureSource([(_table_name(p.relative_to(path).as_posix()), p) for p in found], is_folder=True)
-    _table_name(path.name)
+    name = _table_name(path.name)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return PictureSource(video=VideoFile(path))
-    return PictureSource([(_table_name(path.name), path)])
+    return PictureSource([(name, path)])
 
 
 def _images_below(folder: Path, out: Path) -> Iterator[Path]:

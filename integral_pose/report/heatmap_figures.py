@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from integral_pose.contracts import FloatArray
 from integral_pose.report.canvas import Picture, new_figure, to_picture
 from integral_pose.report.colours import GREY, SKY
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 _MARK = {"linestyle": "", "color": SKY, "markerfacecolor": "none", "markersize": 11, "markeredgewidth": 1.6}
 _EXPECTATION_MARK: dict[str, Any] = {**_MARK, "marker": "o", "label": "expectation"}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Comparison
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
     from integral_pose.report.canvas import Picture
 
 

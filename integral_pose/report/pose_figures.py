@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.patheffects
 import numpy as np
@@ -19,12 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from integral_pose.contracts import FloatArray
 from integral_pose.report.canvas import INCH_PX, Picture, new_figure, to_picture, to_rgba
 from integral_pose.report.colours import SIDE_COLOURS
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 # Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
 OBLIQUE_DEGREES = (-50.0, 20.0)

@@ -6,19 +6,17 @@ The colours of limbs are classes of the page's style sheet: side-left, side-righ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
 
+from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Row
 from integral_pose.report.page_content import ShownImage
 from integral_pose.report.pose_figures import fit_weak_perspective
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.contracts import FloatArray
 
 VIEW_PX = 192  # side of a drawn view
 _MARGIN = 1.12  # of a view round the poses in it

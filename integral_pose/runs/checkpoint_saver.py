@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from integral_pose.errors import OutputError
+from integral_pose.io.checkpoint_file import to_plain
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
-from integral_pose.io.plain import to_plain
 from integral_pose.runs.background_writer import BackgroundWriter
 from integral_pose.runs.checkpoint import save_with_predecessors
 

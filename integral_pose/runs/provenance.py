@@ -38,7 +38,7 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
         starts = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return []
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}; restore it or move it away") from None
     if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise DataError(f"{path}: expected a list of starts; restore it or move it away")

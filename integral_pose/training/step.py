@@ -70,18 +70,8 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        parts = (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
-        results, self._predicted = [], []
         self._buffers.take()
-        for i, part in enumerate(parts):
-            with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
-                with self._autocast():
-                    output = self._forward(part.images)
-                result = loss(output, part)
-                (result.total / len(parts)).backward()
-            results.append(result)
-            self._predicted.append((result.joints, part))
-        values = _mean_terms(results)
+        values = _mean_terms(self._accumulate_gradients(batch, loss))
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         finite = all_finite(values)
@@ -95,6 +85,20 @@ class TrainStep:
             self.average.update(self.model, counts=finite)
         return {**values, "skipped": ~finite}
 
+    def _accumulate_gradients(self, batch: PoseBatch, loss: Loss) -> list[LossResult]:
+        """Forward and backward for each part of a batch; processes exchange gradients after the last alone."""
+        parts = self._parts(batch)
+        results, self._predicted = [], []
+        for i, part in enumerate(parts):
+            with self._no_exchange_of_gradients() if i < len(parts) - 1 else nullcontext():
+                with self._autocast():
+                    output = self._forward(part.images)
+                result = loss(output, part)
+                (result.total / len(parts)).backward()
+            results.append(result)
+            self._predicted.append((result.joints, part))
+        return results
+
     def error_mm(self) -> Tensor:
         """The metric of the last step's predictions: computed where it is logged, too costly for every step."""
         return torch.stack([self.metric(joints, part) for joints, part in self._predicted]).mean()
@@ -103,7 +107,7 @@ class TrainStep:
         """The parts of a batch as the network sees them and its output for them now; changes nothing."""
         self._buffers.take()
         try:
-            for part in (self.augment(batch) if self.augment else batch).split(self.accumulation_steps):
+            for part in self._parts(batch):
                 with torch.no_grad(), self._autocast():
                     output = self.model(part.images)
                 yield part, output
@@ -130,6 +134,9 @@ class TrainStep:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own, lr=group["lr"])
+
+    def _parts(self, batch: PoseBatch) -> list[PoseBatch]:
+        return (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)

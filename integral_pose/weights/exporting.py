@@ -25,8 +25,8 @@ from integral_pose.geometry.coordinates import CropVolume, ImageVolume
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.images import BLOCK_PX, block_pixels, block_weights
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.weights.loading import LoadedNetwork, load_network
 from integral_pose.weights.model_file import ModelDescription
+from integral_pose.weights.stored_network import LoadedNetwork, load_network
 
 ExportFormat = Literal["onnx", "torch"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = ("onnx", "torch")

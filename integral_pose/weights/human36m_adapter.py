@@ -16,7 +16,7 @@ from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import move_views
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M, joint_order
-from integral_pose.weights.loading import StoredNetwork, Weights
+from integral_pose.weights.stored_network import StoredNetwork, Weights
 
 
 @dataclass(frozen=True)

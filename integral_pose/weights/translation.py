@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.tensor_file import load_tensors
+from integral_pose.io.checkpoint_file import load_tensors
 from integral_pose.weights.formats import CheckpointFormat
 
 LARGEST_FILE_BYTES = 4_000_000_000  # ResNet-152 with the optimiser's state has 0.8 GB

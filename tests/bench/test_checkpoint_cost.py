@@ -8,13 +8,11 @@ import pytest
 
 from integral_pose.bench import checkpoint_cost
 from integral_pose.cli.main import main
-from integral_pose.models import pose_net
 
 
 def test_bench_safety(tmp_path, capsys, monkeypatch, tiny_backbone):
     monkeypatch.setattr("integral_pose.bench.step_speed.IMAGE_PX", 64)
     monkeypatch.setattr("integral_pose.bench.step_speed.DEPTH", 4)
-    monkeypatch.setattr("integral_pose.bench.step_speed.ResNetFeatures", pose_net.build_backbone)  # the tiny one
     path = tmp_path / "found.json"
     command = ["bench", "safety", "--rounds", "1", "--batch", "2", "--every", "10", "--device", "cpu"]
     assert main([*command, "--dir", str(tmp_path), "--json", str(path)]) == 0

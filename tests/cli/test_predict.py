@@ -142,11 +142,8 @@ def test_a_video_with_boxes_by_frame(model, tmp_path):
 
 def test_people_that_a_detector_finds(model, folder, tmp_path, monkeypatch):
     class Detector:
-        def __init__(self, weights):
+        def __init__(self, weights, device):
             assert str(weights) == "w.pth"
-
-        def to(self, device):
-            return self
 
         def boxes(self, picture):
             return np.array([[1.0, 2, 30, 40]])
@@ -174,7 +171,7 @@ def test_a_name_like_a_formula_is_a_path_in_the_tables(model, folder, tmp_path):
         ("empty", [], 3, "empty: this folder holds no image; expected .jpg"),
         ("text.jpg", [], 3, "text.jpg: is damaged or no image (of no known kind"),
         ("a.png", ["--box", "900,0,10,10"], 3, "a.png: the box 900,0,10,10 lies outside of the picture of 80 x 60 px"),
-        ("a.png", ["--boxes", "none.json"], 3, "none.json: there is no such file of boxes"),
+        ("a.png", ["--boxes", "none.json"], 3, "none.json: cannot be read as JSON"),
         ("a.png", ["--boxes", "other.json"], 3, "has no box for any of these pictures; expected 'a.png'"),
         ("a.png", ["--root-depth", "9"], 2, "a root depth says nothing without intrinsics"),
         ("a.png", ["--out", "text.jpg"], 2, "--out text.jpg: is a file, expected a folder"),

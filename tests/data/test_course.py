@@ -10,12 +10,12 @@ import pytest
 
 from integral_pose.data.course import (
     evenly_spaced,
+    read_statistics,
     read_test,
     read_train,
     split_by_subject,
 )
-from integral_pose.data.image_list import read_image_list
-from integral_pose.data.statistics import read_statistics
+from integral_pose.data.image_source import read_image_list
 from integral_pose.errors import DataError
 
 
@@ -113,7 +113,7 @@ def test_missing_list_and_images_folder(own_course_root):
     )
     list_path.unlink()
     assert error_of(read_train, own_course_root) == (
-        f"{list_path}: there is no such file; it lists the images, one path a line"
+        f"{list_path}: there is no such file or folder; it is the list of the images, one path a line"
     )
 
 

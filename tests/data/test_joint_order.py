@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import read_test, read_train
-from integral_pose.data.statistics import read_statistics
+from integral_pose.data.course import read_statistics, read_test, read_train
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.geometry.sides import to_human36m_order

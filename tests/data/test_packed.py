@@ -130,18 +130,18 @@ def set_offsets(values):
 
 
 FAULTS = {
-    "external": (make_external, "'/images/bytes' lies in another file, which is refused; write it anew"),
-    "virtual": (make_virtual, "'/images/bytes' lies in another file, which is refused"),
-    "external link": (make_link(h5py.ExternalLink("o.h5", "x")), "'images/bytes' is a link, which is refused; copy"),
-    "soft link": (make_link(h5py.SoftLink("/pose2d")), "'images/bytes' is a link, which is refused"),
+    "external": (make_external, "'images/bytes' lies in another file, which is refused; copy it into this one"),
+    "virtual": (make_virtual, "'images/bytes' lies in another file, which is refused"),
+    "external link": (make_link(h5py.ExternalLink("o.h5", "x")), "have to be rows of numbers in this file, no links"),
+    "soft link": (make_link(h5py.SoftLink("/pose2d")), "have to be rows of numbers in this file, no links to others"),
     "chunked": (lambda file: replace(file, "images/bytes", chunks=(64,), compression=1),
-                "'images/bytes' is stored in chunks, expected one stretch of bytes; write it anew with"),
-    "no bytes": (lambda file: file.pop("images/bytes"), "has no data set 'images/bytes'; write it anew"),
-    "no offsets": (lambda file: file.pop("images/offsets"), "has no data set 'images/offsets'"),
-    "dtype": (lambda file: replace(file, "images/bytes", dtype=np.int32), "'images/bytes' holds int32, expected uint8"),
+                "found uint8 in chunks and int64; write it anew with"),
+    "no bytes": (lambda file: file.pop("images/bytes"), "'images/bytes' and 'images/offsets' have to be rows"),
+    "no offsets": (lambda file: file.pop("images/offsets"), "'images/bytes' and 'images/offsets' have to be rows"),
+    "dtype": (lambda file: replace(file, "images/bytes", dtype=np.int32), "as whole numbers, found int32 and int64"),
     "short": (set_offsets([0, 5]), "'images/offsets' has 2 entries, expected 11 rising ones from 0 to"),
     "falling": (set_offsets([0, 9, 5, *range(10, 18)]), "expected 11 rising ones"),
-    "floats": (set_offsets(np.zeros(11)), "'images/offsets' holds float64, expected whole numbers"),
+    "floats": (set_offsets(np.zeros(11)), "as whole numbers, found uint8 and float64; write it anew with"),
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from integral_pose.contracts import Predictions
 from integral_pose.datasets.human36m_table import Choice, list_videos
+from integral_pose.datasets.recording import image_name
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.protocols import LSP_JOINTS, PROTOCOLS, find_protocol
 from integral_pose.evaluation.scores import score_predictions
@@ -50,7 +51,7 @@ def test_the_14_joints_leave_out_hip_spine_and_nose():
 def test_sets_of_human36m_have_the_sizes_of_the_literature(name, choice, count, is_comparable):
     """From the names of every image that `prepare h36m` writes."""
     videos = [video for video in list_videos(choice) if video.split == "valid"]
-    names = [video.sequence.image_name(video.camera_id, row) for video in videos for row in video.rows]
+    names = [image_name(video.name, row) for video in videos for row in video.rows]
     rows = PROTOCOLS[name].rows([parse_frame_name(image) for image in names])
     assert len(rows) == count
     assert (PROTOCOLS[name].doubt(len(rows)) is None) == is_comparable

@@ -62,10 +62,10 @@ def test_names_of_another_form_among_the_rest_are_a_group_of_their_own():
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
-        ([0, 2], "1 of 3 rows have no prediction, the first of them row 1"),
-        ([0, 1, 1, 2], "row 1 of the data set is predicted 2 times"),
-        ([0, 1, 2, 7], "row 7 is predicted, but the labels have rows 0 to 2"),
-        ([-1, 0, 1, 2], "row -1 is predicted"),
+        ([0, 2], "row 1 is predicted 0 times; each of the labels. rows 0 to 2 has to be"),
+        ([0, 1, 1, 2], "row 1 is predicted 2 times"),
+        ([0, 1, 2, 7], "row 7 is predicted 1 times; each of the labels. rows 0 to 2"),
+        ([-1, 0, 1, 2], "row -1 is predicted 1 times"),
     ],
 )
 def test_every_row_once(indices, message):

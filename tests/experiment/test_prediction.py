@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from integral_pose.contracts import PoseBatch
-from integral_pose.experiment.prediction import predict
+from integral_pose.experiment.scoring import predict
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.models.predictor import Predictor

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from integral_pose.errors import DataError, IntegralPoseError
-from integral_pose.io.child_processes import environment
-from integral_pose.io.parallel import run_tasks
+from integral_pose.io.parallel import environment, run_tasks
 
 
 def square(number: int) -> int:

@@ -26,7 +26,7 @@ def test_random_weights_from_a_file(tmp_path):
     network = detector.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
     path = tmp_path / "w.pth"
     torch.save(network.state_dict(), path)
-    found = PersonDetector(path).to("cpu").boxes(np.zeros((60, 80, 3), np.uint8))
+    found = PersonDetector(path, "cpu").boxes(np.zeros((60, 80, 3), np.uint8))
     assert found.shape[1] == 4
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="w.pth: is no state dict of torchvision's ssdlite320_mobilenet_v3_large"):
@@ -50,7 +50,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "there is no such file of detector weights"), (b"nonsense", "no checkpoint that can be loaded safely")],
+    [(None, "there is no such file"), (b"nonsense", "no checkpoint that can be loaded safely")],
 )
 def test_weights_that_are_none(content, message, tmp_path):
     path = tmp_path / "w.pth"

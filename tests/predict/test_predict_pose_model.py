@@ -20,8 +20,8 @@ from integral_pose.heatmaps.reference import soft_argmax
 from integral_pose.predict.placing import place_in_crop
 from integral_pose.predict.pose_model import PoseModel
 from integral_pose.skeleton import Skeleton
-from integral_pose.weights.loading import LoadedNetwork
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from integral_pose.weights.stored_network import LoadedNetwork
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
 DOTS_PX = np.array([[60.0, 50.0], [96.0, 42.0], [48.0, 74.0]])  # pelvis red, left green, right blue

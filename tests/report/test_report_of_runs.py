@@ -18,7 +18,7 @@ from conftest import TINY, TinyFeatures, write_course
 from integral_pose.cli import main as cli
 from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError, ConfigError, DataError
-from integral_pose.experiment import reporting, tested_runs, train
+from integral_pose.experiment import reporting, train
 from integral_pose.experiment import test as predict_run
 from integral_pose.experiment.reporting import write_report
 from integral_pose.io.checkpoint_file import save_checkpoint
@@ -116,11 +116,11 @@ def test_several_runs_and_no_heat_maps_of_one(trained, run, tmp_path):
 
 def test_predictions_are_made_where_there_are_none_of_this_checkpoint(trained, run, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(tested_runs, "test", lambda path, overrides: calls.append(path) or predict_run(path, overrides))
+    monkeypatch.setattr(reporting, "test", lambda path, overrides: calls.append(path) or predict_run(path, overrides))
 
     def opened(path, *overrides):
         calls.clear()
-        found = tested_runs.open_tested_run(path, "name", overrides)
+        found = reporting.open_tested_run(path, "name", overrides)
         return len(calls), found.scores is not None
 
     assert opened(run) == (0, True)
@@ -215,7 +215,11 @@ def drop_last_row(run: Path) -> None:
         ("provenance.json", "{", "cannot be read as JSON"),
         ("provenance.json", "{}", "expected a list of starts"),
         ("scores.json", "[]", "holds no scores of this program"),
-        ("scores.json", '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}', "a score is not a number"),
+        (
+            "scores.json",
+            '{"mpjpe_mm": "x", "pa_mpjpe_mm": 1, "num_samples": 60}',
+            r"holds no scores of this program \(mpjpe_mm Input should be a valid number\)",
+        ),
     ],
 )
 def test_damaged_files_are_named(run, file, content, message):

@@ -21,8 +21,14 @@ import torch
 from integral_pose.errors import CheckpointError
 from integral_pose.io import atomic
 from integral_pose.io.atomic import remove_leftovers
-from integral_pose.io.checkpoint_file import FORMAT, FORMAT_WITHOUT_CHECKSUM, load_checkpoint, save_checkpoint
-from integral_pose.io.plain import size_bytes, to_plain
+from integral_pose.io.checkpoint_file import (
+    FORMAT,
+    FORMAT_WITHOUT_CHECKSUM,
+    load_checkpoint,
+    save_checkpoint,
+    size_bytes,
+    to_plain,
+)
 from integral_pose.runs.checkpoint import load_newest, previous_checkpoints, save_with_predecessors
 
 

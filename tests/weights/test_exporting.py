@@ -16,8 +16,8 @@ from integral_pose.models.pose_net import build_network
 from integral_pose.skeleton import Skeleton
 from integral_pose.weights import exporting
 from integral_pose.weights.exporting import METADATA, export, largest_difference_mm
-from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from integral_pose.weights.stored_network import load_network
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
 HEIGHT, WIDTH = 64, 96

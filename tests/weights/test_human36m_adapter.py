@@ -17,7 +17,7 @@ from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.formats import CHECKPOINT_FORMATS
 from integral_pose.weights.human36m_adapter import margins_px
 from integral_pose.weights.importing import import_checkpoint
-from integral_pose.weights.loading import configuration_of, read_network
+from integral_pose.weights.stored_network import configuration_of, read_network
 from tests.weights.originals import make_original, save_original, voxels
 
 CPU = ["trainer.device=cpu", "data.workers=0", "data.stored_size=64"]

@@ -11,8 +11,8 @@ from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.weights.initialisation import initialise_from
-from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from integral_pose.weights.stored_network import load_network
 from tests.conftest import build_network_of
 
 THREE, FOUR = ("a", "b", "c"), ("x", "c", "a", "y")

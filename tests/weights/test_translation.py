@@ -28,8 +28,8 @@ from integral_pose.weights.formats import (
     SHOULDERS,
 )
 from integral_pose.weights.importing import import_checkpoint, import_weights
-from integral_pose.weights.loading import load_network
 from integral_pose.weights.model_file import BONE_LENGTH_MM
+from integral_pose.weights.stored_network import load_network
 from integral_pose.weights.translation import read_other_project
 from tests.weights.originals import make_original, save_original, voxels
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.tensor_file import load_tensors
+from integral_pose.io.checkpoint_file import load_tensors
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

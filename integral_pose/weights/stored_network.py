@@ -43,7 +43,7 @@ class StoredNetwork:
         other files hold one set. Raises CheckpointError where they do not fit the description.
         """
         description = self.description
-        state = _state(self.content, weights, self.source)
+        state = self._state(weights)
         section = self.section if decoder is None else self.section.model_copy(update={"decoder": decoder})
         network = build_network(
             section,
@@ -55,6 +55,19 @@ class StoredNetwork:
         )
         load_weights(network, state, self.source)
         return network.eval()
+
+    def _state(self, weights: Weights) -> dict[str, Tensor]:
+        """The state dict to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
+        has_one_set = self.config_yaml is not None and "average" not in self.content
+        if weights == "raw" and has_one_set and configuration_of(self, ()).trainer.ema_decay > 0:
+            raise CheckpointError(
+                f"{self.source}: holds the averaged weights alone; take last.pt, or leave evaluation.weights at "
+                "averaged"
+            )
+        state: dict[str, Tensor] = self.content["model"]
+        if weights == "raw" or not (average := self.content.get("average")):
+            return state
+        return {key.removeprefix("module."): value for key, value in average.items() if key != "n_averaged"}
 
 
 @dataclass(frozen=True)
@@ -136,18 +149,3 @@ def _described(content: dict[str, Any], source: Path) -> ModelDescription:
         stored_size=config.data.stored_size,
         provenance=f"training, {source}",
     )
-
-
-def _state(content: dict[str, Any], weights: Weights, source: Path) -> dict[str, Tensor]:
-    """The state dict to use: in a last.pt torch's AveragedModel keeps its own under `module.`."""
-    average = content.get("average")
-    if weights == "raw" and "config" in content and "average" not in content:
-        config = load_config_text(content["config"], str(source), ()).config
-        if config.trainer.ema_decay > 0:
-            raise CheckpointError(
-                f"{source}: holds the averaged weights alone; take last.pt, or leave evaluation.weights at averaged"
-            )
-    if weights == "raw" or not average:
-        state: dict[str, Tensor] = content["model"]
-        return state
-    return {key.removeprefix("module."): value for key, value in average.items() if key != "n_averaged"}

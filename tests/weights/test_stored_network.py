@@ -10,8 +10,8 @@ from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.skeleton import HUMAN36M, Skeleton
-from integral_pose.weights.loading import load_network, read_network
 from integral_pose.weights.model_file import ModelDescription, save_model_file
+from integral_pose.weights.stored_network import load_network, read_network
 from tests.conftest import build_network_of
 
 THREE = Skeleton(("Pelvis", "L", "R"), {"L": "Pelvis", "R": "Pelvis"}, (("L", "R"),))
