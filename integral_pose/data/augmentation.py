@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from integral_pose.config.schema import AugmentationConfig
+from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.contracts import PoseSample, SampleKey
 from integral_pose.data import draws
 from integral_pose.data.device_augmentation import GREY_WEIGHTS, DeviceAugmentation, erased_box

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from integral_pose.config.schema import AugmentationConfig
+from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.contracts import PoseSample, SampleKey
 from integral_pose.data import augmentation, draws
 from integral_pose.data.augmentation import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import draw_image
 
-from integral_pose.config.schema import AugmentationConfig
+from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.data import augmentation
 from integral_pose.data import device_augmentation as device

@@ -80,7 +80,8 @@ def test_without_them_nothing_changes():
 
 
 @pytest.mark.usefixtures("tiny_backbone")
-def test_gradients_reach_both(dtype=torch.float64):
+def test_gradients_reach_both():
+    dtype = torch.float64
     head = build_network_of(make_config(axis_terms=True)).head.to(dtype)
     output = head(torch.randn(2, 32, 2, 3, dtype=dtype))
     output.joints().square().sum().backward()

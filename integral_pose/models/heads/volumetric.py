@@ -58,11 +58,11 @@ def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
         init_std=model.head_init_std,
         debiased=model.decoder == "debiased",
         edge_cells=inputs.edge_cells,
-        axis_terms=_build_axis_terms(model, inputs) if model.axis_terms else None,
+        axis_terms=build_axis_terms(model, inputs) if model.axis_terms else None,
     )
 
 
-def _build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisTerms:
+def build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisTerms:
     """Round the mean pose of the training set; round the middle where a checkpoint follows."""
     height, width = (side * 2 ** len(model.deconv_channels) for side in inputs.feature_size)
     zeros = torch.zeros(model.num_joints, 3)
