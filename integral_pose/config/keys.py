@@ -45,7 +45,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name that `name` is a misspelling or the initials of ('lr' of 'learning_rate')."""
     known = list(known)
     initials = [each for each in known if "_" in each and "".join(word[0] for word in each.split("_")) == name]
-    return next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff) or initials), None)
+    return next(iter(initials or difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)), None)
 
 
 def suggestion(path: KeyPath) -> str:
