@@ -11,7 +11,9 @@ cd "$(dirname "$0")"
 scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 
+is_demo=
 if [ $# -eq 0 ]; then
+    is_demo=1
     set -- configs/demo.yaml
     data="$(integral-pose config --get data.root "$@")"
     [ -d "$data" ] || integral-pose prepare synthetic --out "$data" --train 12000 --valid 1000 --seed 1
@@ -66,3 +68,6 @@ until train "$@"; do
         "restart $restarts of $most_restarts" >&2
 done
 integral-pose test "$run"
+if [ -n "$is_demo" ] && [ -n "${INTEGRAL_POSE_SAMPLES:-}" ]; then
+    python -m benchmarks real_pictures "$run"
+fi
