@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--images", type=int, default=4800, metavar="N", help="each run trains on (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
-    parser.add_argument("--data", type=Path, default=Path("data/demo"), metavar="DIR", help="%(default)s")
+    parser.add_argument("--data", type=Path, default=Path("data/people"), metavar="DIR", help="%(default)s")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/pretraining"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=Path("docs/results/pretraining.json"), metavar="FILE")
 
