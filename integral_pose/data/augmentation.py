@@ -80,7 +80,7 @@ class PixelAugmenter(NamedTuple):
 # same numbers there.
 PIXEL_AUGMENTERS = {
     "desaturation": PixelAugmenter(draws.DESATURATION, 1, desaturate),
-    "blur": PixelAugmenter(draws.BLUR, 1, blur),
+    "blur_px": PixelAugmenter(draws.BLUR, 1, blur),
     "erase": PixelAugmenter(draws.ERASE, 8, erase),
     "jpeg": PixelAugmenter(draws.JPEG, 1, compress_jpeg),
 }
