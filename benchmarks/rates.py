@@ -22,7 +22,7 @@ from integral_pose.bench.measuring import interleaved, median_ratio
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
-from integral_pose.experiment.assembly import build_trainer
+from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.runs.folder import RunFolder
@@ -83,7 +83,7 @@ def _turns(config: Config, device: torch.device) -> list[tuple[int, Callable[[],
     """(epochs, a turn of steps) for each stage whose loss differs from the one before it; one network for all."""
     folder, alone = RunFolder(Path(config.run_dir), writes=False), Processes()
     unwritten = RunOutput(folder, RunStatus(folder.path, rank=0), "", alone)
-    trainer = build_trainer(config, device, alone, unwritten, StopSignal(), begins=True)
+    trainer = build_trainer(config, read_training_data(config), device, alone, unwritten, StopSignal(), begins=True)
     train_step = trainer.state.train_step
     train_step.model.train()
     batches = _endless(trainer.batches)

@@ -35,7 +35,7 @@ class PoseSample:
     joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
     joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
     moved: NDArray[np.float32] | None = None  # (2, 3) px of the original crop -> px of this one; None: identity
-    depth_scale: float = 1.0  # factor that the labels' z was multiplied by
+    label_axes: NDArray[np.float32] | None = None  # (3, 3) camera axes -> axes of the labels; None: identity
 
 
 @dataclass

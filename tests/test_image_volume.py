@@ -39,14 +39,14 @@ def configure(tiny_yaml, root, *overrides, stored_size=256):
 @pytest.mark.parametrize("scale_depth", ["false", "true"])
 def test_labels_and_views_of_a_batch_agree(backend, scale_depth, people, tiny_yaml):
     """Encoding and lifting the labels of an augmented batch gives its labels in mm: pixels, views and axes fit."""
-    more = ["data.augmentation.flip=0.5", "data.augmentation.rotation=[-30.0,30.0]"] if backend == "device" else []
+    more = {"imgaug": ["flip=0.5"], "device": ["flip=0.5", "rotation=[-30.0,30.0]"]}.get(backend, [])
     config = configure(
         tiny_yaml, people, "model.volume=image", f"data.augmentation.backend={backend}",
-        f"data.augmentation.scale_depth={scale_depth}", *more,
+        f"data.augmentation.scale_depth={scale_depth}", *(f"data.augmentation.{change}" for change in more),
     )  # fmt: skip
     on_device = build_device_augmentation(config.data.augmentation, 0, HUMAN36M.flip_order)
     images = PoseImages(
-        read_train(people), 256, (64, 96), build_augmentation(config.data.augmentation, 0),
+        read_train(people), 256, (64, 96), build_augmentation(config.data.augmentation, 0, HUMAN36M.flip_order),
         draw=on_device.draw if on_device else None,
     )  # fmt: skip
     batch = images.__getitems__([SampleKey(0, row) for row in range(8)])

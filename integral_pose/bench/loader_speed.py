@@ -134,7 +134,15 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
     encoded = [packed_images.read(row) for row in rows]
     pixels = np.empty((side_px, side_px, 3), np.uint8)
     on_device = DeviceAugmentation(
-        seed=0, rotation=[0, 0], flip=0, erase=0, scale_depth=False, flip_order=HUMAN36M.flip_order, **RANGES
+        seed=0,
+        rotation=[0, 0],
+        flip=0,
+        desaturation=[0, 0],
+        blur_px=[0, 0],
+        erase=0,
+        scale_depth=False,
+        flip_order=HUMAN36M.flip_order,
+        **RANGES,
     )
     loaded = _batches(PoseImages(packed, side_px, size, None, draw=on_device.draw))
     candidates: dict[str, Callable[[], object]] = {

@@ -8,7 +8,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from integral_pose.errors import ConfigError
+from integral_pose.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from integral_pose.datasets.conversion import ConversionSummary, Request
@@ -53,6 +53,9 @@ def add_check(commands: Any) -> None:
     parser.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"), metavar="PNG",
                         help="where to draw 24 crops with their joints (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
+    parser.add_argument("--augmented", metavar="CONFIG",
+                        help="only draw 24 training images as a network of that configuration gets them")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="PNG", help="where to draw these (augmented.png)")
     parser.set_defaults(run=_check)
 
 
@@ -155,11 +158,30 @@ def _choice(options: argparse.Namespace) -> Choice:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.augmented:
+        return _draw_augmented(options)
+    if options.out:
+        raise ConfigError(f"--out {options.out} is for the sheet of --augmented CONFIG; the contact sheet has --sheet")
     from integral_pose.datasets.check import check_data
 
     report = check_data(options.root, options.sheet, workers=_workers(options))
     print(report.table())
     return 1 if report.offenders else 0
+
+
+def _draw_augmented(options: argparse.Namespace) -> int:
+    from integral_pose.config.loading import load_config
+    from integral_pose.experiment.assembly import read_training_data
+    from integral_pose.experiment.augmented_sheet import write_augmented_sheet
+
+    config = load_config(options.augmented, [f"data.root={options.root}"]).config
+    out = options.out or Path("augmented.png")
+    try:
+        write_augmented_sheet(out, config, read_training_data(config).train)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error}") from None
+    print(f"{out}: training images as augmented (blue is the person's right, vermilion the left)")
+    return 0
 
 
 def _workers(options: argparse.Namespace) -> int:

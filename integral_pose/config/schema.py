@@ -5,11 +5,11 @@ A YAML file states what differs from these defaults or from its base; see docs/e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from integral_pose.config.section import Section
 from integral_pose.config.value_types import (
     SECONDS_OF,
     Backbone,
@@ -18,31 +18,23 @@ from integral_pose.config.value_types import (
     FilePath,
     HueRange,
     ImageSize,
+    JpegRange,
     NonNegative,
     NonNegativeFloat,
+    NonNegativeRange,
     Positive,
     PositiveFloat,
     PositiveRange,
     Range,
     RootDepth,
     Share,
+    ShareRange,
 )
 
-BACKEND_OF = {"rotation": "device", "flip": "device", "erase": "device"}  # augmenters that only one backend has
-
-
-class Section(BaseModel):
-    """Strict: an unknown key, a text for a number or a 1 for `true` is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
-
-    def refuse_changed(self, keys: Sequence[str], ignored_by: str, remedy: str = "") -> None:
-        """Raise ValueError for one of `keys` that was set, since the experiment would not be what its file says."""
-        for key in keys:
-            value, default = getattr(self, key), type(self).model_fields[key].default
-            if value != default:
-                instead = remedy or f"leave it at {default!r}"
-                raise ValueError(f"{key} is {value!r}, which {ignored_by} does not use; {instead}")
+BACKENDS_OF = {  # augmenters that are off by default, and the backends that have them
+    "rotation": ("device",), "flip": ("imgaug", "device"), "desaturation": ("imgaug", "device"),
+    "blur_px": ("imgaug", "device"), "erase": ("imgaug", "device"), "jpeg": ("imgaug",),
+}  # fmt: skip
 
 
 class AugmentationConfig(Section):
@@ -55,15 +47,18 @@ class AugmentationConfig(Section):
     contrast: Range = [0.7, 1.3]  # factor around grey 128
     brightness: PositiveRange = [0.5, 1.5]  # factor, each colour channel by itself
     rotation: Range = [0.0, 0.0]  # degrees, clockwise in the picture; 3D labels turn along (backend device)
-    flip: Share = 0.0  # probability of mirroring picture and labels (backend device)
-    erase: Share = 0.0  # probability of covering a rectangle (backend device)
+    flip: Share = 0.0  # probability of mirroring picture and labels
+    desaturation: ShareRange = [0.0, 0.0]  # share of grey: 1 is a grey picture
+    blur_px: NonNegativeRange = [0.0, 0.0]  # standard deviation of a Gaussian in the network's input
+    erase: Share = 0.0  # probability of covering a rectangle
+    jpeg: JpegRange = [0, 0]  # compression, 100 - quality; 0: not compressed (backend imgaug)
     scale_depth: bool = False  # image volume: the labels' depth is scaled with the picture
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> AugmentationConfig:
-        for name, backend in BACKEND_OF.items():
-            if self.backend != backend:
-                self.refuse_changed([name], f"backend '{self.backend}'", f"set backend to {backend}")
+        for name, backends in BACKENDS_OF.items():
+            if self.backend not in backends:
+                self.refuse_changed([name], f"backend '{self.backend}'", f"set backend to {' or '.join(backends)}")
         return self
 
 

@@ -34,7 +34,10 @@ def _in_order(bounds: list[float]) -> list[float]:
 _Two = Field(min_length=2, max_length=2)
 Range = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], _Two, AfterValidator(_in_order)]
 PositiveRange = Annotated[list[PositiveFloat], _Two, AfterValidator(_in_order)]
+NonNegativeRange = Annotated[list[NonNegativeFloat], _Two, AfterValidator(_in_order)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ShareRange = Annotated[list[Share], _Two, AfterValidator(_in_order)]
+JpegRange = Annotated[list[Annotated[int, Field(ge=0, le=99)]], _Two, AfterValidator(_in_order)]
 HueRange = Annotated[list[Annotated[int, Field(ge=-255, le=255)]], _Two, AfterValidator(_in_order)]
 
 

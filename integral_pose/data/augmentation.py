@@ -6,17 +6,23 @@ nor on the other augmenters, and a resumed run sees the images that it would hav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from integral_pose.config.schema import AugmentationConfig
 from integral_pose.contracts import PoseSample, SampleKey
-from integral_pose.data.device_augmentation import DeviceAugmentation
+from integral_pose.data import draws
+from integral_pose.data.device_augmentation import GREY_WEIGHTS, DeviceAugmentation, erased_box
+from integral_pose.data.draws import draw_uniform, in_range, integer_in_range
 from integral_pose.errors import ConfigError
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 # Colour augmenters by their key in the configuration: (imgaug.augmenters, range) -> augmenter. They are applied in this
 # order, and their random streams are numbered by it: append new ones, so that the draws of the others stay the same.
@@ -24,6 +30,59 @@ COLOUR_AUGMENTERS: dict[str, Callable[[Any, tuple[float, ...]], Any]] = {
     "hue_saturation": lambda augmenters, bounds: augmenters.AddToHueAndSaturation(bounds),
     "contrast": lambda augmenters, bounds: augmenters.LinearContrast(bounds),
     "brightness": lambda augmenters, bounds: augmenters.Multiply(bounds, per_channel=True),
+}
+
+
+def desaturate(image: Picture, bounds: Sequence[float], uniform: NDArray[np.float64]) -> Picture:
+    """Blended towards its grey (ITU-R BT.601): share 1 is a grey picture."""
+    share = np.float32(in_range(uniform, bounds)[0])
+    grey = image @ (share * np.array(GREY_WEIGHTS, np.float32))
+    return np.rint(image * (1 - share) + grey[..., None]).astype(np.uint8)
+
+
+def blur(image: Picture, bounds: Sequence[float], uniform: NDArray[np.float64]) -> Picture:
+    """Convolved with a Gaussian, its standard deviation in px; beyond the border the picture is reflected."""
+    sigma_px = in_range(uniform, bounds)[0]
+    size_px = 2 * math.ceil(3 * sigma_px) + 1  # imgaug's own choice cuts off at half of that
+    blurred: Picture = _import_imgaug().augmenters.blur_gaussian_(image.copy(), sigma_px, size_px)
+    return blurred
+
+
+def erase(image: Picture, probability: float, uniform: NDArray[np.float64]) -> Picture:
+    """With a rectangle in one colour over it, where one is drawn (random erasing, Zhong et al. 2020)."""
+    if uniform[0] >= probability:
+        return image
+    height, width = image.shape[:2]
+    box = erased_box(uniform[None, 1:5])[0] * [width, height, width, height]
+    left, top, right, bottom = np.ceil(box - 0.5).astype(int)  # the pixels whose centres are inside
+    erased = image.copy()
+    erased[top:bottom, left:right] = uniform[5:8] * 256
+    return erased
+
+
+def compress_jpeg(image: Picture, bounds: Sequence[int], uniform: NDArray[np.float64]) -> Picture:
+    """As a JPEG file of quality 100 less what is drawn gives it back; colours at half resolution, as cameras do."""
+    quality = 100 - int(integer_in_range(uniform, bounds)[0])
+    encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
+    decoded: Picture = simplejpeg.decode_jpeg(encoded, "RGB")
+    return decoded
+
+
+class PixelAugmenter(NamedTuple):
+    """An augmenter of our own that leaves every pixel where it is; a setting of zeros changes nothing."""
+
+    stream: int
+    num_draws: int
+    change: Callable[[Picture, Any, NDArray[np.float64]], Picture]  # image, setting, draws (n,) in [0, 1) -> image
+
+
+# By their key in the configuration; applied in this order after the colours. What the device backend has too draws the
+# same numbers there.
+PIXEL_AUGMENTERS = {
+    "desaturation": PixelAugmenter(draws.DESATURATION, 1, desaturate),
+    "blur_px": PixelAugmenter(draws.BLUR, 1, blur),
+    "erase": PixelAugmenter(draws.ERASE, 8, erase),
+    "jpeg": PixelAugmenter(draws.JPEG, 1, compress_jpeg),
 }
 
 
@@ -44,9 +103,10 @@ def stream_seed(seed: int, key: SampleKey, stream: int) -> int:
 class ImgaugAugmentation:
     """The augmenters of Pantalos & Rudin 2019, in imgaug: shift and scale, hue and saturation, contrast, brightness.
 
-    `translate_percent` is a range on each axis; the literal constant of that report's code is [0.05, 0.05]. `colours`
-    are the ranges of COLOUR_AUGMENTERS. 2D labels move with the image, 3D labels do not, but for their depth with
-    `scale_depth` (see `device_augmentation`).
+    Then those of PIXEL_AUGMENTERS. `translate_percent` is a range on each axis; the literal constant of that report's
+    code is [0.05, 0.05]. `settings` are those of COLOUR_AUGMENTERS and PIXEL_AUGMENTERS; of the latter, what is
+    absent is not done. 2D labels move with the image, 3D labels are mirrored with it (probability `flip`; `flip_order`
+    lists for each joint its mirror image), and their depth is scaled with `scale_depth` (see `device_augmentation`).
     """
 
     def __init__(
@@ -55,37 +115,74 @@ class ImgaugAugmentation:
         seed: int,
         translate_percent: Sequence[float],
         scale: Sequence[float],
+        flip: float = 0.0,
+        flip_order: Sequence[int] = (),
         scale_depth: bool = False,
-        **colours: Sequence[float],
+        **settings: Any,
     ) -> None:
         augmenters = _import_imgaug().augmenters
         shift, zoom = tuple(translate_percent), tuple(scale)
         self.seed, self.scale_depth = seed, scale_depth
+        self.flip, self.flip_order = flip, list(flip_order)
         self.affine = augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom})
-        self.colours = [make(augmenters, tuple(colours[name])) for name, make in COLOUR_AUGMENTERS.items()]
+        self.colours = [make(augmenters, tuple(settings[name])) for name, make in COLOUR_AUGMENTERS.items()]
+        self.pixels = [(PIXEL_AUGMENTERS[n], settings[n]) for n in PIXEL_AUGMENTERS if np.any(settings.get(n, 0))]
 
     def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
         """The augmented sample."""
         self._reseed(self.affine, key, 0)
         image, joints_crop_px, moved = _move(self.affine, sample.image, sample.joints_crop_px)
+        depth_scale = np.sqrt(moved[0, 0] * moved[1, 1]) if self.scale_depth else 1
+        label_axes = np.diag([1, 1, depth_scale]).astype(np.float32)
+        found = PoseSample(
+            sample.index, image, sample.joints_camera_mm * label_axes.diagonal(), joints_crop_px, moved, label_axes
+        )
+        if self.flip and self._draw(key, draws.FLIP, 1)[0] < self.flip:
+            found = mirror(found, self.flip_order)
+        found.image = self._change_pixels(found.image, key)
+        return found
+
+    def _change_pixels(self, image: Picture, key: SampleKey) -> Picture:
         for stream, augmenter in enumerate(self.colours, start=1):
             self._reseed(augmenter, key, stream)
             image = augmenter.augment_image(image)
-        depth_scale = float(np.sqrt(moved[0, 0] * moved[1, 1])) if self.scale_depth else 1.0
-        joints_camera_mm = sample.joints_camera_mm * np.array([1, 1, depth_scale], np.float32)
-        return PoseSample(sample.index, image, joints_camera_mm, joints_crop_px, moved, depth_scale)
+        for pixel_augmenter, setting in self.pixels:
+            uniform = self._draw(key, pixel_augmenter.stream, pixel_augmenter.num_draws)
+            image = pixel_augmenter.change(image, setting, uniform)
+        return image
+
+    def _draw(self, key: SampleKey, stream: int, number: int) -> NDArray[np.float64]:
+        """(number,) in [0, 1)."""
+        return draw_uniform(self.seed, key.epoch, np.array([key.row]), stream, number)[0]
 
     def _reseed(self, augmenter: Any, key: SampleKey, stream: int) -> None:
         generator = np.random.Generator(np.random.PCG64(stream_seed(self.seed, key, stream)))
         augmenter.random_state = _import_imgaug().random.RNG(generator)
 
 
-def build_augmentation(config: AugmentationConfig, seed: int) -> Augmentation | None:
+def mirror(sample: PoseSample, flip_order: Sequence[int]) -> PoseSample:
+    """The sample seen in a mirror: left is right in the picture, in both labels and in the names of the joints."""
+    width, order = sample.image.shape[1], list(flip_order)
+    moved = np.eye(2, 3, dtype=np.float32) if sample.moved is None else sample.moved
+    axes = np.eye(3, dtype=np.float32) if sample.label_axes is None else sample.label_axes
+    to_left = np.array([-1, 1, 1], np.float32)
+    mirrored_px = sample.joints_crop_px[order] * to_left[:2] + np.array([width, 0], np.float32)
+    return PoseSample(
+        sample.index,
+        np.ascontiguousarray(sample.image[:, ::-1]),
+        sample.joints_camera_mm[order] * to_left,
+        mirrored_px,
+        moved * to_left[:2, None] + np.array([[0, 0, width], [0, 0, 0]], np.float32),
+        axes * to_left[:, None],
+    )
+
+
+def build_augmentation(config: AugmentationConfig, seed: int, flip_order: Sequence[int]) -> Augmentation | None:
     """The augmentation of single images where they are loaded; None: there is none."""
     if config.backend != "imgaug":
         return None
-    keys = {"translate_percent", "scale", "scale_depth", *COLOUR_AUGMENTERS}
-    return ImgaugAugmentation(seed=seed, **config.model_dump(include=keys))
+    keys = {"translate_percent", "scale", "scale_depth", "flip", *COLOUR_AUGMENTERS, *PIXEL_AUGMENTERS}
+    return ImgaugAugmentation(seed=seed, flip_order=flip_order, **config.model_dump(include=keys))
 
 
 def build_device_augmentation(

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device: the augmenters of `augmentation`, and rotation, flip and erasing.
+"""Augmentation of whole batches on their device: the augmenters of `augmentation` but JPEG, and rotation.
 
 Parameters are drawn where the samples are loaded, one row of numbers a sample; applying them draws nothing.
 """
@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from integral_pose.contracts import PoseBatch
+from integral_pose.data import draws
 from integral_pose.data.draws import draw_uniform, in_range, integer_in_range
 from integral_pose.geometry.lifting import inverse_2x2, move_views
 
-# Columns of the drawn parameters (B, 19).
+# Columns of the drawn parameters (B, 21).
 SHIFT = slice(0, 2)  # x, y as fractions of the image's sides
 SCALE = slice(2, 4)  # x, y
 ROTATION = 4  # radians, clockwise in the image
@@ -30,10 +31,13 @@ CONTRAST = 8  # factor around CONTRAST_CENTER
 BRIGHTNESS = slice(9, 12)  # factors of red, green, blue
 ERASED = slice(12, 16)  # left, top, right, bottom as fractions of the image's sides; no area: nothing is erased
 ERASED_COLOUR = slice(16, 19)  # 0..255
-NUM_CHANGES = 19
+DESATURATION = 19  # share of grey
+BLUR = 20  # standard deviation in px
+NUM_CHANGES = 21
 
 CONTRAST_CENTER = 127.0  # of imgaug
 HALF_UP = 0.5 + 2e-4  # interpolated levels are multiples of 1/1024 up to float rounding, so exact halves round up
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue in luma
 ERASED_SHARE = (0.02, 0.2)  # of the image's area
 ERASED_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020
 
@@ -55,25 +59,31 @@ class DeviceAugmentation:
     brightness: Sequence[float]
     rotation: Sequence[float]
     flip: float
+    desaturation: Sequence[float]
+    blur_px: Sequence[float]
     erase: float
     scale_depth: bool
     flip_order: Sequence[int]
 
     def draw(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
-        """(B, 19) float32, the parameters of some rows of the table in an epoch; see the columns above."""
+        """(B, 21) float32, the parameters of some rows of the table in an epoch; see the columns above."""
         changes = np.zeros((len(rows), NUM_CHANGES))
-        affine, colour, contrast, brightness, rotation, flip, erase = (
-            draw_uniform(self.seed, epoch, rows, stream, number) for stream, number in enumerate((4, 1, 1, 3, 1, 1, 8))
-        )
+
+        def draw(stream: int, number: int = 1) -> NDArray[np.float64]:
+            return draw_uniform(self.seed, epoch, rows, stream, number)
+
+        affine, erase = draw(draws.AFFINE, 4), draw(draws.ERASE, 8)
         changes[:, SHIFT] = in_range(affine[:, :2], self.translate_percent)
         changes[:, SCALE] = in_range(affine[:, 2:], self.scale)
-        changes[:, SATURATION] = integer_in_range(colour[:, 0], self.hue_saturation)
+        changes[:, SATURATION] = integer_in_range(draw(draws.COLOUR)[:, 0], self.hue_saturation)
         changes[:, HUE] = np.trunc(changes[:, SATURATION] / 255 * 180)  # one value for both, as imgaug draws it
-        changes[:, CONTRAST] = in_range(contrast[:, 0], self.contrast)
-        changes[:, BRIGHTNESS] = in_range(brightness, self.brightness)
-        changes[:, ROTATION] = np.deg2rad(in_range(rotation[:, 0], self.rotation))
-        changes[:, FLIP] = flip[:, 0] < self.flip
-        changes[:, ERASED] = _draw_box(erase[:, 1:5]) * (erase[:, :1] < self.erase)
+        changes[:, CONTRAST] = in_range(draw(draws.CONTRAST)[:, 0], self.contrast)
+        changes[:, BRIGHTNESS] = in_range(draw(draws.BRIGHTNESS, 3), self.brightness)
+        changes[:, ROTATION] = np.deg2rad(in_range(draw(draws.ROTATION)[:, 0], self.rotation))
+        changes[:, FLIP] = draw(draws.FLIP)[:, 0] < self.flip
+        changes[:, DESATURATION] = in_range(draw(draws.DESATURATION)[:, 0], self.desaturation)
+        changes[:, BLUR] = in_range(draw(draws.BLUR)[:, 0], self.blur_px)
+        changes[:, ERASED] = erased_box(erase[:, 1:5]) * (erase[:, :1] < self.erase)
         changes[:, ERASED_COLOUR] = np.floor(erase[:, 5:8] * 256)
         return torch.from_numpy(changes.astype(np.float32))
 
@@ -84,7 +94,7 @@ class DeviceAugmentation:
             return batch
         height, width = batch.images.shape[-2:]
         moved = crop_to_changed_crop(changes, height, width)
-        images = change_colours(warp(batch.images, moved), changes)
+        images = self._change_pixels(change_colours(warp(batch.images, moved), changes), changes)
         axes = label_axes(changes, scale_depth=self.scale_depth)
         is_flipped = (changes[:, FLIP] > 0)[:, None, None]
         joints_camera_mm, joints_crop_px = (
@@ -93,11 +103,19 @@ class DeviceAugmentation:
         )
         return PoseBatch(
             indices=batch.indices,
-            images=erase(images, changes) if self.erase > 0 else images,
+            images=images,
             joints_camera_mm=joints_camera_mm @ axes.mT,
             joints_crop_px=joints_crop_px @ moved[:, :, :2].mT + moved[:, None, :, 2],
             views=None if batch.views is None else move_views(batch.views, moved, axes),
         )
+
+    def _change_pixels(self, images: Tensor, changes: Tensor) -> Tensor:
+        """What is off by default; uint8 (B, 3, H, W)."""
+        if self.desaturation[1] > 0:
+            images = desaturate(images, changes[:, DESATURATION])
+        if self.blur_px[1] > 0:
+            images = blur(images, changes[:, BLUR])
+        return erase(images, changes) if self.erase > 0 else images
 
 
 def crop_to_changed_crop(changes: Tensor, height: int, width: int) -> Tensor:
@@ -180,6 +198,27 @@ def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) ->
     return torch.stack(channels, 1).add_(1e-3).floor_()  # OpenCV truncates; the thousandth covers float rounding
 
 
+def desaturate(images: Tensor, share: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) RGB blended towards their grey (ITU-R BT.601) by (B,) shares: 1 is a grey picture."""
+    levels = images.float()
+    grey = (levels * levels.new_tensor(GREY_WEIGHTS)[:, None, None]).sum(1, keepdim=True)
+    return torch.lerp(levels, grey, share[:, None, None, None]).round_().to(torch.uint8)
+
+
+def blur(images: Tensor, sigma_px: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) convolved with Gaussians of (B,) standard deviations; beyond the border nothing counts."""
+    along_y, along_x = (_gaussian_rows(length, sigma_px) for length in images.shape[-2:])
+    return (along_y @ images.float() @ along_x.mT).round_().to(torch.uint8)
+
+
+def _gaussian_rows(length: int, sigma_px: Tensor) -> Tensor:
+    """(B, 1, n, n): row i has the weights of all pixels in blurred pixel i."""
+    at = torch.arange(length, device=sigma_px.device, dtype=sigma_px.dtype)
+    sigmas = (at[:, None] - at) / sigma_px.clamp(min=1e-3)[:, None, None]
+    weights = torch.exp(-0.5 * sigmas**2)
+    return (weights / weights.sum(-1, keepdim=True))[:, None]
+
+
 def erase(images: Tensor, changes: Tensor) -> Tensor:
     """(B, 3, H, W) with each image's drawn rectangle in one colour (random erasing, Zhong et al. 2020)."""
     height, width = images.shape[-2:]
@@ -191,7 +230,7 @@ def erase(images: Tensor, changes: Tensor) -> Tensor:
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], colour, images)
 
 
-def _draw_box(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+def erased_box(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     """(B, 4) in [0, 1) -> left, top, right, bottom as fractions of the sides."""
     area = in_range(uniform[:, 0], ERASED_SHARE)
     aspect = np.exp(in_range(uniform[:, 1], [math.log(bound) for bound in ERASED_ASPECT]))

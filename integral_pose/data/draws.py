@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# One stream an augmenter. The numbers fix what is drawn: append new ones.
+AFFINE, COLOUR, CONTRAST, BRIGHTNESS, ROTATION, FLIP, ERASE, DESATURATION, BLUR, JPEG = range(10)
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

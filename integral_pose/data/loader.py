@@ -96,9 +96,10 @@ class PoseImages(Dataset[PoseSample]):
                 sample = self.augmentation(sample, SampleKey(key.epoch, row))
                 images[at] = torch.from_numpy(np.ascontiguousarray(sample.image))
                 joints_camera_mm[at], joints_crop_px[at] = sample.joints_camera_mm, sample.joints_crop_px
-                axes[at, 2, 2] = sample.depth_scale
                 if sample.moved is not None:
                     moved[at] = sample.moved
+                if sample.label_axes is not None:
+                    axes[at] = sample.label_axes
             views = None if views is None else move_views(views, torch.from_numpy(moved), torch.from_numpy(axes))
         return PoseBatch(
             indices=torch.from_numpy(rows),

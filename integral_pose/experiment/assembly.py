@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -42,8 +42,16 @@ from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.stored_network import load_network
 
 
+class TrainingData(NamedTuple):
+    """Images to learn from, and held-out ones to choose the best epoch by."""
+
+    train: PoseTable
+    held_out: PoseTable | None
+
+
 def build_trainer(
     config: Config,
+    data: TrainingData,
     device: torch.device,
     group: Processes,
     output: RunOutput,
@@ -52,7 +60,7 @@ def build_trainer(
     begins: bool,
 ) -> Trainer:
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
-    table, held_out = _read_training_data(config)
+    table, held_out = data
     torch.manual_seed(config.seed)
     model, criterion = build_model(config, device)
     if config.model.init and begins:  # a run that goes on has weights of its own
@@ -88,7 +96,7 @@ def _build_batches(
             table,
             config.data.stored_size,
             config.data.image_size,
-            build_augmentation(config.data.augmentation, config.seed),
+            build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
             draw=on_device.draw if on_device else None,
             skip_bad=config.data.on_bad_image == "skip",
         ),
@@ -112,8 +120,8 @@ def _build_evaluation(
     return lambda model: score(table, predictions_of(model))
 
 
-def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
-    """Images to learn from, and held-out ones to choose the best epoch by."""
+def read_training_data(config: Config) -> TrainingData:
+    """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
     if config.model.num_joints != HUMAN36M.num_joints:
         raise ConfigError(
             f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of the "
@@ -121,9 +129,9 @@ def _read_training_data(config: Config) -> tuple[PoseTable, PoseTable | None]:
         )
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
     if not config.data.val_subjects:
-        return table, None
+        return TrainingData(table, None)
     table, held_out = split_by_subject(table, config.data.val_subjects)
-    return table, evenly_spaced(held_out, config.data.val_limit)
+    return TrainingData(table, evenly_spaced(held_out, config.data.val_limit))
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:

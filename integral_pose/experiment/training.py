@@ -9,7 +9,8 @@ import torch
 
 from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
-from integral_pose.experiment.assembly import build_trainer
+from integral_pose.experiment.assembly import build_trainer, read_training_data
+from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
@@ -44,11 +45,15 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         found, changes = find_resume_point(config, folder, group, allow_change=allow_change)
         status.is_ours = found is not None  # a run that never begins leaves nothing behind
         output = RunOutput(folder, status, to_yaml(config), group)
-        trainer = build_trainer(config, device, group, output, stop, begins=found is None)
+        data = read_training_data(config)
+        trainer = build_trainer(config, data, device, group, output, stop, begins=found is None)
         if found:
             trainer.resume(found, changes)
         output.start(seed=config.seed, device=_describe(device), step=trainer.state.progress.step)
         status.is_ours = True
+        if folder.writes:
+            sheet = run_dir / "pictures" / "augmented.png"
+            folder.attempt(sheet.name, lambda: write_augmented_sheet(sheet, config, data.train, device))
         status.running(trainer.state.progress.step, trainer.num_steps)
         _fit(trainer, output, device)
     return run_dir

@@ -29,7 +29,7 @@ class RunFolder:
     config.yaml      the resolved configuration
     provenance.json  a list, one entry a start: command, time, git commit, versions, machine
     metrics.jsonl    one row a logging step or score
-    pictures/        inputs and predictions, a picture an epoch
+    pictures/        augmented.png, training images with their labels; inputs and predictions, a picture an epoch
     tensorboard/     the same scalars and pictures
     """
 
@@ -66,7 +66,7 @@ class RunFolder:
         """Write something that training does not need; only the first failure of a kind is reported."""
         try:
             write()
-        except OSError as error:
+        except Exception as error:  # a picture may fail in more ways than a full disk
             if what not in self._failed:
                 self._failed.add(what)
                 notify(f"{self.path}: {what} cannot be written: {error}. Training goes on without it")

@@ -11,6 +11,7 @@ from conftest import draw_image
 
 from integral_pose.config.schema import AugmentationConfig
 from integral_pose.contracts import PoseBatch
+from integral_pose.data import augmentation
 from integral_pose.data import device_augmentation as device
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
 from integral_pose.data.draws import draw_uniform, integer_in_range
@@ -19,7 +20,8 @@ from integral_pose.skeleton import HUMAN36M
 SIDE = 128
 STILL = device.DeviceAugmentation(
     seed=1, translate_percent=[0, 0], scale=[1, 1], hue_saturation=[0, 0], contrast=[1, 1], brightness=[1, 1],
-    rotation=[0, 0], flip=0.0, erase=0.0, scale_depth=False, flip_order=HUMAN36M.flip_order,
+    rotation=[0, 0], flip=0.0, desaturation=[0, 0], blur_px=[0, 0], erase=0.0, scale_depth=False,
+    flip_order=HUMAN36M.flip_order,
 )  # fmt: skip
 USUAL = dataclasses.replace(
     STILL, translate_percent=[-0.05, 0.05], scale=[0.75, 1.25], hue_saturation=[-60, 60], contrast=[0.7, 1.3],
@@ -172,22 +174,58 @@ def test_depth_grows_with_the_picture_where_wanted():
 
 def test_built_from_the_configuration():
     config = AugmentationConfig(backend="device", flip=0.5)
-    assert build_augmentation(config, 5) is None
+    assert build_augmentation(config, 5, HUMAN36M.flip_order) is None
     built = build_device_augmentation(config, 5, HUMAN36M.flip_order)
     assert (built.seed, built.flip, built.scale) == (5, 0.5, [0.75, 1.25])
     assert build_device_augmentation(AugmentationConfig(), 5, HUMAN36M.flip_order) is None
 
 
-@pytest.mark.parametrize(("name", "value"), [("flip", 0.5), ("erase", 0.1), ("rotation", [-1.0, 1.0])])
-def test_what_imgaug_does_not_do(name, value):
-    with pytest.raises(ValueError, match=f"{name} is .*, which backend 'imgaug' does not use; set backend to device"):
-        AugmentationConfig(**{name: value})
+@pytest.mark.parametrize(
+    ("backend", "name", "value", "instead"),
+    [
+        ("imgaug", "rotation", [-1.0, 1.0], "device"), ("device", "jpeg", [0, 50], "imgaug"),
+        ("none", "flip", 0.5, "imgaug or device"), ("none", "desaturation", [0.0, 1.0], "imgaug or device"),
+        ("none", "blur_px", [0.0, 1.0], "imgaug or device"), ("none", "erase", 0.1, "imgaug or device"),
+    ],
+)  # fmt: skip
+def test_what_a_backend_does_not_do(backend, name, value, instead):
+    with pytest.raises(
+        ValueError, match=f"{name} is .*, which backend '{backend}' does not use; set backend to {instead}"
+    ):
+        AugmentationConfig(backend=backend, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["desaturation", "blur_px"])
+def test_pixels_change_as_in_the_imgaug_backend(name):
+    """To a level within 6 px of the border, beyond which each has its own idea of what is there."""
+    changing = dataclasses.replace(STILL, **{name: [0, 1]})
+    before, still = make_batch(changing, 6), make_batch(STILL, 6)
+    before.images = still.images = torch.from_numpy(  # details of 4 px
+        np.random.default_rng(2).integers(0, 256, (6, 3, 32, 32), np.uint8).repeat(4, -1).repeat(4, -2)
+    )
+    straight, after = STILL(still).images, changing(before).images
+    column = {"desaturation": device.DESATURATION, "blur_px": device.BLUR}[name]
+    for image, found, drawn in zip(straight, after, before.changes[:, column].tolist(), strict=True):
+        change = augmentation.PIXEL_AUGMENTERS[name].change
+        expected = change(image.permute(1, 2, 0).numpy(), [drawn, drawn], np.zeros(1)).astype(int)
+        distance = np.abs(expected - found.permute(1, 2, 0).numpy())[6:-6, 6:-6]
+        assert distance.max() <= 2
+        assert (distance <= 1).mean() > 0.99
+    assert (after.int() - straight.int()).abs().float().mean() > 1
+    assert len(before.changes[:, column].unique()) == 6
+
+
+def test_grey_and_flat_pictures_on_the_device():
+    images = torch.tensor([200, 100, 50], dtype=torch.uint8)[None, :, None, None].repeat(3, 1, 8, 8)
+    found = device.desaturate(images, torch.tensor([0, 0.5, 1.0]))[:, :, 3, 5]
+    assert found.tolist() == [[200, 100, 50], [162, 112, 87], [124, 124, 124]]
+    assert torch.equal(device.blur(images, torch.tensor([0, 0.5, 9.0])), images)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_does_the_same():
-    augmentation = dataclasses.replace(USUAL, rotation=[-30, 30], flip=0.5, erase=0.5)
-    batch = make_batch(augmentation, 8)
-    here, there = augmentation(batch), augmentation(batch.to(torch.device("cuda"))).to(torch.device("cpu"))
+    changing = dataclasses.replace(USUAL, rotation=[-30, 30], flip=0.5, desaturation=[0, 1], blur_px=[0, 2], erase=0.5)
+    batch = make_batch(changing, 8)
+    here, there = changing(batch), changing(batch.to(torch.device("cuda"))).to(torch.device("cpu"))
     assert ((here.images.int() - there.images.int()).abs() <= 2).float().mean() >= 0.995
     torch.testing.assert_close(here.joints_crop_px, there.joints_crop_px, rtol=0, atol=1e-2)

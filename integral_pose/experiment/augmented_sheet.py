@@ -1,0 +1,47 @@
+"""A sheet of training images as the network gets them, with their labels: for the eye, before a training does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from integral_pose.config.schema import Config
+from integral_pose.contracts import SampleKey
+from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
+from integral_pose.data.course import PoseTable
+from integral_pose.data.loader import PoseImages, ReplacedBatch
+from integral_pose.datasets.contact_sheet import Cell, write_contact_sheet
+from integral_pose.errors import IntegralPoseError
+from integral_pose.skeleton import HUMAN36M
+
+NUM_IMAGES = 24
+
+
+def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: str | torch.device = "cpu") -> None:
+    """Write images of the training `table`, evenly spaced, as the first pass over it shows them, as one PNG.
+
+    Changed in the loader or on `device`, whichever the configuration says. Unreadable images are replaced by the next.
+    """
+    on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
+    images = PoseImages(
+        table,
+        config.data.stored_size,
+        config.data.image_size,
+        build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
+        draw=on_device.draw if on_device else None,
+        skip_bad=True,
+    )
+    rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()
+    batch = images.__getitems__([SampleKey(0, row) for row in rows])
+    if isinstance(batch, IntegralPoseError):
+        raise batch
+    if isinstance(batch, ReplacedBatch):
+        batch = batch.batch
+    if on_device:
+        batch = on_device(batch.to(torch.device(device))).to(torch.device("cpu"))
+    pictures, joints_crop_px = batch.images.permute(0, 2, 3, 1).numpy(), batch.joints_crop_px.numpy()
+    titles = [Path(table.name(row)).name for row in batch.indices.tolist()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_contact_sheet(path, [Cell(*cell) for cell in zip(pictures, joints_crop_px, titles, strict=True)])
