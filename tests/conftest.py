@@ -10,6 +10,7 @@ from typing import Any
 
 # Before torch is loaded, and for processes that tests start: small tensors are slower on many threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # forked loader workers would wait for threads that stayed behind
 
 import h5py
 import numpy as np

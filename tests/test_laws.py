@@ -44,7 +44,7 @@ LAZY = {
     "cli.score_commands": {"integral_pose"},
     "cli.train_commands": {"integral_pose"},
     "cli.weights_commands": {"integral_pose"},
-    "data.augmentation": {"imgaug"},
+    "data.augmentation": {"cv2", "imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},

@@ -19,7 +19,7 @@ from integral_pose.config.value_types import (
 
 BACKENDS_OF = {  # augmenters that are off by default, and the backends that have them
     "rotation": ("device",), "flip": ("imgaug", "device"), "desaturation": ("imgaug", "device"),
-    "blur": ("imgaug", "device"), "erase": ("imgaug", "device"), "jpeg": ("imgaug",),
+    "blur_px": ("imgaug", "device"), "erase": ("imgaug", "device"), "jpeg": ("imgaug",),
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class AugmentationConfig(Section):
     rotation: Range = [0.0, 0.0]  # degrees, clockwise in the picture; 3D labels turn along (backend device)
     flip: Share = 0.0  # probability of mirroring picture and labels
     desaturation: ShareRange = [0.0, 0.0]  # share of grey: 1 is a grey picture
-    blur: NonNegativeRange = [0.0, 0.0]  # standard deviation of a Gaussian, px of the network's input
+    blur_px: NonNegativeRange = [0.0, 0.0]  # standard deviation of a Gaussian in the network's input
     erase: Share = 0.0  # probability of covering a rectangle
     jpeg: JpegRange = [0, 0]  # compression, 100 - quality; 0: not compressed (backend imgaug)
     scale_depth: bool = False  # image volume: the labels' depth is scaled with the picture

@@ -24,8 +24,8 @@ ASKED_FOR = {
     "data.joint_order", "data.on_bad_image",
     "data.augmentation.backend", "data.augmentation.translate_percent", "data.augmentation.scale",
     "data.augmentation.hue_saturation", "data.augmentation.contrast", "data.augmentation.brightness",
-    "data.augmentation.rotation", "data.augmentation.flip", "data.augmentation.desaturation", "data.augmentation.blur",
-    "data.augmentation.erase", "data.augmentation.jpeg", "data.augmentation.scale_depth",
+    "data.augmentation.rotation", "data.augmentation.flip", "data.augmentation.desaturation",
+    "data.augmentation.blur_px", "data.augmentation.erase", "data.augmentation.jpeg", "data.augmentation.scale_depth",
     "loss.joints", "loss.heatmap.target", "loss.heatmap.peak", "loss.heatmap.radius", "loss.heatmap.reduction",
     "loss.heatmap.name", "loss.heatmap.sigma_cells",
     # of stages that are not over; a stage as a whole may be added or taken away

@@ -80,7 +80,7 @@ class PixelAugmenter(NamedTuple):
 # same numbers there.
 PIXEL_AUGMENTERS = {
     "desaturation": PixelAugmenter(draws.DESATURATION, 1, desaturate),
-    "blur": PixelAugmenter(draws.BLUR, 1, blur),
+    "blur_px": PixelAugmenter(draws.BLUR, 1, blur),
     "erase": PixelAugmenter(draws.ERASE, 8, erase),
     "jpeg": PixelAugmenter(draws.JPEG, 1, compress_jpeg),
 }
@@ -213,10 +213,14 @@ def _move(
 
 def _import_imgaug() -> Any:
     try:
-        import imgaug  # heavy, and needed by this backend alone
+        import cv2  # heavy, and needed by this backend alone
+        import imgaug
     except ImportError as error:
         raise ConfigError(
             f"data.augmentation.backend imgaug: the package cannot be imported ({error}); install its maintained "
             "fork with 'pip install imaug', or set data.augmentation.backend to none"
         ) from None
+    # Before OpenCV starts threads of its own: a forked worker would have their pool without the threads, and wait for
+    # them for ever. One process a core works on images, so they would only be in the way.
+    cv2.setNumThreads(1)
     return imgaug

@@ -60,7 +60,7 @@ class DeviceAugmentation:
     rotation: Sequence[float]
     flip: float
     desaturation: Sequence[float]
-    blur: Sequence[float]
+    blur_px: Sequence[float]
     erase: float
     scale_depth: bool
     flip_order: Sequence[int]
@@ -82,7 +82,7 @@ class DeviceAugmentation:
         changes[:, ROTATION] = np.deg2rad(in_range(draw(draws.ROTATION)[:, 0], self.rotation))
         changes[:, FLIP] = draw(draws.FLIP)[:, 0] < self.flip
         changes[:, DESATURATION] = in_range(draw(draws.DESATURATION)[:, 0], self.desaturation)
-        changes[:, BLUR] = in_range(draw(draws.BLUR)[:, 0], self.blur)
+        changes[:, BLUR] = in_range(draw(draws.BLUR)[:, 0], self.blur_px)
         changes[:, ERASED] = erased_box(erase[:, 1:5]) * (erase[:, :1] < self.erase)
         changes[:, ERASED_COLOUR] = np.floor(erase[:, 5:8] * 256)
         return torch.from_numpy(changes.astype(np.float32))
@@ -113,7 +113,7 @@ class DeviceAugmentation:
         """What is off by default; uint8 (B, 3, H, W)."""
         if self.desaturation[1] > 0:
             images = desaturate(images, changes[:, DESATURATION])
-        if self.blur[1] > 0:
+        if self.blur_px[1] > 0:
             images = blur(images, changes[:, BLUR])
         return erase(images, changes) if self.erase > 0 else images
 

@@ -9,7 +9,6 @@ import multiprocessing
 import pickle
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -105,8 +104,6 @@ def start_worker(_: int) -> None:
     end_with_parent(signal.SIGKILL)
     # The collector would write to every object that came with the fork, and so copy the pages they lie on.
     gc.freeze()
-    if "cv2" in sys.modules:  # one process a core: threads of its own would only be in the way
-        sys.modules["cv2"].setNumThreads(1)
 
 
 def end_workers() -> None:

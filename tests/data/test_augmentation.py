@@ -175,7 +175,7 @@ def test_without_imgaug(monkeypatch):
 # The augmenters that are off by default.
 
 ORDER = HUMAN36M.flip_order
-ALL_ON = {"flip": 0.5, "desaturation": [0, 1], "blur": [0, 1.5], "erase": 0.5, "jpeg": [5, 70]}
+ALL_ON = {"flip": 0.5, "desaturation": [0, 1], "blur_px": [0, 1.5], "erase": 0.5, "jpeg": [5, 70]}
 
 
 def make_person():
@@ -275,7 +275,7 @@ def test_jpeg_loses_more_with_more_compression():
 
 
 def test_settings_of_nothing_do_nothing_and_draw_nothing(monkeypatch):
-    off = {"flip": 0.0, "desaturation": [0.0, 0.0], "blur": [0.0, 0.0], "erase": 0.0, "jpeg": [0, 0]}
+    off = {"flip": 0.0, "desaturation": [0.0, 0.0], "blur_px": [0.0, 0.0], "erase": 0.0, "jpeg": [0, 0]}
     expected = augment((1, 2), make_person(), **USUAL)
     monkeypatch.setattr(augmentation, "draw_uniform", None)
     found = augment((1, 2), make_person(), **USUAL, **off)
@@ -299,7 +299,7 @@ def test_one_of_them_more_leaves_the_draws_of_the_others(absent, monkeypatch):
     assert len(everything) == 5
     assert len({value[0][0][0] for value in everything.values()}) == 5  # no stream has the draws of another
     own = everything.keys() - drawn.keys()
-    assert own == {getattr(draws, absent.upper())}
+    assert own == {getattr(draws, absent.removesuffix("_px").upper())}
     assert drawn == {stream: value for stream, value in everything.items() if stream not in own}
 
 

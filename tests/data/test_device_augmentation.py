@@ -20,7 +20,7 @@ from integral_pose.skeleton import HUMAN36M
 SIDE = 128
 STILL = device.DeviceAugmentation(
     seed=1, translate_percent=[0, 0], scale=[1, 1], hue_saturation=[0, 0], contrast=[1, 1], brightness=[1, 1],
-    rotation=[0, 0], flip=0.0, desaturation=[0, 0], blur=[0, 0], erase=0.0, scale_depth=False,
+    rotation=[0, 0], flip=0.0, desaturation=[0, 0], blur_px=[0, 0], erase=0.0, scale_depth=False,
     flip_order=HUMAN36M.flip_order,
 )  # fmt: skip
 USUAL = dataclasses.replace(
@@ -185,7 +185,7 @@ def test_built_from_the_configuration():
     [
         ("imgaug", "rotation", [-1.0, 1.0], "device"), ("device", "jpeg", [0, 50], "imgaug"),
         ("none", "flip", 0.5, "imgaug or device"), ("none", "desaturation", [0.0, 1.0], "imgaug or device"),
-        ("none", "blur", [0.0, 1.0], "imgaug or device"), ("none", "erase", 0.1, "imgaug or device"),
+        ("none", "blur_px", [0.0, 1.0], "imgaug or device"), ("none", "erase", 0.1, "imgaug or device"),
     ],
 )  # fmt: skip
 def test_what_a_backend_does_not_do(backend, name, value, instead):
@@ -195,7 +195,7 @@ def test_what_a_backend_does_not_do(backend, name, value, instead):
         AugmentationConfig(backend=backend, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["desaturation", "blur"])
+@pytest.mark.parametrize("name", ["desaturation", "blur_px"])
 def test_pixels_change_as_in_the_imgaug_backend(name):
     """To a level within 6 px of the border, beyond which each has its own idea of what is there."""
     changing = dataclasses.replace(STILL, **{name: [0, 1]})
@@ -204,7 +204,7 @@ def test_pixels_change_as_in_the_imgaug_backend(name):
         np.random.default_rng(2).integers(0, 256, (6, 3, 32, 32), np.uint8).repeat(4, -1).repeat(4, -2)
     )
     straight, after = STILL(still).images, changing(before).images
-    column = {"desaturation": device.DESATURATION, "blur": device.BLUR}[name]
+    column = {"desaturation": device.DESATURATION, "blur_px": device.BLUR}[name]
     for image, found, drawn in zip(straight, after, before.changes[:, column].tolist(), strict=True):
         change = augmentation.PIXEL_AUGMENTERS[name].change
         expected = change(image.permute(1, 2, 0).numpy(), [drawn, drawn], np.zeros(1)).astype(int)
@@ -224,7 +224,7 @@ def test_grey_and_flat_pictures_on_the_device():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_does_the_same():
-    changing = dataclasses.replace(USUAL, rotation=[-30, 30], flip=0.5, desaturation=[0, 1], blur=[0, 2], erase=0.5)
+    changing = dataclasses.replace(USUAL, rotation=[-30, 30], flip=0.5, desaturation=[0, 1], blur_px=[0, 2], erase=0.5)
     batch = make_batch(changing, 8)
     here, there = changing(batch), changing(batch.to(torch.device("cuda"))).to(torch.device("cpu"))
     assert ((here.images.int() - there.images.int()).abs() <= 2).float().mean() >= 0.995

@@ -35,7 +35,9 @@ def test_pictures_and_labels_as_the_network_gets_them(backend, tiny_yaml, course
 
 
 def test_a_run_and_check_data_draw_the_same_sheet(tiny_yaml, course_root, tmp_path, capsys):
-    config = load_config(str(tiny_yaml), ["data.augmentation={flip: 0.5, blur: [0, 1]}", "trainer.max_steps=1"]).config
+    config = load_config(
+        str(tiny_yaml), ["data.augmentation={flip: 0.5, blur_px: [0, 1]}", "trainer.max_steps=1"]
+    ).config
     sheet = train(config) / "pictures" / "augmented.png"
     drawn = sheet.read_bytes()
     sheet.unlink()
