@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from integral_pose.data import loader
 from integral_pose.data.course import read_train
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
+from integral_pose.data.workers import end_workers
 from integral_pose.errors import ProcessLostError, WorkerError
 
 
@@ -23,6 +25,13 @@ def make_batches(root: Path, workers: int, timeout_s: int = 60) -> TrainingBatch
     return TrainingBatches(
         images, 1, seed=0, workers=workers, rank=0, world=1, pin_memory=False, worker_timeout_s=timeout_s
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_workers_of_other_tests() -> Iterator[None]:
+    """Loaders that a traceback still holds would leave theirs to be killed instead."""
+    yield
+    end_workers()
 
 
 def kill_one_worker() -> int:
