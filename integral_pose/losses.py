@@ -1,7 +1,5 @@
 """Weighted sums of named loss terms on the output of a network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

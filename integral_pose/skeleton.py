@@ -1,7 +1,5 @@
 """The 17 joints of Human3.6M: names, tree and symmetry. Joints of other skeletons are matched by name."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

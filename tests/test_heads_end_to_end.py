@@ -85,7 +85,11 @@ def test_the_image_volume(head, people, tiny_yaml, tmp_path):
     ]  # fmt: skip
     folder = experiment.train(load_config(str(tiny_yaml), [*overrides, *HEADS[head], *DIVERGENCE]).config)
     assert np.isfinite(experiment.test(folder, []).scores.mpjpe_mm)
-    assert {path.name.split("_")[0] for path in (folder / "pictures").iterdir()} == {"poses", "heatmap"}
+    assert {path.name.split("_")[0] for path in (folder / "pictures").iterdir()} == {
+        "augmented.png",
+        "poses",
+        "heatmap",
+    }
 
 
 def test_a_debiased_network_is_trained_as_it_is_used(course_root, tiny_yaml, tmp_path):

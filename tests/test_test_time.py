@@ -23,6 +23,7 @@ from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.io.distributed import Processes
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
+from integral_pose.synthetic.presets import EASY_MARKED
 from integral_pose.weights.model_file import BONE_LENGTH_MM, ModelDescription, save_model_file
 from tests.conftest import build_network_of
 
@@ -146,7 +147,7 @@ def test_settings_that_cannot_be(tiny_yaml, override, message):
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     root = tmp_path_factory.mktemp("people") / "set"
-    render_dataset(root, num_train=8, num_valid=4, seed=1, workers=1, show_progress=False)
+    render_dataset(root, num_train=8, num_valid=4, seed=1, workers=1, difficulty=EASY_MARKED, show_progress=False)
     return root
 
 

@@ -5,8 +5,6 @@ price of one checkpoint: the copy that the training waits for, and the steps tha
 Divided by the steps between two checkpoints it is the share that a run pays.
 """
 
-from __future__ import annotations
-
 import math
 import tempfile
 import time

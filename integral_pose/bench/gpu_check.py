@@ -4,8 +4,6 @@ Each part runs in a process of its own under a time limit, so that one that fail
 figures. A part that lacks a package is named with it, and not run.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Is the volume operator right on this device? Values and gradients against the plain reference in float64."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

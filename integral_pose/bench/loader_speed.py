@@ -4,8 +4,6 @@ Times are CPU time of this process with one thread, so that neighbours disturb t
 and a figure is the median over the rounds. Files are warm: what a disk adds is the disk's.
 """
 
-from __future__ import annotations
-
 import gc
 import importlib.util
 import io

@@ -1,7 +1,5 @@
 """`integral-pose bench loss`: what the two losses cost, forward and backward, from given logits."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from collections.abc import Callable

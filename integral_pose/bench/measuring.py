@@ -1,7 +1,5 @@
 """What all measurements need: turns, peaks of memory, a process of one's own, the name of the machine."""
 
-from __future__ import annotations
-
 import gc
 import os
 import statistics

@@ -4,8 +4,6 @@ Softmax over the reshaped volume and three sums: Sun et al. 2018 and the project
 source report and every project that trains heat maps, a volume a joint.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -4,8 +4,6 @@ The published recipe: float32, NCHW-contiguous, unfused Adam, softmax and three 
 meshgrid. Ours: what `trainer` does by default on this device. Data lie ready on the device.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """What several commands share: adding one to the parser, types of arguments, `key=value` among paths."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`integral-pose bench data | loss | step | safety`: speed and memory on this machine."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

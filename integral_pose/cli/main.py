@@ -3,8 +3,6 @@
 Heavy packages are imported inside the commands that need them, so that --help and a misspelt key cost no wait.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings

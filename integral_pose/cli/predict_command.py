@@ -1,7 +1,5 @@
 """`integral-pose predict`."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from pathlib import Path

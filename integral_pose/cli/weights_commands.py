@@ -1,7 +1,5 @@
 """`integral-pose import-weights | export`."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ FREE does not change the weights. ASKED_FOR changes what is learnt from here on,
 accident, so it takes --allow-change. FORBIDDEN would make another experiment of it, and says why.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, zip_longest

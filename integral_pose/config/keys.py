@@ -1,7 +1,5 @@
 """The keys that the schema knows, and the one that was probably meant by another."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin

@@ -1,7 +1,5 @@
 """YAML file, its base and `key=value` overrides -> validated `Config`, and where each value came from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

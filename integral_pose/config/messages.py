@@ -1,7 +1,5 @@
 """What is wrong with a configuration, in words: where it stands, which key, what was expected, what was found."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where each value of a configuration came from: 'file:line', 'base file:line' or the command line."""
 
-from __future__ import annotations
-
 from integral_pose.config.strict_yaml import KeyPath
 
 COMMAND_LINE = "command line"

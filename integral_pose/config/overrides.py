@@ -1,7 +1,5 @@
 """`key=value` of the command line, put into the values of a file."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from integral_pose.config.keys import is_optional, is_text, join_key, split_key, suggestion

@@ -1,7 +1,5 @@
 """What every section of a configuration has in common."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict

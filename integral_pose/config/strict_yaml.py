@@ -4,8 +4,6 @@ Departures from plain YAML 1.1, each because its silence costs an experiment: a 
 mapping; `1e-3` is a number; `yes`, `no`, `on`, `off` and `017` are text; anchors and tags are refused.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

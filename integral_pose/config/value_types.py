@@ -1,7 +1,5 @@
 """Types of single values in a configuration: numbers in a range, bounds in order, paths, durations."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

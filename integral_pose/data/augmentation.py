@@ -4,8 +4,6 @@ A stream is fixed by (seed, epoch, sample, augmenter), so an augmented image dep
 nor on the other augmenters, and a resumed run sees the images that it would have seen.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """Which samples a batch holds: a function of (seed, epoch) alone, whatever the number of processes."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 Parameters are drawn where the samples are loaded, one row of numbers a sample; applying them draws nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

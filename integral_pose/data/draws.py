@@ -1,7 +1,5 @@
 """Random numbers as a function of (seed, epoch, row, stream), drawn for a whole batch at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A data loader's worker processes: how they begin and end, and what is said where one is lost or silent."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import gc

@@ -1,7 +1,5 @@
 """The coarse-to-fine release of Human3.6M: annot/train.h5 and valid.h5 (or .mat), flat uncropped pictures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

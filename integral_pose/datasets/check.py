@@ -4,8 +4,6 @@ A finding is an offender (the set must not be used like this) or a remark; each 
 shows a few of them.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Sequence

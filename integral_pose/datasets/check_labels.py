@@ -1,7 +1,5 @@
 """The checks of `check-data` that need no picture: names, shapes, bodies, sides, cameras."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

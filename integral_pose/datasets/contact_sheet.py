@@ -1,7 +1,5 @@
 """A page of crops with their joints drawn over them, to be looked at by a person."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The work is done in `.NAME.unfinished` beside the output, recording by recording
 redone by the next start with the same settings; the output itself appears at the end, whole.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """Human3.6M's official download -> the course layout: each video decoded once, in parallel over videos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

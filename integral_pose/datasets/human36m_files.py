@@ -5,8 +5,6 @@ h36m-fetch S1/Poses_D3_Positions_mono/Directions 1.54138969.cdf, S1/Videos/Direc
 archives   Poses_D3_Positions_mono_S1.tgz, Videos_S1.tgz; or s1/D3_Positions_mono.tgz, s1/Videos.tgz
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import tarfile

@@ -1,7 +1,5 @@
 """Human3.6M's own metadata.xml: the calibrated cameras. The same numbers are packaged with `geometry.camera`."""
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ET
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tables of Human3.6M pictures whose names say what they show, as most releases have them -> recordings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The recordings of Human3.6M: names and lengths of 210 sequences, known faults, and which frames a set takes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

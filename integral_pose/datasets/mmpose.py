@@ -1,7 +1,5 @@
 """mmpose's Human3.6M: .npz with metres in camera axes, cameras.pkl, and uncropped pictures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Its joints are mapped to Human3.6M's by name. Not quite the same points: its hea
 and Head, its neck for the thorax, and its hips lie farther out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Human3.6M as released with 3DMPPE (PoseNet): JSON annotations in world mm, uncropped pictures of every frame."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a converter hands over to `conversion`: recordings, each a video or a run of pictures, with their joints."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Labels -> the annotation files of the course layout. The same labels give the same bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Several predictions of one test set side by side, and by how much each differs from the first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Score a CSV of predictions against the labels of a data set. Needs NumPy and h5py alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

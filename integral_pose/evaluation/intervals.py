@@ -4,8 +4,6 @@ Neighbouring frames, and the cameras that saw them, are nearly the same sample. 
 with replacement, and every frame of a drawn sequence counts (the cluster bootstrap, Davison & Hinkley 1997, 3.8).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ Poses are arrays of NumPy or tensors of torch, of any float type and device; all
 the same numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

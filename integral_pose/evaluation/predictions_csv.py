@@ -1,7 +1,5 @@
 """The CSV of predictions: one row an image, one column a joint and axis, in mm from the root."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import os

@@ -1,7 +1,5 @@
 """The protocols of the literature by name: which frames and joints count, and which figure is the headline."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

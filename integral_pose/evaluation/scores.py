@@ -1,7 +1,5 @@
 """From predictions and labels to scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """scores.json: scores on disk, and back."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Scores and comparisons as text: for the terminal, and as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from integral_pose.contracts import Scores

@@ -1,7 +1,5 @@
 """From a configuration to a trainer: data, model, losses and scoring put together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A sheet of training images as the network gets them, with their labels: for the eye, before a training does."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where a run continues from, and whether the experiment is still the same."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from integral_pose.config.changes import Change, Position, find_changes, kind_of, why_forbidden

@@ -1,7 +1,5 @@
 """What a run needs of the machine, looked at before it starts: one line a check, with advice where it falls short."""
 
-from __future__ import annotations
-
 import os
 import platform
 import resource

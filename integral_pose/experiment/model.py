@@ -1,7 +1,5 @@
 """The network of an experiment together with the criterion that fits it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """From run folders to a report page; what cannot be read is left out and named there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

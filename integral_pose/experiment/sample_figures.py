@@ -1,7 +1,5 @@
 """Pictures of a few samples: what a model sees, and its output."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A network over a whole data set: predictions, and from these scores."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """A trained network over a test set: predictions, scores, the files that hold them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

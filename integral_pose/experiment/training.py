@@ -1,7 +1,5 @@
 """A run from its folder to its end: found, continued, trained, its status written."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -51,10 +49,10 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
             trainer.resume(found, changes)
         output.start(seed=config.seed, device=_describe(device), step=trainer.state.progress.step)
         status.is_ours = True
+        status.running(trainer.state.progress.step, trainer.num_steps)  # before another process can fail
         if folder.writes:
             sheet = run_dir / "pictures" / "augmented.png"
             folder.attempt(sheet.name, lambda: write_augmented_sheet(sheet, config, data.train, device))
-        status.running(trainer.state.progress.step, trainer.num_steps)
         _fit(trainer, output, device)
     return run_dir
 

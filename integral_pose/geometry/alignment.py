@@ -3,8 +3,6 @@
 NumPy arrays and torch tensors of any float type go in, float64 arrays come out.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

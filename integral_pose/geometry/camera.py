@@ -3,8 +3,6 @@
 World axes: z up, mm. Camera axes: x right, y down, z forward, mm. Image: px, x right, y down.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

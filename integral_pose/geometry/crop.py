@@ -3,8 +3,6 @@
 Both sides count as in `coordinates`: pixel i spans [i, i + 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar

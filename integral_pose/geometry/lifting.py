@@ -4,8 +4,6 @@ Small products are summed by hand: matrix multiplication would be rounded to bfl
 several px of a picture, and to 10 bits on the tensor cores of a GPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

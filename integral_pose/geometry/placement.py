@@ -4,8 +4,6 @@ A pose in the metric volume has millimetres and no pixels, so it is fitted to th
 has pixels and no distance, so it is moved until its bones have the length of a mean person's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

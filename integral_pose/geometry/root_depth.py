@@ -1,7 +1,5 @@
 """Distance or scale of a person from the known length of the bones, for poses in pixels of a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

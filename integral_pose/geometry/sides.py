@@ -4,8 +4,6 @@ Files that descend from the coarse-to-fine release ('c2f') have the left leg whe
 one. The trunk gives the person's up and forward, and their cross product the left.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How sure a network is of a joint, read off its heat map: how much of it lies near the joint, and how flat it is."""
 
-from __future__ import annotations
-
 import math
 
 import torch

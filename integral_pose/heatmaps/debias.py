@@ -9,8 +9,6 @@ exp(x) = 1 + (exp(x) - 1), and the middle of the volume at 0 (`geometry.coordina
 The ratio N / C is exp(log N - logsumexp(x)), so no logit is ever exponentiated by itself.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The heat map losses: what a softmax-normalised heat map is compared with, and how."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -6,8 +6,6 @@
 Each is logits, the softmax of which is the sum of the volume's softmax over the axes that it lacks.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

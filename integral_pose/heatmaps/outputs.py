@@ -3,8 +3,6 @@
 They are named tuples, which `torch.compile`, `torch.export` and DistributedDataParallel hand through.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -7,8 +7,6 @@
 Safe in float32 for any finite logits: no logarithm of zero, no difference of nearly equal numbers.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

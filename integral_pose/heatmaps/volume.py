@@ -6,8 +6,6 @@ anything else            the same mathematics as tensor operations
 traced or exported       the plain reference, which every exporter understands
 """
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable

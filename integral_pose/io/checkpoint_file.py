@@ -1,7 +1,5 @@
 """The file format of checkpoints and model files: written whole, loaded without running code, damage found."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

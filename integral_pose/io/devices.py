@@ -1,7 +1,5 @@
 """Which device and which arithmetic a run uses."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The thin layer over torch.distributed: one process or many, the same calls."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

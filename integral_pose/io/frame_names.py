@@ -1,7 +1,5 @@
 """What a Human3.6M image name says: subject, action, sub-action, camera and frame."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ A picture is turned as its metadata say, what is transparent becomes black, and 
 refused by its header first, since a few bytes can claim a picture that fills the memory.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import warnings

@@ -3,8 +3,6 @@
 Row i belongs to line i of the image list beside the file, `annot/valid_images.txt`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lines for whoever watches a run."""
 
-from __future__ import annotations
-
 import sys
 
 from tqdm import tqdm

@@ -1,7 +1,5 @@
 """Child processes: they end with their parent, and independent tasks are shared among fresh ones."""
 
-from __future__ import annotations
-
 import ctypes
 import multiprocessing
 import os

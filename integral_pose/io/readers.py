@@ -1,7 +1,5 @@
 """Files of other projects, read so that a damaged one is an error that names it, and none can run code."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Pictures -> resampled crops, and these as JPEG bytes. Pixel i spans [i, i + 1], as `geometry.coordinates` says."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

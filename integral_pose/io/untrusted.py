@@ -3,8 +3,6 @@
 A bomb is a small file that says it holds much. What is claimed is held against what is there before it is unpacked.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import os

@@ -1,7 +1,5 @@
 """Several crops of each picture at test time: the same person a little moved and resized, all poses averaged."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Backbone and head as one network that takes raw images and knows what its numbers mean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """A network with the options of test time: batches of crops -> poses in millimetres."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

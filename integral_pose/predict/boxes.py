@@ -1,7 +1,5 @@
 """Boxes of people, x, y, w, h in px of the upright picture: from files, from the command line, checked."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

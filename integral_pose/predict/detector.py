@@ -1,7 +1,5 @@
 """Boxes of people by torchvision's smallest detector, where its weights are at hand."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One run of `integral-pose predict`: from a source of pictures to a folder of results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Predicted joints of one person -> root-relative mm, px of the picture, and the root's position where it is known."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

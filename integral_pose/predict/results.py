@@ -1,7 +1,5 @@
 """Where poses go: poses.json, poses.csv, overlays and figures of a folder, each there whole or not at all."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

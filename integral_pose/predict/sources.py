@@ -1,7 +1,5 @@
 """What is to be predicted, as a stream of pictures with names: one image, a folder, a video, standard input."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

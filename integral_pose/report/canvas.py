@@ -1,7 +1,5 @@
 """Matplotlib figures as (H, W, 3) RGB arrays, and PNG files of these."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

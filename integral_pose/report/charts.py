@@ -1,7 +1,5 @@
 """Curves and bars as plotly figures: plain lists that page.js draws in the page's colours."""
 
-from __future__ import annotations
-
 import html
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Curves of a run against its steps."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Marginals of one joint's heat map with the joint marked in them: a ring the expectation, a cross the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

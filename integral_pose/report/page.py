@@ -1,7 +1,5 @@
 """The report page: one HTML file about one or several runs, self-contained. Its structure is templates/page.html."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

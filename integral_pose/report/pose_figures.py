@@ -4,8 +4,6 @@ The right of the body is blue, the left vermilion, the middle dark grey; a predi
 thin and dashed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 The colours of limbs are classes of the page's style sheet: side-left, side-right, side-middle.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

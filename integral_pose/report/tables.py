@@ -1,7 +1,5 @@
 """What the tables of a report page hold; templates/tables.html lays them out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

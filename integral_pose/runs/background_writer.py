@@ -1,7 +1,5 @@
 """Checkpoints written while training goes on. What cannot be written is kept and tried again."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The checkpoints of a run folder: generations of last.pt, which one to continue from or to use, generators' state."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, NamedTuple

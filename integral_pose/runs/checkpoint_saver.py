@@ -1,7 +1,5 @@
 """Saving beside the training: copied at once, written in a thread, waited for where that is promised."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

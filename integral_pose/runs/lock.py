@@ -1,7 +1,5 @@
 """One run in one folder at a time."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

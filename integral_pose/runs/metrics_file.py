@@ -1,7 +1,5 @@
 """metrics.jsonl: one JSON object a line, for each logging step and each score."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

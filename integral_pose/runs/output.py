@@ -1,7 +1,5 @@
 """All that a run writes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """provenance.json: from what each start of a run was made."""
 
-from __future__ import annotations
-
 import json
 import platform
 import shlex

@@ -1,7 +1,5 @@
 """status.json: how a run stands, for scripts. torchrun turns every exit status into 1; this file keeps it."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """SIGTERM, SIGUSR1, Ctrl-C and a time limit as a request to stop, which training meets between two steps."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

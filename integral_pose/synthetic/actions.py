@@ -3,8 +3,6 @@
 Every action is a stance (legs and trunk) and a gesture for each arm; noise is added to all of it at the end.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Wall, floor and clutter behind the person, different in every picture."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

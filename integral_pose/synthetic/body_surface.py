@@ -4,8 +4,6 @@ Nothing tells left from right, unless clothes have marks. Those are the same on 
 leg are lighter and carry a white band, the right ones a black band; the left shoe is white, the right one black.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -5,8 +5,6 @@ real pictures. Every picture's randomness follows from (seed, split, index) alon
 same bytes, whatever the number of workers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

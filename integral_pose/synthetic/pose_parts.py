@@ -1,7 +1,5 @@
 """Parts of poses: stances (legs and trunk) and gestures (one arm), each a family with its own distribution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

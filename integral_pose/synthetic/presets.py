@@ -1,7 +1,5 @@
 """What rendered pictures are like, and the sets that have a name: anybody renders the same pictures."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -5,8 +5,6 @@ A ray t (x, y, 1) from the camera then meets it where  quad t^2 + 2 lin t + rest
 itself a quadratic polynomial of x and y: most pixels are decided by nine multiplications and additions.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A scene -> its picture, straight in the crop: rays of the pixels, background, body, and what a sensor adds."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pose, place and camera of one picture: where the joints are in space, in the picture and in its crop."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Which pictures a synthetic set holds: counts dealt evenly over people, actions, cameras and sequences."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Poses that the actions of Human3.6M hardly hold: lying, with the feet up, bent over, arms crossed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from integral_pose.synthetic.pose_parts import (

@@ -1,7 +1,5 @@
 """Scores on held-out data, and best.pt: the weights with the least error."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

@@ -1,7 +1,5 @@
 """Batch-norm statistics and whatever else a forward pass changes, to be put back after a step that must not count."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

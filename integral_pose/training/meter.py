@@ -1,7 +1,5 @@
 """Running means of a logging window, kept on the device and read only when they are wanted."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Steps whose loss or gradient is not finite: left out, counted, described, and in the end a reason to stop."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Batches on the device before they are needed, and how long they were waited for."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

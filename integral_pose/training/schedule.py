@@ -1,7 +1,5 @@
 """Learning rate and parameters of the optimiser."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """A request to stop, shared by all processes of a run."""
 
-from __future__ import annotations
-
 import time
 
 import torch

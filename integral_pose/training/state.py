@@ -1,7 +1,5 @@
 """All that changes while a model is trained: what last.pt holds and a continued run starts from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """One step of the optimiser: forward, loss, backward, clip, update, moving average."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

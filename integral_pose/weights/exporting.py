@@ -4,8 +4,6 @@ The soft-argmax and the normalisation are inside. A file is written only after i
 network; it carries its own description as JSON.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import json

@@ -5,8 +5,6 @@ files do not say is stated here. Joints get our names, so that everything else f
 axis lies at i / n (`cells: edge`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

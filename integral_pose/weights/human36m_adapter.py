@@ -1,7 +1,5 @@
 """Any trained network as one that our data sets can score: square crops in, the 17 joints of Human3.6M out."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Another project's checkpoint -> a model file, which describes itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Initialising a network from a trained one: what fits is taken, the last convolution joint by joint, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

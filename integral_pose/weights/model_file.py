@@ -4,8 +4,6 @@ It is a checkpoint like those of training (key `model`: the plain state dict) wi
 configuration. `import-weights` writes it; `loading` reads it, and training checkpoints too.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal

@@ -1,7 +1,5 @@
 """A trained network ready for use, from whichever file of ours holds it: a checkpoint of training or a model file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Other projects' checkpoints -> the state dict of our network. No code in the file is run."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -16,7 +16,7 @@ from integral_pose.synthetic.actions import ACTIONS, draw_pose
 from integral_pose.synthetic.body_model import BODIES, Pose, PosedBody, pose_body, rotation_matrix
 from integral_pose.synthetic.body_surface import body_solids, draw_clothes
 from integral_pose.synthetic.dataset import render_dataset
-from integral_pose.synthetic.presets import EASY, EASY_MARKED, PRESETS
+from integral_pose.synthetic.presets import EASY_MARKED, HARD, PRESETS
 from integral_pose.synthetic.ray_casting import cast, shade
 from integral_pose.synthetic.render import crop_rays
 from integral_pose.synthetic.scene import draw_scene
@@ -80,7 +80,7 @@ def test_people_face_every_way_and_lie_bend_and_stand() -> None:
     rng = np.random.default_rng(5)
     trunks, lefts, feet_up = [], [], []
     for i in range(600):
-        scene = draw_scene("S1", list(ACTIONS)[i % 15], CAMERA_IDS[i % 4], rng, wide_share=EASY.wide_share)
+        scene = draw_scene("S1", list(ACTIONS)[i % 15], CAMERA_IDS[i % 4], rng, wide_share=HARD.wide_share)
         joints = dict(zip(HUMAN36M.names, scene.body.joints_mm @ scene.camera.rotation, strict=True))  # z up
         trunks.append((joints["Thorax"] - joints["Hip"]) / np.linalg.norm(joints["Thorax"] - joints["Hip"]))
         lefts.append(scene.camera.rotation @ (joints["LHip"] - joints["RHip"]))  # camera axes

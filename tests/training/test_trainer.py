@@ -30,7 +30,11 @@ def test_overfits_and_tests(tiny_yaml: Path, course_root: Path) -> None:
         "best.pt", "config.yaml", "curves.png", "last.pt", "metrics.jsonl", "pictures", "provenance.json",
         "tensorboard",
     }  # fmt: skip
-    assert {path.name.split("_")[0] for path in (folder / "pictures").iterdir()} == {"poses", "heatmap"}
+    assert {path.name.split("_")[0] for path in (folder / "pictures").iterdir()} == {
+        "augmented.png",
+        "poses",
+        "heatmap",
+    }
     result = run_test(folder, [])
     assert result.scores is not None
     assert result.predictions_csv.read_text().startswith("Id,Hip_x,Hip_y,Hip_z,RHip_x")

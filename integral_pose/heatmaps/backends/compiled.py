@@ -4,8 +4,6 @@ Everything per joint is computed there too: on a busy machine a dozen small tens
 its threads, cost more than the volume.
 """
 
-from __future__ import annotations
-
 import ctypes
 
 import torch

@@ -1,7 +1,5 @@
 """Builds `volume.cpp` with the machine's C++ compiler at first use and keeps the library in the user's cache."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import hashlib

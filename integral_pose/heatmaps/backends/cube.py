@@ -1,7 +1,5 @@
 """The cube round each true joint, as three short vectors; the volume of the target is never built."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The passes over the voxels as tensor operations, a few joints at a time: for float64, or where nothing compiles."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

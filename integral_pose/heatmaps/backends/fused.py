@@ -17,8 +17,6 @@ The voxel m with the largest logit, the peak, is kept apart from the others, so 
 which stays finite and exact where p_m rounds to 1 or r to 0. What has one value a joint is float64 throughout.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, Protocol
 
 import torch

@@ -13,8 +13,6 @@ voxels, and cells (Q, 3) of the true joints.
 # Triton gives the arguments of these functions their types.
 # mypy: disable-error-code="no-untyped-def"
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

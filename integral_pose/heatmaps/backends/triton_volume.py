@@ -1,7 +1,5 @@
 """The volume operator on CUDA: three Triton kernels, two forward and one backward."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

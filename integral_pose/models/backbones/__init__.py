@@ -1,7 +1,5 @@
 """Images -> feature maps: torchvision's ResNets, and any convolutional model of timm as `timm/NAME`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from integral_pose.models.backbones.resnet import ResNetFeatures

@@ -1,7 +1,5 @@
 """torchvision ResNets as feature extractors (He et al. 2016)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Models of timm as feature extractors."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from pathlib import Path

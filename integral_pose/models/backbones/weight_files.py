@@ -1,7 +1,5 @@
 """State dicts of classifiers, filled into a backbone whatever wrapper's prefix their names have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Three classifications a joint, one an axis."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

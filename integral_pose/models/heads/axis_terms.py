@@ -6,8 +6,6 @@ The terms are linear in the pooled features, with zero weights and, as bias, the
 training poses' mean and deviation: an untrained network predicts the mean pose.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Three flat heat maps a joint, in the place of the volume that they are the sides of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

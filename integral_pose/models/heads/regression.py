@@ -1,7 +1,5 @@
 """No heat maps: the pose as numbers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """What heads have in common: what they are built from, and deconvolutions (Xiao et al. 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """One heat map a joint over the whole volume."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
