@@ -82,7 +82,7 @@ def build_trainer(
         processes=group,
         stop=stop,
         evaluate=None if held_out is None else _build_evaluation(config, held_out, device, group, stop),
-        illustrate=_build_illustrator(config, held_out if held_out is not None else table, device),
+        draw_samples=_build_sample_drawing(config, held_out if held_out is not None else table, device),
     )
 
 
@@ -183,7 +183,7 @@ def _settings(config: Config) -> TrainerSettings:
     )
 
 
-def _build_illustrator(
+def _build_sample_drawing(
     config: Config, table: PoseTable, device: torch.device
 ) -> Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]]:
     """model -> pictures of a few samples that stay the same throughout the run."""

@@ -87,10 +87,10 @@ class Trainer:
         processes: Processes,
         stop: StopSignal,
         evaluate: Callable[[nn.Module], Scores] | None,
-        illustrate: Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]],
+        draw_samples: Callable[[nn.Module], Mapping[str, NDArray[np.uint8]]],
     ) -> None:
         self.batches, self.stages, self.settings = batches, stages, settings
-        self.output, self.processes, self.illustrate = output, processes, illustrate
+        self.output, self.processes, self.draw_samples = output, processes, draw_samples
         self.state = TrainingState(train_step, processes)
         self._best = BestModel(evaluate, output, processes)
         self._stop = SharedStop(stop, processes, train_step.device)
@@ -205,7 +205,7 @@ class Trainer:
         if self._lacks_score():
             self._score()
         if progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
-            for name, picture in self.illustrate(self.state.train_step.averaged_model).items():
+            for name, picture in self.draw_samples(self.state.train_step.averaged_model).items():
                 self.output.show(progress.step, name, picture)
         self._leave_if_asked(now=True)
         if every is None or progress.step % every == 0:
