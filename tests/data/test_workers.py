@@ -31,7 +31,8 @@ def make_batches(root: Path, workers: int, timeout_s: int = 60) -> TrainingBatch
 
 @pytest.fixture(autouse=True)
 def _no_workers_of_other_tests() -> Iterator[None]:
-    """Loaders that a traceback still holds would leave theirs to be killed instead."""
+    """Loaders that a traceback still holds, here or in other files, would leave theirs to be killed instead."""
+    end_workers()
     yield
     end_workers()
 
