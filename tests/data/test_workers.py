@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -125,30 +123,3 @@ def test_scoring_is_left_when_asked(course_root: Path) -> None:
     for batch in batches:
         rows += batch.indices.tolist()
     assert rows == [0, 1, 2, 3]
-
-
-FORK_AFTER_AUGMENTING = """
-import sys
-from pathlib import Path
-from integral_pose.config.augmentation_section import AugmentationConfig
-from integral_pose.contracts import SampleKey
-from integral_pose.data.augmentation import build_augmentation
-from integral_pose.data.course import read_train
-from integral_pose.data.loader import PoseImages, TrainingBatches
-from integral_pose.skeleton import HUMAN36M
-
-augmentation = build_augmentation(AugmentationConfig(blur_px=[1.0, 3.0], flip=0.5), 0, HUMAN36M.flip_order)
-images = PoseImages(read_train(Path(sys.argv[1])), 64, (64, 64), augmentation)
-for epoch in range(3):
-    images.__getitems__([SampleKey(epoch, row) for row in range(10)])
-batches = TrainingBatches(images, 5, seed=0, workers=2, rank=0, world=1, pin_memory=False)
-print(sum(len(batch) for batch in batches.epoch(0)))
-"""
-
-
-def test_workers_start_after_images_were_augmented_here(course_root: Path) -> None:
-    """As a run does, which draws its augmented images first. OpenCV's threads do not come along with a fork."""
-    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_FOR_THREADS_NUM"}
-    command = [sys.executable, "-c", FORK_AFTER_AUGMENTING, str(course_root)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
