@@ -1,43 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.scoring import predict
-from integral_pose.geometry.coordinates import MetricVolume
-from integral_pose.heatmaps.outputs import Coordinates
 from integral_pose.models.predictor import Predictor
-from integral_pose.skeleton import Skeleton
+from tests.models.test_predictor import THREE, FirstPixels, batch
 
-THREE = Skeleton(("Hip", "RHip", "LHip"), {"RHip": "Hip", "LHip": "Hip"}, (("LHip", "RHip"),))
 CPU = torch.device("cpu")
-
-
-class FirstPixels(nn.Module):
-    """Predicts the first pixel's three channels as (x, y, z) of joint 1, and their double as those of joint 2."""
-
-    space = MetricVolume(1.0, root=0)
-
-    def __init__(self, dtype=torch.float32):
-        super().__init__()
-        self.dtype = dtype
-        self.norm = nn.BatchNorm2d(3)
-        self.frozen = nn.BatchNorm2d(3)
-        self.frozen.eval()
-        self.seen = []
-
-    def forward(self, images):
-        self.seen.append((self.training, self.norm.training, torch.is_inference_mode_enabled(), images.dtype))
-        pixel = images[:, :, 0, 0].float()
-        return Coordinates(torch.stack([torch.zeros_like(pixel), pixel, 2 * pixel], dim=1).to(self.dtype))
-
-
-def batch(indices):
-    indices = torch.tensor(indices)
-    images = (indices[:, None] * 10 + torch.tensor([1, 2, 3])).to(torch.uint8)[:, :, None, None].repeat(1, 1, 2, 4)
-    images[..., -1] = 100  # the last column, first after mirroring
-    return PoseBatch(indices, images, torch.full((len(indices), 3, 3), torch.nan), torch.zeros(len(indices), 3, 2))
 
 
 def run(loader, model=None, **options):

@@ -9,7 +9,6 @@ from integral_pose.models.predictor import Predictor
 from integral_pose.skeleton import Skeleton
 
 THREE = Skeleton(("Hip", "RHip", "LHip"), {"RHip": "Hip", "LHip": "Hip"}, (("LHip", "RHip"),))
-CPU = torch.device("cpu")
 
 
 class FirstPixels(nn.Module):
