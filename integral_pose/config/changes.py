@@ -45,6 +45,8 @@ FORBIDDEN = {
     "optimizer.name": "its state is of another kind",
     "trainer.batch_size": "steps are counted in batches of this size; it is that of all processes together, so for "
                           "another number of them keep it, and for less memory raise trainer.accumulation_steps",
+    "model.freeze": "the optimiser's state is of other weights; to train more or less of the network, start a new run "
+                    "with model.init",
     **dict.fromkeys((
         "model.backbone", "model.backbone_stride", "model.head", "model.axis_terms", "model.cells_per_feature",
         "model.num_joints", "model.deconv_channels", "model.volume_depth",

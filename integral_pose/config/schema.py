@@ -51,6 +51,7 @@ class ModelConfig(Section):
     backbone: Backbone = "resnet50"  # or timm/NAME: a model of timm that gives feature maps
     backbone_stride: Literal[16, 32] = 32  # of the features: 16 leaves the last stage out
     pretrained: FilePath | None = None  # 'imagenet', or the path of a state dict of the same torchvision or timm model
+    freeze: Literal["none", "early", "backbone"] = "none"  # not trained; early: up to features of stride 8
     init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
@@ -68,6 +69,8 @@ class ModelConfig(Section):
     def _nothing_ignored(self) -> ModelConfig:
         if self.pretrained and self.init:
             raise ValueError(f"pretrained is {self.pretrained} and init is {self.init}; set one of them to null")
+        if self.freeze != "none" and not (self.pretrained or self.init):
+            raise ValueError(f"freeze is '{self.freeze}' and the weights would stay random; set pretrained or init too")
         if self.decoder == "debiased" and self.head != "volumetric":
             raise ValueError(
                 f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "

@@ -1,6 +1,7 @@
 """Backbone and head as one network that takes raw images and knows what its numbers mean."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,10 @@ from integral_pose.config.schema import ModelConfig
 from integral_pose.contracts import CropViews, NetworkOutput
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace
 from integral_pose.models.backbones import Backbone, build_backbone
+from integral_pose.models.freezing import keep_frozen_statistics
 from integral_pose.models.heads import HEADS, Head, HeadInputs
+
+EARLY_STRIDE = 8  # of the features up to which model.freeze 'early' keeps the weights
 
 
 class PoseNet(nn.Module):
@@ -36,6 +40,12 @@ class PoseNet(nn.Module):
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images as uint8 or float 0..255; normalised here."""
         return self.head(self.backbone((images.float() - self.image_mean) / self.image_std))
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        keep_frozen_statistics(self)
+        return self
 
     def predict_camera_mm(self, images: Tensor, views: CropViews | None = None) -> Tensor:
         """(B, 3, H, W) RGB 0..255 -> joints (B, J, 3) mm in camera axes, root-relative, float32.
@@ -71,6 +81,8 @@ def build_network(
     backbone = build_backbone(model.backbone, model.backbone_stride, image_size)
     if model.pretrained and pretrained:
         backbone.load_pretrained(model.pretrained)
+    if model.freeze != "none":
+        backbone.freeze(EARLY_STRIDE if model.freeze == "early" else model.backbone_stride)
     height, width = (side // model.backbone_stride for side in image_size)
     space = space or build_space(model, image_size, root)
     inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm)

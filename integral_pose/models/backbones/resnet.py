@@ -8,6 +8,7 @@ from torchvision import models as torchvision_models
 
 from integral_pose.errors import CheckpointError
 from integral_pose.models.backbones.weight_files import fill, read_state_dict
+from integral_pose.models.freezing import freeze_up_to
 
 RESNETS = {
     "resnet18": (torchvision_models.resnet18, torchvision_models.ResNet18_Weights.IMAGENET1K_V1),
@@ -16,6 +17,7 @@ RESNETS = {
     "resnet101": (torchvision_models.resnet101, torchvision_models.ResNet101_Weights.IMAGENET1K_V1),
     "resnet152": (torchvision_models.resnet152, torchvision_models.ResNet152_Weights.IMAGENET1K_V1),
 }
+LAYER_OF_STRIDE = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
 # Of RGB in 0..1 over ImageNet.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -41,6 +43,10 @@ class ResNetFeatures(nn.Module):
         net = self.resnet
         x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
         return net.layer4(net.layer3(net.layer2(net.layer1(x))))
+
+    def freeze(self, stride: int) -> None:
+        """Keep the weights of everything up to the features of this stride."""
+        freeze_up_to(self.resnet, LAYER_OF_STRIDE[stride])
 
     def load_pretrained(self, source: str) -> None:
         """Take the weights of a classifier: 'imagenet', or the path of a state dict.

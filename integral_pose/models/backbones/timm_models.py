@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.models.backbones.weight_files import fill, read_state_dict
+from integral_pose.models.freezing import freeze_up_to
 
 PREFIX = "timm/"
 PACKAGED = "tf_efficientnet_lite0"  # its ImageNet weights come as a package: no network is needed
@@ -41,6 +42,15 @@ class TimmFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised float images -> features."""
         return self.net.forward_intermediates(images, indices=[self.level], intermediates_only=True)[0]
+
+    def freeze(self, stride: int) -> None:
+        """Keep the weights of everything up to the features of this stride. Raises ConfigError if there are none."""
+        levels = _levels(self.net, self.name)
+        if stride not in levels:
+            raise ConfigError(
+                f"model.freeze early: timm {self.name} has no features of stride {stride}; set it to none or backbone"
+            )
+        freeze_up_to(self.net, self.net.feature_info[levels[stride][0]]["module"])
 
     def load_pretrained(self, source: str) -> None:
         """Take the weights of a classifier: 'imagenet', or the path of a state dict with timm's names.
