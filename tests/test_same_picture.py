@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import simplejpeg
 from PIL import Image
 
 from integral_pose import experiment, load_model
@@ -29,10 +28,6 @@ def people(tmp_path_factory):
     render_dataset(root, num_train=8, num_valid=1, seed=1, workers=1, show_progress=False)
     for name in ("_images.txt", ".h5"):  # tested on what it is overfitted to
         shutil.copy(root / "annot" / f"train{name}", root / "annot" / f"valid{name}")
-    for path in (root / "images").iterdir():
-        # Colours at full resolution: else the decoder shrinks half as many of them, sharper than any filter afterwards.
-        encoded = simplejpeg.encode_jpeg(read_picture(path), quality=95, colorsubsampling="444")
-        path.write_bytes(encoded)
     return root
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from integral_pose.data.course import PoseTable, evenly_spaced, read_train
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.image_source import FileImages, PackedImages
 from integral_pose.data.loader import PoseImages, TrainingBatches
-from integral_pose.io.images import decode_crop
+from integral_pose.io.images import decode_crop_scaled
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
 
@@ -99,7 +100,7 @@ def worker_memory_bytes(table: PoseTable, side_px: int, *, workers: int = MEMORY
     large = table.take(np.arange(HUMAN36M_ROWS) % len(table))
     gc.collect()
     before = proc_bytes("self/smaps_rollup", "Pss")
-    images = PoseImages(large, side_px, (side_px, side_px), None)
+    images = PoseImages(large, side_px, (side_px, side_px), None, scaled_decoding=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, of more workers than cores: their speed is no matter here
         batches = TrainingBatches(images, 8, seed=0, workers=workers, rank=0, world=1, pin_memory=False)
@@ -142,25 +143,26 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
         flip_order=HUMAN36M.flip_order,
         **RANGES,
     )
-    loaded = _batches(PoseImages(packed, side_px, size, None, draw=on_device.draw))
+    images = partial(PoseImages, stored_size=side_px, image_size=size, scaled_decoding=True)
+    loaded = _batches(images(packed, augmentation=None, draw=on_device.draw))
     candidates: dict[str, Callable[[], object]] = {
         "files: read": lambda: [file_images.read(row) for row in rows],
         "packed: read": lambda: [packed_images.read(row) for row in rows],
         "decode": lambda: _decode(encoded, pixels),
-        "files: read + decode + collate": lambda: _batches(PoseImages(files, side_px, size, None)),
-        WHOLE: lambda: _batches(PoseImages(packed, side_px, size, None)),
+        "files: read + decode + collate": lambda: _batches(images(files, augmentation=None)),
+        WHOLE: lambda: _batches(images(packed, augmentation=None)),
         "device backend alone, on the CPU": lambda: [on_device(batch) for batch in loaded],
     }
     if importlib.util.find_spec("imgaug") and importlib.util.find_spec("cv2"):
         imgaug = ImgaugAugmentation(seed=0, **RANGES)
-        candidates["packed, imgaug backend"] = lambda: _batches(PoseImages(packed, side_px, size, imgaug))
+        candidates["packed, imgaug backend"] = lambda: _batches(images(packed, augmentation=imgaug))
         candidates[BASELINE] = lambda: _baseline(files, imgaug)
     return candidates
 
 
 def _decode(encoded: list[bytes], pixels: NDArray[np.uint8]) -> None:
     for content in encoded:
-        decode_crop(content, len(pixels), pixels)
+        decode_crop_scaled(content, len(pixels), pixels)
 
 
 def _batches(images: PoseImages) -> list[PoseBatch]:

@@ -20,7 +20,7 @@ from integral_pose.data.course import PoseTable
 from integral_pose.data.workers import start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
-from integral_pose.io.images import decode_crop
+from integral_pose.io.images import decode_crop, decode_crop_scaled
 from integral_pose.io.notices import notify
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
@@ -31,8 +31,9 @@ WORKER_TIMEOUT_S = 300
 class PoseImages(Dataset[PoseSample]):
     """Reads, scales and augments the images of a table; hands out whole batches as tensors.
 
-    With `skip_bad` an image that cannot be read gives its place to the next one of the table that can. `draw`
-    says for an epoch and rows (B,) what an augmentation on the device will do to them.
+    With `scaled_decoding` the JPEG decoder scales the images: faster, and not to the last bit what `predict` sees, so
+    for training alone. With `skip_bad` an image that cannot be read gives its place to the next one of the table that
+    can. `draw` says for an epoch and rows (B,) what an augmentation on the device will do to them.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class PoseImages(Dataset[PoseSample]):
         augmentation: Augmentation | None,
         *,
         draw: Callable[[int, NDArray[np.int64]], torch.Tensor] | None = None,
+        scaled_decoding: bool = False,
         skip_bad: bool = False,
     ) -> None:
         self.table, self.stored_size, self.augmentation = table, stored_size, augmentation
         self.height, self.width = image_size
-        self.draw, self.skip_bad = draw, skip_bad
+        self.draw, self.scaled_decoding, self.skip_bad = draw, scaled_decoding, skip_bad
         self.px_per_stored_px = np.array([self.width / stored_size, self.height / stored_size], np.float32)
         self._images = table.images
 
@@ -69,11 +71,12 @@ class PoseImages(Dataset[PoseSample]):
 
     def _fill(self, pixels: NDArray[np.uint8], row: int) -> tuple[int, list[str]]:
         """Decode an image into `pixels` (H, W, 3); returns the row it is of, and what was wrong with those before."""
+        decode = decode_crop_scaled if self.scaled_decoding else decode_crop
         faults: list[str] = []
         for at in range(row, row + min(len(self.table), MOST_BAD_IN_A_ROW)):
             at %= len(self.table)
             try:
-                decode_crop(self._images.read(at), self.stored_size, pixels)
+                decode(self._images.read(at), self.stored_size, pixels)
                 return at, faults
             except DataError as error:
                 faults.append(str(error))

@@ -96,6 +96,7 @@ def _build_batches(
             config.data.image_size,
             build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
             draw=on_device.draw if on_device else None,
+            scaled_decoding=True,
             skip_bad=config.data.on_bad_image == "skip",
         ),
         config.trainer.batch_size,

@@ -29,6 +29,7 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
         config.data.image_size,
         build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
         draw=on_device.draw if on_device else None,
+        scaled_decoding=True,
         skip_bad=True,
     )
     rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()

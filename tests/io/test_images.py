@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
 
-from integral_pose.io.images import UnreadableImage, decode_crop, resize, shrink_crop
+from integral_pose.io.images import UnreadableImage, decode_crop, decode_crop_scaled, read_picture, resize, shrink_crop
 
 SIDE = 64
 
@@ -24,15 +25,17 @@ def save(path, image, **options):
     return path
 
 
-def read_crop(path, stored_size=SIDE, height=SIDE, width=SIDE):
+def read_crop(path, stored_size=SIDE, height=SIDE, width=SIDE, decode=decode_crop_scaled):
     pixels = np.empty((height, width, 3), np.uint8)
-    decode_crop(path.read_bytes(), stored_size, pixels)
+    decode(path.read_bytes(), stored_size, pixels)
     return pixels
 
 
 def error_of(path):
     with pytest.raises(UnreadableImage) as caught:
         read_crop(path)
+    with pytest.raises(UnreadableImage, match=re.escape(str(caught.value))):
+        read_crop(path, decode=decode_crop)
     return str(caught.value)
 
 
@@ -106,6 +109,19 @@ def test_pixels_shrink_as_the_decoder_does_it(tmp_path, side, height, width):
     assert np.abs(shrink_crop(whole, height, width) - found).max() <= 1
     if side >= 2 * max(height, width):
         assert np.abs(resize(whole, height, width) - found).mean() > 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 32), (24, 32), (96, 80)])
+@pytest.mark.parametrize("name", ["fine.jpg", "coarse.jpg", "turned.jpg", "a.png"])
+def test_a_crop_is_what_its_whole_picture_shrinks_to(tmp_path, name, height, width):
+    """So a prediction is the same for a crop that was stored and for its picture; the scaled decoder is close to it."""
+    options = {"fine.jpg": {"subsampling": 0}, "coarse.jpg": {"subsampling": 2}, "turned.jpg": {"exif": Image.Exif()}}
+    if name == "turned.jpg":
+        options[name]["exif"][0x0112] = 6
+    path = save(tmp_path / name, Image.fromarray(picture()), **options.get(name, {}))
+    found = read_crop(path, SIDE, height, width, decode_crop)
+    np.testing.assert_array_equal(found, shrink_crop(read_picture(path), height, width))
+    assert np.abs(read_crop(path, SIDE, height, width).astype(int) - found).mean() < 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 64), (32, 128), (96, 160)])
