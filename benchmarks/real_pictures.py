@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.real_samples import JOINTS, LabelledPerson, read_coco, read_mpii, samples_folder
 from integral_pose.config.loading import load_config_text
+from integral_pose.config.schema import Config
 from integral_pose.data.course import PoseTable, read_statistics, read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.metrics import joint_errors_mm, pck, swapped_sides
@@ -29,9 +31,11 @@ from integral_pose.predict.pose_model import PersonPose, PoseModel
 from integral_pose.report.canvas import write_png
 from integral_pose.report.pose_figures import PoseView, draw_people, draw_poses
 from integral_pose.skeleton import HUMAN36M, Skeleton, joint_order
+from integral_pose.weights.model_file import ModelDescription
 from integral_pose.weights.stored_network import LoadedNetwork, StoredNetwork, read_network
 
 Array = NDArray[np.float64]
+Predict = Callable[..., list[PersonPose]]  # picture, boxes -> poses
 People = Mapping[str, Sequence[LabelledPerson]]  # by sample
 
 UPRIGHT = ("S1", "S7", "S8")  # S5 lies with the feet up
@@ -55,7 +59,8 @@ def real_pictures(options: argparse.Namespace) -> None:
     rows = _mean_pose_rows(networks, crops, people)
     for name, stored in zip(names, networks, strict=True):
         model = PoseModel(LoadedNetwork(stored.build(), stored.description, stored.source))
-        rows.append(_predict_and_draw(name, model, crops, people, out / name))
+        predict = partial(model.predict, flip=any(config.evaluation.flip for config in _configs([stored])))
+        rows.append(_predict_and_draw(name, model.description, predict, crops, people, out / name))
     write_text_atomic(out / "real_pictures.json", json.dumps({"rows": rows}, indent=1, allow_nan=False) + "\n")
     print(f"{markdown_table([table_row(row) for row in rows])}\n{out}")
 
@@ -136,9 +141,8 @@ def _subjects(table: PoseTable) -> list[str]:
 
 def _mean_pose_rows(networks: Sequence[StoredNetwork], table: PoseTable, people: People) -> list[dict[str, Any]]:
     """A row for each training set of the runs; prints which are not here."""
-    configs = [load_config_text(each.config_yaml, str(each.source), ()).config for each in networks if each.config_yaml]
     rows = []
-    for root, order in dict.fromkeys((config.data.root, config.data.joint_order) for config in configs):
+    for root, order in dict.fromkeys((each.data.root, each.data.joint_order) for each in _configs(networks)):
         if not Path(root, "annot").is_dir():
             print(f"no mean pose of {root}: the folder is not here")
             continue
@@ -153,29 +157,36 @@ def _mean_pose_rows(networks: Sequence[StoredNetwork], table: PoseTable, people:
     return rows
 
 
-def _predict_and_draw(name: str, model: PoseModel, table: PoseTable, people: People, out: Path) -> dict[str, Any]:
+def _configs(networks: Sequence[StoredNetwork]) -> list[Config]:
+    """Of those that are a run's; a model file has none."""
+    return [load_config_text(each.config_yaml, str(each.source), ()).config for each in networks if each.config_yaml]
+
+
+def _predict_and_draw(
+    name: str, description: ModelDescription, predict: Predict, table: PoseTable, people: People, out: Path
+) -> dict[str, Any]:
     """The row of a network; its predictions drawn in one picture a sample."""
-    skeleton = model.description.skeleton
-    views = [_predict_crop(model, table, row) for row in range(len(table))]
+    skeleton = description.skeleton
+    views = [_predict_crop(description.box_scale, predict, table, row) for row in range(len(table))]
     write_png(out / "h36m.png", draw_poses(views))
     predicted_mm = np.array([view.predicted_camera_mm for view in views])
     row: dict[str, Any] = {"name": name}
     row["crops"] = scores_of_crops(_subjects(table), predicted_mm, table.joints_camera_mm)
     chosen = list(joint_order(skeleton.names, JOINTS))
     for sample, each in people.items():
-        poses = [model.predict(person.picture, [person.box_image_px])[0] for person in each]
+        poses = [predict(person.picture, [person.box_image_px])[0] for person in each]
         row[sample] = scores_of_people(each, [pose.joints_image_px[chosen] for pose in poses])
         views = [_draw_person(*pair, skeleton) for pair in zip(each, poses, strict=True)]
         write_png(out / f"{sample}.png", draw_poses(views, skeleton))
     return row
 
 
-def _predict_crop(model: PoseModel, table: PoseTable, row: int) -> PoseView:
+def _predict_crop(box_scale: float, predict: Predict, table: PoseTable, row: int) -> PoseView:
     """With the box for which the network gets the crop as it is; in the joints of Human3.6M."""
     picture = read_picture(table.images_folder / table.name(row))
-    side_px = picture.shape[0] / model.description.box_scale
+    side_px = picture.shape[0] / box_scale
     corner_px = (picture.shape[0] - side_px) / 2
-    pose = model.predict(picture, [[corner_px, corner_px, side_px, side_px]])[0]
+    pose = predict(picture, [[corner_px, corner_px, side_px, side_px]])[0]
     predicted_mm = pose.joints_camera_mm[list(joint_order(pose.names, HUMAN36M.names))]
     return PoseView(picture, predicted_mm, table.joints_camera_mm[row], table.joints_crop_px[row], table.name(row))
 

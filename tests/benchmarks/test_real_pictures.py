@@ -135,8 +135,8 @@ def test_the_labelled_people_of_the_samples():
 @needs_samples
 @pytest.mark.usefixtures("tiny_backbone")
 def test_an_untrained_network_gets_a_row_beside_the_mean_pose(tiny_values, tmp_path, capsys):
-    network = build_network_of(Config(**tiny_values), pretrained=False)
-    save_checkpoint(tmp_path / "run/best.pt", {"config": yaml.safe_dump(tiny_values), "model": network.state_dict()})
+    weights = build_network_of(Config(**tiny_values), pretrained=False).state_dict()
+    save_checkpoint(tmp_path / "run/best.pt", {"config": yaml.safe_dump(tiny_values), "model": weights})
     assert main(["real_pictures", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
     mean_pose, network = json.loads((tmp_path / "out/real_pictures.json").read_text())["rows"]
     assert mean_pose["name"].startswith("mean pose of ")
@@ -145,4 +145,11 @@ def test_an_untrained_network_gets_a_row_beside_the_mean_pose(tiny_values, tmp_p
     assert (network["coco"]["joints"], len(network["coco"]["people"])) == (135, 12)
     assert (network["mpii"]["joints"], len(network["mpii"]["people"])) == (56, 5)
     assert {path.name for path in (tmp_path / "out/run").iterdir()} == {"h36m.png", "coco.png", "mpii.png"}
+
+    tiny_values.setdefault("evaluation", {})["flip"] = True
+    content = {"config": yaml.safe_dump(tiny_values), "model": weights}
+    save_checkpoint(tmp_path / "flipped/best.pt", content)
+    assert main(["real_pictures", str(tmp_path / "flipped"), "--out", str(tmp_path / "out")]) == 0
+    flipped = json.loads((tmp_path / "out/real_pictures.json").read_text())["rows"][1]
+    assert flipped["crops"]["S1"]["mpjpe_mm"] != network["crops"]["S1"]["mpjpe_mm"], "as the run's test does it"
     assert "| model" in capsys.readouterr().out
