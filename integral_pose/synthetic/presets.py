@@ -13,7 +13,7 @@ class Difficulty(NamedTuple):
     has_marks: bool  # whether clothes and shoes tell left from right
 
 
-EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0, wide_share=0.15, has_marks=False)
+EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0, wide_share=0.05, has_marks=False)
 HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4, wide_share=0.35, has_marks=False)
 # What was rendered before people could do without marks; their figures stay comparable.
 EASY_MARKED, HARD_MARKED = (each._replace(wide_share=0.0, has_marks=True) for each in (EASY, HARD))
