@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from integral_pose.bench import measuring, published
-from integral_pose.config.schema import LossConfig, ModelConfig, OptimizerConfig
+from integral_pose.config.loss_section import LossConfig
+from integral_pose.config.schema import ModelConfig, OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.model import mean_distance_mm
 from integral_pose.heatmaps.reference import HeatmapTarget

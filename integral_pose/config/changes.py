@@ -25,11 +25,11 @@ ASKED_FOR = {
     "data.augmentation.rotation", "data.augmentation.flip", "data.augmentation.desaturation",
     "data.augmentation.blur_px", "data.augmentation.erase", "data.augmentation.jpeg", "data.augmentation.scale_depth",
     "loss.joints", "loss.heatmap.target", "loss.heatmap.peak", "loss.heatmap.radius", "loss.heatmap.reduction",
-    "loss.heatmap.name", "loss.heatmap.sigma_cells",
+    "loss.heatmap.name", "loss.heatmap.sigma_cells", "loss.sampled", "loss.variance_sigma_cells",
     # of stages that are not over; a stage as a whole may be added or taken away
-    "stages.*", "stages.*.epochs", "stages.*.weights.integral", "stages.*.weights.heatmap", "stages.*.learning_rate",
-    "stages.*.schedule", "stages.*.warmup_steps", "stages.*.drop_epochs", "stages.*.drop_factor",
-    "stages.*.final_fraction",
+    "stages.*", "stages.*.epochs", "stages.*.weights.integral", "stages.*.weights.heatmap", "stages.*.weights.variance",
+    "stages.*.learning_rate", "stages.*.schedule", "stages.*.warmup_steps", "stages.*.drop_epochs",
+    "stages.*.drop_factor", "stages.*.final_fraction",
     "optimizer.weight_decay", "optimizer.momentum",
     "trainer.accumulation_steps", "trainer.precision", "trainer.channels_last", "trainer.sync_batch_norm",
     "trainer.compress_gradients", "trainer.clip_gradient", "trainer.ema_decay",
@@ -48,8 +48,8 @@ FORBIDDEN = {
     "model.freeze": "the optimiser's state is of other weights; to train more or less of the network, start a new run "
                     "with model.init",
     **dict.fromkeys((
-        "model.backbone", "model.backbone_stride", "model.head", "model.axis_terms", "model.cells_per_feature",
-        "model.num_joints", "model.deconv_channels", "model.volume_depth",
+        "model.backbone", "model.backbone_stride", "model.head", "model.uncertainty", "model.axis_terms",
+        "model.cells_per_feature", "model.num_joints", "model.deconv_channels", "model.volume_depth",
     ), "the weights would have other shapes"),
     **dict.fromkeys((
         "data.image_size", "model.decoder", "model.volume", "model.extent_mm", "model.depth_extent_mm",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from integral_pose.config.augmentation_section import AugmentationConfig
+from integral_pose.config.loss_section import LossConfig, WeightsConfig, why_losses_do_not_fit
 from integral_pose.config.section import Section
 from integral_pose.config.value_types import (
     SECONDS_OF,
@@ -59,6 +60,7 @@ class ModelConfig(Section):
     deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2)] = 64
     cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
+    uncertainty: Literal["none", "scale", "flow"] = "none"  # of each joint: `loss.joints` beta_nll, rle; docs/losses.md
     axis_terms: bool = False  # logits along x, y, z from the pooled features, round the mean pose (metric volume)
     head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
@@ -85,43 +87,11 @@ class ModelConfig(Section):
                 f"axis_terms is true, which is for head 'volumetric' with volume 'metric', not '{self.head}' with "
                 f"'{self.volume}'; set it to false"
             )
-        return self
-
-
-class HeatmapConfig(Section):
-    """The heat map loss: cross-entropy against a Gaussian cube, or divergence of the marginals; see docs/losses.md."""
-
-    name: Literal["cross_entropy", "jensen_shannon"] = "cross_entropy"
-    target: Literal["gaussian", "one_hot"] = "gaussian"
-    peak: Literal["equation", "prose"] = "equation"  # 1 / sqrt(2 pi), or 1
-    radius: NonNegative = 5  # the cube has 2 * radius + 1 voxels a side
-    reduction: Literal["sum", "mean"] = "sum"  # over the voxels; then the mean over joints and batch
-    sigma_cells: PositiveFloat = 1.0  # of the Gaussian (jensen_shannon)
-
-    @model_validator(mode="after")
-    def _nothing_ignored(self) -> HeatmapConfig:
-        others = ["sigma_cells"] if self.name == "cross_entropy" else ["target", "peak", "radius", "reduction"]
-        self.refuse_changed(others, f"'{self.name}'")
-        return self
-
-
-class LossConfig(Section):
-    """What the weighted terms of the stages mean."""
-
-    joints: Literal["l1", "smooth_l1", "l2", "euclidean"] = "l1"  # of the coordinates; see docs/losses.md
-    heatmap: HeatmapConfig = HeatmapConfig()
-
-
-class WeightsConfig(Section):
-    """Weights of the loss terms; a term of weight 0 is not computed."""
-
-    integral: NonNegativeFloat = 1.0
-    heatmap: NonNegativeFloat = 0.0
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> WeightsConfig:
-        if self.integral == self.heatmap == 0:
-            raise ValueError("both weights are 0, so there is nothing to learn; set at least one")
+        if self.uncertainty != "none" and self.volume != "metric":
+            raise ValueError(
+                f"uncertainty is '{self.uncertainty}', a distance in mm, but x and y of volume 'image' are pixels; set "
+                "it to none or volume to metric"
+            )
         return self
 
 
@@ -210,9 +180,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Config:
-        for i, stage in enumerate(self.stages):
-            if stage.weights.heatmap and (reason := self._why_no_heatmap_loss()):
-                raise ValueError(f"stages.{i}.weights.heatmap is {stage.weights.heatmap:g}, but {reason}")
+        if reason := why_losses_do_not_fit(self.model, self.loss, [stage.weights for stage in self.stages]):
+            raise ValueError(reason)
         if self.model.head == "regression" and self.model.volume == "image":
             raise ValueError("model.volume is 'image', but model.head 'regression' predicts mm; set it to metric")
         if self.evaluation.confidence and self.model.head != "volumetric":
@@ -247,17 +216,6 @@ class Config(Section):
         if batch_size % parts:
             raise ValueError(f"trainer.batch_size {batch_size} is not divisible by trainer.accumulation_steps {parts}")
         return self
-
-    def _why_no_heatmap_loss(self) -> str | None:
-        head = self.model.head
-        if head == "regression":
-            return "model.head 'regression' makes no heat maps; set it to 0 or take model.head 'volumetric'"
-        if head != "volumetric" and self.loss.heatmap.name == "cross_entropy":
-            return (
-                f"loss.heatmap.name 'cross_entropy' is on a volume, which model.head '{head}' does not make; set "
-                "loss.heatmap.name to jensen_shannon or the weight to 0"
-            )
-        return None
 
     @property
     def volume_shape(self) -> tuple[int, int, int]:

@@ -68,7 +68,7 @@ def build_trainer(
     stages = [
         Stage(
             stage.epochs,
-            partial(criterion, weights=LossWeights(stage.weights.integral, stage.weights.heatmap)),
+            partial(criterion, weights=LossWeights(**stage.weights.model_dump())),
             build_learning_rate(stage, len(batches)),
         )
         for stage in config.stages

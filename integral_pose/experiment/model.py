@@ -27,7 +27,8 @@ def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterio
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     memory_format = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=memory_format)
-    return model, build_criterion(config.loss, model.space)
+    flow = model.uncertainty.flow if model.uncertainty else None
+    return model, build_criterion(config.loss, model.space, flow.log_density if flow else None)
 
 
 def mean_distance_mm(joints: Tensor, batch: PoseBatch, space: PoseSpace) -> Tensor:

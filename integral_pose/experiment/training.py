@@ -76,7 +76,9 @@ def _draw_curves(folder: RunFolder) -> None:
         for row in read_metrics(folder.metrics)
     ]
     if rows:
-        write_png(folder.path / "curves.png", draw_curves(rows, ["integral", "heatmap"], list(names.values())))
+        write_png(
+            folder.path / "curves.png", draw_curves(rows, ["integral", "heatmap", "variance"], list(names.values()))
+        )
 
 
 def _describe(device: torch.device) -> str:

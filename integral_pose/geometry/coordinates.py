@@ -91,6 +91,7 @@ class PoseSpace(ABC):
     """
 
     needs_views: ClassVar[bool] = False  # whether `decode` cannot do without them
+    root: int
 
     def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
         """(B, J, 3) root-relative mm and (B, J, 2) px of the crop -> (B, J, 3) in the units the network predicts."""
@@ -99,6 +100,13 @@ class PoseSpace(ABC):
     @abstractmethod
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) in the units the network predicts -> (B, J, 3) mm, predicted root subtracted."""
+
+    def deviation_mm(self, deviation: torch.Tensor) -> torch.Tensor:
+        """Standard deviations (B, J, 3) along the axes, in the units of the joints -> (B, J) mm, of all axes alike.
+
+        The root mean square over the axes; the root is the origin of the pose and has 0.
+        """
+        raise ValueError(f"{type(self).__name__} does not say how many mm its units are")
 
     def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
         """As `decode` for a batch with labels, from which the image volume takes its scale where there are no views."""
@@ -119,6 +127,10 @@ class MetricVolume(PoseSpace):
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
         return root_relative(joints * self.extent_mm, self.root)
+
+    def deviation_mm(self, deviation: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) norm -> (B, J) mm."""
+        return _deviation_of_joints(deviation * self.extent_mm, self.root)
 
 
 @dataclass(frozen=True)
@@ -234,6 +246,10 @@ class StandardisedPose(PoseSpace):
         mean_mm, scale_mm = self._statistics(joints)
         return root_relative(joints * scale_mm + mean_mm, self.root)
 
+    def deviation_mm(self, deviation: torch.Tensor) -> torch.Tensor:
+        """(B, J, 3) in standard deviations of the poses -> (B, J) mm."""
+        return _deviation_of_joints(deviation * self._statistics(deviation)[1], self.root)
+
     def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         std_mm = self.std_mm.to(like)
         return self.mean_mm.to(like), std_mm.where(std_mm > 0, std_mm.new_ones(()))
@@ -242,3 +258,11 @@ class StandardisedPose(PoseSpace):
 def root_relative(joints_mm: Numbers, root: int) -> Numbers:
     """(.., J, 3) with the root joint moved to the origin."""
     return joints_mm - joints_mm[..., root : root + 1, :]
+
+
+def _deviation_of_joints(deviation_mm: torch.Tensor, root: int) -> torch.Tensor:
+    """(B, J, 3) mm -> (B, J) mm: the root mean square of the axes, 0 at the root."""
+    import torch
+
+    is_root = torch.arange(deviation_mm.shape[1], device=deviation_mm.device) == root
+    return deviation_mm.square().mean(-1).sqrt().masked_fill(is_root, 0.0)

@@ -9,15 +9,19 @@ from torch import Tensor, nn
 from integral_pose.config.schema import ModelConfig
 from integral_pose.contracts import CropViews, NetworkOutput
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume, PoseSpace
+from integral_pose.heatmaps.uncertain_output import UncertainOutput
 from integral_pose.models.backbones import Backbone, build_backbone
 from integral_pose.models.freezing import keep_frozen_statistics
 from integral_pose.models.heads import HEADS, Head, HeadInputs
+from integral_pose.models.uncertainty import JointScale, build_uncertainty
 
 EARLY_STRIDE = 8  # of the features up to which model.freeze 'early' keeps the weights
 
 
 class PoseNet(nn.Module):
     """(B, 3, H, W) RGB 0..255 -> VolumeLogits, MarginalLogits or Coordinates, as the head makes them.
+
+    With `uncertainty` that output is within an UncertainOutput.
 
     Height and width must be divisible by 32. The normalisation is the backbone's, kept in every checkpoint, so that a
     model file says what input it wants.
@@ -26,9 +30,9 @@ class PoseNet(nn.Module):
     image_mean: Tensor
     image_std: Tensor
 
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone, head: Head, uncertainty: JointScale | None = None) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.uncertainty = backbone, head, uncertainty
         self.register_buffer("image_mean", 255 * torch.tensor(backbone.image_mean)[:, None, None])
         self.register_buffer("image_std", 255 * torch.tensor(backbone.image_std)[:, None, None])
 
@@ -39,7 +43,9 @@ class PoseNet(nn.Module):
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images as uint8 or float 0..255; normalised here."""
-        return self.head(self.backbone((images.float() - self.image_mean) / self.image_std))
+        features = self.backbone((images.float() - self.image_mean) / self.image_std)
+        output = self.head(features)
+        return output if self.uncertainty is None else UncertainOutput(output, *self.uncertainty(features))
 
     def train(self, mode: bool = True) -> Self:
         """As of every module, but what is frozen stays in evaluation mode."""
@@ -86,4 +92,5 @@ def build_network(
     height, width = (side // model.backbone_stride for side in image_size)
     space = space or build_space(model, image_size, root)
     inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm)
-    return PoseNet(backbone, HEADS[model.head](model, inputs))
+    head = HEADS[model.head](model, inputs)
+    return PoseNet(backbone, head, build_uncertainty(model, backbone.num_channels))

@@ -75,7 +75,7 @@ def test_volume_shape_is_depth_height_width():
         ("evaluation:\n  precision: fp16",
          "f.yaml:13: evaluation.precision: expected 'auto', 'float32' or 'bf16', found 'fp16'"),
         ("    weights: {integral: 0}",
-         "f.yaml:12: stages.1.weights: both weights are 0, so there is nothing to learn; set at least one"),
+         "f.yaml:12: stages.1.weights: integral and heatmap are 0, so there is nothing to learn; set one"),
         ("    schedule: steps",
          "f.yaml:10: stages.1: drop_epochs is [] with schedule 'steps'; schedule 'steps' needs them "
          "and the others have none"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from integral_pose.config.loading import load_config
-from integral_pose.config.schema import Config, HeatmapConfig, LossConfig
+from integral_pose.config.loss_section import HeatmapConfig, LossConfig
+from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.model import mean_distance_mm
 from integral_pose.geometry.coordinates import ImageVolume, MetricVolume

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from integral_pose.config.schema import LossConfig, OptimizerConfig
+from integral_pose.config.loss_section import LossConfig
+from integral_pose.config.schema import OptimizerConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.geometry.coordinates import MetricVolume
 from integral_pose.losses import LossWeights, build_criterion

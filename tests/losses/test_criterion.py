@@ -6,15 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from integral_pose import losses
-from integral_pose.config.schema import HeatmapConfig, LossConfig
+from integral_pose.config.loss_section import HeatmapConfig, LossConfig
 from integral_pose.contracts import PoseBatch
 from integral_pose.experiment.model import mean_distance_mm
 from integral_pose.geometry.coordinates import MetricVolume, StandardisedPose
 from integral_pose.heatmaps import heatmap_loss
 from integral_pose.heatmaps.marginals import GaussianMarginals, jensen_shannon, planes_of_volume
 from integral_pose.heatmaps.outputs import Coordinates, MarginalLogits, VolumeLogits
-from integral_pose.losses import JOINT_LOSSES, SMOOTH_BELOW, LossWeights, build_criterion, l1
+from integral_pose.losses import LossWeights, build_criterion
+from integral_pose.losses.coordinate_losses import JOINT_LOSSES, SMOOTH_BELOW, l1
 
 SPACE = MetricVolume(2000.0, root=0)
 SHAPE = (3, 4, 5)  # D, H, W
@@ -136,7 +136,7 @@ def test_a_term_of_weight_0_is_not_computed(monkeypatch):
     with pytest.raises(AssertionError, match="computed"):
         make_loss(heatmap=1e-9)(output, batch)
     monkeypatch.undo()
-    monkeypatch.setitem(losses.JOINT_LOSSES, "l1", not_called)
+    monkeypatch.setitem(JOINT_LOSSES, "l1", not_called)
     assert "integral" not in make_loss(integral=0.0, heatmap=1.0)(output, batch).terms
     with pytest.raises(AssertionError, match="computed"):
         make_loss(integral=1e-9)(output, batch)
