@@ -4,7 +4,6 @@ Heavy packages are imported inside the commands that need them, so that --help a
 """
 
 import argparse
-import sys
 import warnings
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from integral_pose.cli.score_commands import add_report, add_score, add_test
 from integral_pose.cli.train_commands import add_config, add_doctor, add_status, add_train
 from integral_pose.cli.weights_commands import add_model_commands
 from integral_pose.errors import IntegralPoseError
+from integral_pose.io.notices import notify, open_closed_streams, unfailing_stderr
 from integral_pose.runs.stop import Signalled, signals_as_errors
 
 
@@ -40,14 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Parse, call what the command set as `run`, and return the exit status."""
+    open_closed_streams()
     options = parse(parser, arguments)
     try:
-        with signals_as_errors(), warnings.catch_warnings():  # a command may print warnings its own way
+        with (
+            unfailing_stderr(),
+            signals_as_errors(),
+            warnings.catch_warnings(),
+        ):  # a command may print warnings its own way
             status: int = options.run(options) or 0
     except (IntegralPoseError, Signalled) as error:
-        print(f"{parser.prog} {options.command}: {error}", file=sys.stderr)
+        notify(f"{parser.prog} {options.command}: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"{parser.prog} {options.command}: stopped", file=sys.stderr)
+        notify(f"{parser.prog} {options.command}: stopped")
         return 130
     return status

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from integral_pose.cli.arguments import OVERRIDE_HELP, add_command
+from integral_pose.io.notices import announce
 from integral_pose.runs.status import read_status
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _train(options: argparse.Namespace) -> None:
 
     folder = train(config, allow_change=options.allow_change)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
-        print(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+        announce(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
+from integral_pose.io.notices import unfailing_stderr
 from integral_pose.report.canvas import write_png
 from integral_pose.report.curve_figures import draw_curves
 from integral_pose.runs.folder import RunFolder
@@ -33,6 +34,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
     device = choose_device(config.trainer.device)
     run_dir = Path(config.run_dir)
     with (
+        unfailing_stderr(),
         stop_signal(config.trainer.max_seconds) as stop,
         run_status(run_dir, int(os.environ.get("RANK", "0"))) as status,
         processes(device.type, config.trainer.process_timeout_s) as group,

@@ -35,7 +35,7 @@ class BackgroundWriter:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._current: _Job | None = None
-        self._broken: Exception | None = None  # not the disk's fault but ours
+        self._broken: BaseException | None = None  # not the disk's fault but ours
         self._retry_at = 0.0
         self._finishing = self._reported_slow = False
 
@@ -52,10 +52,7 @@ class BackgroundWriter:
                 notify(f"{path}: checkpoints come faster than the disk takes them; older ones are left out")
             self._jobs[path] = _Job(write, fault=dropped.fault if dropped else "")
             self._start_round()
-            if self._thread is None:
-                # A daemon: a second Ctrl-C must not wait for a slow disk. What it was writing is then a leftover.
-                self._thread = threading.Thread(target=self._work, name="checkpoint writer", daemon=True)
-                self._thread.start()
+            self._have_thread()
 
     def finish(self) -> None:
         """Wait until all is on disk. Raises OutputError where that cannot be had in a few tries."""
@@ -63,6 +60,7 @@ class BackgroundWriter:
             self._finishing = True
             for job in self._jobs.values():
                 job.tries = 0
+            self._have_thread()
             self._start_round()
             try:
                 self._changed.wait_for(lambda: self._thread is None or self._has_given_up())
@@ -78,6 +76,21 @@ class BackgroundWriter:
                 "disk; the same command continues from there"
             )
 
+    def _have_thread(self) -> None:
+        """Start the thread where there is work and none at it."""
+        if self._thread is not None or not self._jobs:
+            return
+        # A daemon: a second Ctrl-C must not wait for a slow disk. What it was writing is then a leftover.
+        thread = threading.Thread(target=self._run, name="checkpoint writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            for path, job in self._jobs.items():
+                job.fault = str(error)
+                notify(f"{path}: not saved: {error}. It is tried again with the next checkpoint")
+        else:
+            self._thread = thread
+
     def _start_round(self) -> None:
         for job in self._jobs.values():
             job.rests = False
@@ -86,8 +99,17 @@ class BackgroundWriter:
     def _has_given_up(self) -> bool:
         return all(job.tries >= LAST_TRIES for job in self._jobs.values())
 
+    def _run(self) -> None:
+        """The thread. What ends it before its work is done surfaces with the next `submit` or `finish`."""
+        try:
+            self._work()
+        except BaseException as error:
+            with self._changed:
+                self._broken, self._thread = error, None
+                self._changed.notify_all()
+
     def _work(self) -> None:
-        """The thread: ends when nothing is left to write."""
+        """Write until nothing is left to write."""
         while (found := self._next()) is not None:
             path, job = found
             try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -154,3 +156,51 @@ def test_what_torch_makes_of_a_full_disk_is_the_disk() -> None:
     writer.submit(LAST, bury)
     with pytest.raises(OutputError, match="Disk quota exceeded"):
         writer.finish()
+
+
+def test_a_full_disk_that_holds_the_log_too_kills_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+    disk, writer = Disk(), BackgroundWriter()
+    disk.full_for = 2
+    with Path("/dev/full").open("w", buffering=1) as log, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", log)
+        writer.submit(LAST, disk.write("last 1"))
+        wait_until(lambda: disk.tries >= 3 or not any(t.name == "checkpoint writer" for t in threading.enumerate()))
+        patch.setattr(sys, "stderr", sys.__stderr__)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), log.fileno())  # what it holds back can be closed then
+    wait_until(lambda: disk.written == ["last 1"])
+
+
+@pytest.mark.parametrize("how", ["submit", "finish"])
+def test_a_thread_that_dies_is_noticed(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def dies(text: str) -> None:
+        raise ValueError(text)
+
+    disk, writer = Disk(), BackgroundWriter()
+    disk.full_for = 1
+    monkeypatch.setattr(module, "notify", dies)
+    writer.submit(LAST, disk.write("last 1"))
+    wait_until(lambda: all(thread.name != "checkpoint writer" for thread in threading.enumerate()))
+    with pytest.raises(ValueError, match="not saved"):
+        writer.finish() if how == "finish" else writer.submit(LAST, disk.write("last 2"))
+    writer.submit(LAST, disk.write("last 3"))
+    writer.finish()
+    assert disk.written == ["last 3"]
+
+
+def test_no_thread_to_be_had_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    disk, writer = Disk(), BackgroundWriter()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        writer.submit(LAST, disk.write("last 1"))
+        with pytest.raises(OutputError, match="last.pt: can't start new thread"):
+            writer.finish()
+    assert "last.pt: not saved: can't start new thread. It is tried again" in capsys.readouterr().err
+    writer.submit(LAST, disk.write("last 2"))
+    writer.finish()
+    assert disk.written == ["last 2"]
