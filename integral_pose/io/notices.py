@@ -57,7 +57,7 @@ def unfailing_stderr() -> Iterator[None]:
     """Inside, nothing that is written to stderr raises: no message, progress bar or warning."""
     before = sys.stderr
     if not isinstance(before, UnfailingStream):
-        sys.stderr = UnfailingStream(before or io.StringIO())  # type: ignore[assignment]
+        sys.stderr = UnfailingStream(before or io.StringIO())
     try:
         yield
     finally:
