@@ -29,7 +29,7 @@ from integral_pose.runs.folder import RunFolder
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import RunStatus
 from integral_pose.runs.stop import StopSignal
-from integral_pose.training.trainer import Batches, Stage
+from integral_pose.training.plan import Batches, Stage
 
 IMAGES_A_TURN = 128  # of each candidate, about: long against the clock's grain, short against a neighbour's whims
 ROUNDS = 5

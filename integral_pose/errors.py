@@ -31,6 +31,10 @@ class CheckpointError(IntegralPoseError):
     exit_code = 5
 
 
+class UnreadableCheckpointError(CheckpointError):
+    """A checkpoint of which nothing is known, since it could not be read just now: rights, disk, memory."""
+
+
 class OutputError(IntegralPoseError):
     """A run folder that cannot be written: full, read-only, deleted, or in use by another run."""
 

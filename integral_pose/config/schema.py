@@ -13,17 +13,18 @@ from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.config.loss_section import LossConfig, WeightsConfig, why_losses_do_not_fit
 from integral_pose.config.section import Section
 from integral_pose.config.value_types import (
-    SECONDS_OF,
     Backbone,
     Crops,
     Duration,
     FilePath,
     ImageSize,
+    Interval,
     NonNegative,
     NonNegativeFloat,
     Positive,
     PositiveFloat,
     RootDepth,
+    seconds,
 )
 
 
@@ -139,7 +140,7 @@ class TrainerConfig(Section):
     clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights
     max_steps: Positive | None = None  # ends a run early
-    checkpoint_every: Positive | None = None  # steps; null: at the end of every epoch
+    checkpoint_every: Interval = "15m"  # or steps; always before a score; time and null: after every epoch too
     keep_checkpoints: Positive = 2  # the newest ones, each verified: last.pt, previous.pt, previous2.pt, ...
     log_every: Positive = 50  # steps
     pictures_every: Positive = 1  # epochs
@@ -149,7 +150,12 @@ class TrainerConfig(Section):
     @property
     def max_seconds(self) -> float | None:
         """`max_time` in seconds."""
-        return None if self.max_time is None else float(self.max_time[:-1]) * SECONDS_OF[self.max_time[-1]]
+        return None if self.max_time is None else seconds(self.max_time)
+
+    @property
+    def checkpoint_seconds(self) -> float | None:
+        """`checkpoint_every` in seconds, where it is a duration."""
+        return seconds(self.checkpoint_every) if isinstance(self.checkpoint_every, str) else None
 
 
 class EvaluationConfig(Section):

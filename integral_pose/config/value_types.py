@@ -77,7 +77,25 @@ def _duration(text: str) -> str:
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+
+
+def _interval(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value, re.ASCII):  # from the command line
+        value = int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    if isinstance(value, str):
+        return _duration(value)
+    raise ValueError("expected a number of steps greater than 0, a duration, for example 15m, or null")
+
+
+Interval = Annotated[int | str | None, PlainValidator(_interval)]  # steps, or a duration
 SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def seconds(duration: str) -> float:
+    """A `Duration` in seconds."""
+    return float(duration[:-1]) * SECONDS_OF[duration[-1]]
 
 
 def _backbone(name: str) -> str:

@@ -33,9 +33,10 @@ from integral_pose.models.pose_net import PoseNet, build_space
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import StopSignal
 from integral_pose.skeleton import HUMAN36M
+from integral_pose.training.plan import Stage, TrainerSettings
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
-from integral_pose.training.trainer import Stage, Trainer, TrainerSettings
+from integral_pose.training.trainer import Trainer
 from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.stored_network import load_network
 
@@ -173,10 +174,12 @@ def _build_step(
 
 
 def _settings(config: Config) -> TrainerSettings:
+    every = config.trainer.checkpoint_every
     return TrainerSettings(
         batch_size=config.trainer.batch_size,
         max_steps=config.trainer.max_steps,
-        checkpoint_every=config.trainer.checkpoint_every,
+        checkpoint_every=every if isinstance(every, int) else None,
+        checkpoint_seconds=config.trainer.checkpoint_seconds,
         keep_checkpoints=config.trainer.keep_checkpoints,
         log_every=config.trainer.log_every,
         pictures_every_epochs=config.trainer.pictures_every,

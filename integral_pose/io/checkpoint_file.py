@@ -1,5 +1,6 @@
 """The file format of checkpoints and model files: written whole, loaded without running code, damage found."""
 
+import errno
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from integral_pose.errors import CheckpointError, DataError
+from integral_pose.errors import CheckpointError, DataError, UnreadableCheckpointError
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.untrusted import require_zip
 
@@ -54,11 +55,12 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU. Never runs code from the file.
 
-    Raises CheckpointError if there is none, any bit of it is damaged, or it is not one of ours.
+    Raises CheckpointError if there is none, any bit of it is damaged, or it is not one of ours, and
+    UnreadableCheckpointError where that cannot be known, since reading failed.
     """
-    if not path.exists():
-        raise CheckpointError(f"{path}: there is no such checkpoint")
     with _faults_named(path):
+        if not path.exists():
+            raise CheckpointError(f"{path}: there is no such checkpoint")
         require_zip(path)  # our own are not compressed, so nothing in them may grow
         has_checksum = _has_right_checksum(path)
         with zipfile.ZipFile(path) as archive:
@@ -155,6 +157,15 @@ def _faults_named(path: Path) -> Iterator[None]:
         raise
     except DataError as error:
         raise CheckpointError(f"{error}; it is not loaded") from None
+    except (OSError, MemoryError) as error:
+        # zipfile seeks to where a damaged file says (EINVAL); what gzip finds wrong has no number.
+        if isinstance(error, OSError) and error.errno in (None, errno.EINVAL):
+            raise CheckpointError(f"{path}: {_refusal(error)}") from None
+        reason = error.strerror if isinstance(error, OSError) else "not enough memory"
+        raise UnreadableCheckpointError(
+            f"{path}: cannot be read: {reason}. Whether it is whole is not known, so nothing is done with it; mend "
+            "that (owner, rights, disk, memory), or move the file away to go on without it"
+        ) from None
     except Exception as error:  # zipfile, zlib and torch raise anything from EOFError to UnpicklingError
         raise CheckpointError(f"{path}: {_refusal(error)}") from None
 

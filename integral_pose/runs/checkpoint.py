@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from integral_pose.errors import CheckpointError
+from integral_pose.errors import CheckpointError, UnreadableCheckpointError
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 
 
@@ -28,13 +28,15 @@ class ResumePoint(NamedTuple):
 def load_newest(last: Path) -> ResumePoint | None:
     """The newest whole one of `last` and its predecessors; None where there is none of them at all.
 
-    Raises CheckpointError if none of those that are there can be used.
+    Raises CheckpointError if none of those that are there can be used, or one cannot be read just now.
     """
     damaged: dict[Path, str] = {}
     for path in (last, *previous_checkpoints(last)):
         if path.exists():
             try:
                 return ResumePoint(path, load_checkpoint(path), damaged)
+            except UnreadableCheckpointError:
+                raise
             except CheckpointError as error:
                 damaged[path] = str(error)
     if damaged:

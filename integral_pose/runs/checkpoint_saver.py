@@ -20,12 +20,19 @@ class CheckpointSaver:
     def __init__(self, folder: Path, processes: Processes) -> None:
         self._folder, self._processes = folder, processes
         self._writer = BackgroundWriter()
+        self._written_step: dict[Path, int] = {}
 
     def save(self, path: Path, content: dict[str, Any], *, keep_previous: int = 0) -> None:
         """Take a copy of `content` and write it soon."""
         if self._processes.is_first:
             copied = to_plain(content, copy=True)
-            self._writer.submit(path, partial(save_with_predecessors, path, copied, keep_previous))
+            self._writer.submit(path, partial(self._write, path, copied, keep_previous))
+
+    def _write(self, path: Path, content: dict[str, Any], keep_previous: int) -> None:
+        """A second one of the same step, now with its score, takes the first one's place, not its predecessor's."""
+        step = content["progress"]["step"]
+        save_with_predecessors(path, content, 0 if self._written_step.get(path) == step else keep_previous)
+        self._written_step[path] = step
 
     def wait(self) -> None:
         """Until the first process has written everything; raises OutputError in every process if it cannot."""

@@ -69,8 +69,18 @@ class RunStatus:
             "state": state, "exit_code": exit_code, "message": message, **self._steps, "time_utc": _now(),
             "started_utc": self._started, "pid": os.getpid(), "host": socket.gethostname(), "rank": self.rank,
         }  # fmt: skip
-        with suppress(OSError):  # a full disk has a message of its own, which must not be lost over this one
-            write_text_atomic(self.path, json.dumps(content, indent=2) + "\n")
+        _write_even_on_a_full_disk(self.path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_even_on_a_full_disk(path: Path, text: str) -> None:
+    """Whole or not at all; where there is no room for a second file, into the block that the old one has."""
+    with suppress(OSError):  # a full disk has a message of its own, which must not be lost over this one
+        try:
+            write_text_atomic(path, text)
+        except OSError:
+            with path.open("r+b") as file:
+                file.write(text.encode())
+                file.truncate()
 
 
 @contextmanager

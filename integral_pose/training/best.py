@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from integral_pose.contracts import Scores
-from integral_pose.errors import CheckpointError
+from integral_pose.errors import CheckpointError, UnreadableCheckpointError
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
@@ -40,11 +40,16 @@ class BestModel:
             self._output.saver.save(self._output.folder.best, content)
 
     def compare_file(self, progress: Progress) -> None:
-        """Where best.pt is missing, damaged or older than `progress` says, let the next good score write it anew."""
+        """Where best.pt is missing, damaged or older than `progress` says, let the next good score write it anew.
+
+        Raises UnreadableCheckpointError where that cannot be known.
+        """
         if progress.scored_step < 0:
             return
         try:
             kept_mm = load_checkpoint(self._output.folder.best)["progress"]["best_mm"]
+        except UnreadableCheckpointError:
+            raise
         except CheckpointError as error:
             kept_mm = float("inf")
             if self._processes.is_first:

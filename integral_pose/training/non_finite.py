@@ -73,8 +73,12 @@ class NonFiniteSteps:
             f"network gives for each sample with the weights after step {read_after_step}",
             "processes": parts,
         }
-        write_text_atomic(path, json.dumps(content, indent=1) + "\n")
-        notify(f"step {record.step}: skipped, its loss or gradient is not finite; see {path}")
+        where = f"see {path}"
+        try:
+            write_text_atomic(path, json.dumps(content, indent=1) + "\n")
+        except OSError as error:
+            where = f"{path.name} cannot be written: {error}"
+        notify(f"step {record.step}: skipped, its loss or gradient is not finite; {where}")
 
     def _share(self, record: StepRecord) -> dict[str, Any]:
         samples = [

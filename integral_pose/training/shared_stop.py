@@ -1,5 +1,6 @@
 """A request to stop, shared by all processes of a run."""
 
+import math
 import time
 
 import torch
@@ -10,10 +11,27 @@ from integral_pose.runs.stop import StopSignal
 SECONDS_BETWEEN_EXCHANGES = 1.0
 
 
+class SaveTimer:
+    """True once `seconds` have passed since the last save; never for None."""
+
+    name = "trainer.checkpoint_every"
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = math.inf if seconds is None else seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Something was saved."""
+        self._since = time.monotonic()
+
+    def __bool__(self) -> bool:
+        return time.monotonic() - self._since >= self._seconds
+
+
 class SharedStop:
     """Whether any process was asked to stop. With several they exchange it, and not so often that steps get slower."""
 
-    def __init__(self, stop: StopSignal, processes: Processes, device: torch.device) -> None:
+    def __init__(self, stop: StopSignal | SaveTimer, processes: Processes, device: torch.device) -> None:
         self._stop, self._processes, self._device = stop, processes, device
         self._next_step = self._last_step = 0
         self._exchanged_at = time.monotonic()

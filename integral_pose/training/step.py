@@ -1,7 +1,7 @@
 """One step of the optimiser: forward, loss, backward, clip, update, moving average."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch
 from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
+from integral_pose.runs.checkpoint import random_state, restore_random_state
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.moving_average import MovingAverage
 
@@ -44,6 +45,7 @@ class TrainStep:
         self.device, self.precision = device, precision
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
+        self.is_whole = True  # false within an update, and after a fault in it
         self._buffers = BufferCopy(model)
         self._predicted: list[tuple[Tensor, PoseBatch]] = []  # of the last step
         self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
@@ -69,7 +71,8 @@ class TrainStep:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         self._buffers.take()
-        values = _mean_terms(self._accumulate_gradients(batch, loss))
+        with self._undone_by_faults():
+            values = _mean_terms(self._accumulate_gradients(batch, loss))
         limit = self.clip_gradient or float("inf")
         values["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         finite = all_finite(values)
@@ -77,11 +80,26 @@ class TrainStep:
             finite = true_everywhere(finite)
         # A fused optimiser skips its update where this is set, which spares the wait for an answer.
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.is_whole = False
         self.optimizer.step()
         self._buffers.put_back(where=~finite)
         if self.average is not None:
             self.average.update(self.model, counts=finite)
+        self.is_whole = True
         return {**values, "skipped": ~finite}
+
+    @contextmanager
+    def _undone_by_faults(self) -> Iterator[None]:
+        """After an error inside, buffers and generators are those before the step, so that it can be repeated."""
+        drawn = random_state()
+        try:
+            yield
+        except Exception:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._predicted = []  # a shortage of memory must not last
+            self._buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
+            restore_random_state(drawn)
+            raise
 
     def _accumulate_gradients(self, batch: PoseBatch, loss: Loss) -> list[LossResult]:
         """Forward and backward for each part of a batch; processes exchange gradients after the last alone."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
-from integral_pose.errors import Interrupted
+from integral_pose.errors import Interrupted, NonFiniteLossError, OutputError, WorkerError
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
 from integral_pose.runs.checkpoint import ResumePoint
@@ -26,48 +26,11 @@ from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import ScoringStopped, StopSignal
 from integral_pose.training.best import BestModel
 from integral_pose.training.non_finite import NonFiniteSteps, StepRecord
+from integral_pose.training.plan import Batches, Stage, TrainerSettings
 from integral_pose.training.prefetch import on_device, timed
-from integral_pose.training.shared_stop import SharedStop
+from integral_pose.training.shared_stop import SaveTimer, SharedStop
 from integral_pose.training.state import TrainingState
-from integral_pose.training.step import Loss, TrainStep
-
-
-class Batches(Protocol):
-    """Where the trainer gets its data from."""
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        ...
-
-    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
-        """The batches of an epoch from `first_batch` on; this process's share of each."""
-        ...
-
-    def name(self, row: int) -> str:
-        """What a row of the data is called, for messages."""
-        ...
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of epochs with one loss and one learning-rate curve (step within the stage -> rate)."""
-
-    epochs: int
-    loss: Loss
-    learning_rate: Callable[[int], float]
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """When something is written. Counts are in steps unless the name says epochs."""
-
-    batch_size: int
-    max_steps: int | None
-    checkpoint_every: int | None
-    keep_checkpoints: int
-    log_every: int
-    pictures_every_epochs: int
-    evaluate_every_epochs: int
+from integral_pose.training.step import TrainStep
 
 
 class Trainer:
@@ -95,6 +58,8 @@ class Trainer:
         self._best = BestModel(evaluate, output, processes)
         self._stop = SharedStop(stop, processes, train_step.device)
         self._non_finite = NonFiniteSteps(self.state, processes, output.folder.path, batches.name)
+        self._save_timer = SaveTimer(settings.checkpoint_seconds)
+        self._time_to_save = SharedStop(self._save_timer, processes, train_step.device)
         self._saved_step = -1
 
     @property
@@ -110,7 +75,7 @@ class Trainer:
         that are not finite; OutputError where the last state cannot be saved.
         """
         progress, train_step = self.state.progress, self.state.train_step
-        with self.output.saver.completed(), self._progress_bar() as bar:
+        with self.output.saver.completed(), self._saved_at_faults(), self._progress_bar() as bar:
             if self._lacks_score():  # a signal came while it was being computed
                 self._finish_epoch()
             for stage, first_epoch in self._epochs_to_come():
@@ -124,7 +89,7 @@ class Trainer:
                         self._log(learning_rate, bar)
                     self._leave_if_asked()
                     ends_here = progress.step >= self.num_steps and progress.batch < len(self.batches)
-                    if ends_here or self._is_save_due():
+                    if ends_here or (self._is_save_due() and progress.batch < len(self.batches)):
                         self.save()
                     if ends_here:
                         break
@@ -140,6 +105,7 @@ class Trainer:
         """
         self._non_finite.read()
         self._saved_step = self.state.progress.step
+        self._save_timer.restart()
         content = {**self.state.content(), "config": self.output.config_yaml}
         self.output.saver.save(self.output.folder.last, content, keep_previous=self.settings.keep_checkpoints - 1)
         self.output.status.running(self.state.progress.step, self.num_steps)
@@ -188,9 +154,25 @@ class Trainer:
         self._non_finite.add(StepRecord(self.state.progress.step, batch, values, skipped))
 
     def _is_save_due(self) -> bool:
-        """Within an epoch; at its end it is saved after the score."""
-        progress, every = self.state.progress, self.settings.checkpoint_every
-        return every is not None and progress.step % every == 0 and progress.batch < len(self.batches)
+        step, every = self.state.progress.step, self.settings.checkpoint_every
+        by_time = self.settings.checkpoint_seconds is not None and self._time_to_save.is_asked(step)
+        return by_time or (every is not None and step % every == 0)
+
+    @contextmanager
+    def _saved_at_faults(self) -> Iterator[None]:
+        """An error of a step, or between two, costs no more than that step.
+
+        Only of a process that trains alone: the others are within the next step and cannot be asked for their part.
+        """
+        try:
+            yield
+        except (Interrupted, NonFiniteLossError, OutputError):  # saved already, or not worth it, or not possible
+            raise
+        except Exception:
+            is_new = self._saved_step != self.state.progress.step
+            if self.processes.world == 1 and self.state.train_step.is_whole and is_new:
+                self.output.folder.attempt("last.pt", self.save)
+            raise
 
     def _lacks_score(self) -> bool:
         """Whether the last epoch's steps are made but its score is missing."""
@@ -200,30 +182,58 @@ class Trainer:
         return at_end and is_due and progress.scored_step != progress.step
 
     def _finish_epoch(self) -> None:
-        """Score, pictures and checkpoint, each where it is due; what a stopped run does first when it goes on."""
-        progress, every = self.state.progress, self.settings.checkpoint_every
-        if self._lacks_score():
-            self._score()
-        if progress.epoch % self.settings.pictures_every_epochs == 0 and self.processes.is_first:
-            for name, picture in self.draw_samples(self.state.train_step.averaged_model).items():
-                self.output.show(progress.step, name, picture)
-        self._leave_if_asked(now=True)
-        if every is None or progress.step % every == 0:
+        """Checkpoint, score and pictures, each where it is due; what a stopped run does first when it goes on.
+
+        Saved first: a held-out image may be damaged, and a score takes long.
+        """
+        progress, lacks_score = self.state.progress, self._lacks_score()
+        draws = progress.epoch % self.settings.pictures_every_epochs == 0
+        after_every = self.settings.checkpoint_every is None
+        is_due = lacks_score or draws or after_every or progress.step % (self.settings.checkpoint_every or 1) == 0
+        if is_due and self._saved_step != progress.step:
             self.save()
+        if lacks_score and self._score_if_possible():
+            self.save()
+        if draws and self.processes.is_first:
+            self.output.folder.attempt("pictures of samples", self._draw)
+        self._leave_if_asked(now=True)
 
     def _finish_run(self) -> None:
         progress = self.state.progress
-        if progress.scored_step != progress.step:
-            self._score()
-            self._saved_step = -1  # that it was scored is part of the state
         if self._saved_step != progress.step:
             self.save()
+        if progress.scored_step != progress.step:
+            self._score()
+            self.save()  # that it was scored is part of the state
 
     def _score(self) -> None:
         try:
             self._best.score(self.state.train_step.averaged_model, self.state.progress)
         except ScoringStopped:
             self._leave()
+
+    def _score_if_possible(self) -> bool:
+        """Whether it could be scored; where not, that is said, and the next epoch tries again.
+
+        Processes that train together end instead: which of them failed, the others cannot know.
+        """
+        try:
+            self._score()
+        except (Interrupted, OutputError, WorkerError):  # all workers have been ended, those of training too
+            raise
+        except Exception as error:
+            if self.processes.world > 1:
+                raise
+            epoch = self.state.progress.epoch
+            notify(
+                f"epoch {epoch}: not scored: {error or type(error).__name__}. It is tried again after the next epoch"
+            )
+            return False
+        return True
+
+    def _draw(self) -> None:
+        for name, picture in self.draw_samples(self.state.train_step.averaged_model).items():
+            self.output.show(self.state.progress.step, name, picture)
 
     def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
         progress, meter = self.state.progress, self.state.meter

@@ -255,7 +255,7 @@ def test_where_each_value_came_from():
     stripped = {" ".join(row.split()) for row in rows}
     assert {
         "run_dir: runs/x # f.yaml:1", "root: data # f.yaml:3", "seed: 0 # default", "log_every: 3 # command line",
-        "checkpoint_every: null # default",
+        "checkpoint_every: 15m # default",
         "- epochs: 4 # command line", "- epochs: 2 # f.yaml:10", "learning_rate: 0.0001 # f.yaml:11",
         "image_size: [64, 32] # command line", "deconv_channels: [8, 8] # f.yaml:6", "pretrained: null # default",
     } <= stripped  # fmt: skip

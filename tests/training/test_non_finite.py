@@ -22,6 +22,7 @@ from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import processes
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.metrics_file import read_metrics
+from integral_pose.training import non_finite
 from integral_pose.training.meter import Meter
 from integral_pose.training.non_finite import reason_to_stop
 from integral_pose.training.schedule import build_optimizer
@@ -209,6 +210,23 @@ def test_a_run_goes_on_and_says_what_it_skipped(
     assert all(sample["name"].endswith(".jpg") for sample in process["samples"])
     assert "step 3: skipped, its loss or gradient is not finite; see" in capsys.readouterr().err
     assert [path.name for path in folder.glob("nonfinite*")] == ["nonfinite_step_3.json"]
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+def test_a_full_disk_takes_no_description_and_the_run_goes_on(
+    tiny_yaml: Path,
+    breaks_down: Callable[[set[int]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    breaks_down({3})
+    monkeypatch.setattr(non_finite, "write_text_atomic", full)
+    folder = train(load_config(str(tiny_yaml), ["stages.0.epochs=3", "stages.0.weights.heatmap=0.01"]).config)
+    assert load_checkpoint(folder / "last.pt")["progress"]["step"] == 6
+    assert "not finite; nonfinite_step_3.json cannot be written: [Errno 28]" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny_backbone")
