@@ -50,7 +50,7 @@ train() {
         # torchrun makes every exit status 1; the run's own is in its folder. Its --max-restarts would also start again
         # what was stopped by a time limit or cannot work, so the loop below does it.
         passing_signals_on torchrun --standalone --nproc-per-node "$gpus" \
-            --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train "$@" ||
+            --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2,SIGXCPU -m integral_pose train "$@" ||
             { integral-pose status "$run" && return 1 || return $?; }
     else
         passing_signals_on integral-pose train "$@"

@@ -85,7 +85,10 @@ def test_slurm_script(fate: str, number: int | None, exit_code: int, requeues: i
     assert len((run / "starts").read_text().strip()) == starts
     assert said.count("a worker or process was lost; restart") == starts - 1
     arguments = (run / "arguments").read_text()
-    assert "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m integral_pose train tiny.yaml" in arguments
+    assert (
+        "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2,SIGXCPU -m integral_pose train tiny.yaml"
+        in arguments
+    )
 
 
 TRAINING = """#!/usr/bin/env bash

@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from integral_pose.errors import WorkerError
-from integral_pose.io.parallel import end_with_parent
+from integral_pose.io.parallel import STOP_SIGNALS, end_with_parent
 
 
 def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def _losses_only_while_waiting() -> Callable[[], Any]:
 
 def start_worker(_: int) -> None:
     """Signals go to the whole process group; the main process decides, so workers must outlive them."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)
     # The collector would write to every object that came with the fork, and so copy the pages they lie on.

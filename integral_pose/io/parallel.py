@@ -21,6 +21,11 @@ Result = TypeVar("Result")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# Ctrl-C, and what schedulers, shells, lost connections and limits send where a process should end.
+STOP_SIGNALS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU
+)  # fmt: skip
+
 
 def run_tasks(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, *,

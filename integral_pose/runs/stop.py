@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, Ctrl-C and a time limit as a request to stop, which training meets between two steps."""
+"""Signals and a time limit as a request to stop, which training meets between two steps."""
 
 import multiprocessing
 import os
@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from integral_pose.errors import Interrupted
+from integral_pose.io.parallel import STOP_SIGNALS
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # torchrun sends the Ctrl-C that it gets on to its processes, which had it from the terminal already.
 ECHO_S = 1.0
 NO_SIGNAL = b"\0"
@@ -47,7 +47,7 @@ class StopSignal:
 
 @contextmanager
 def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
-    """Listens to SIGTERM, SIGUSR1 and SIGINT inside the block, and to the clock from its beginning on."""
+    """Listens to STOP_SIGNALS inside the block, and to the clock from its beginning on."""
     stop = StopSignal(seconds)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -55,7 +55,7 @@ def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
     # notes each signal in the pipe at once, though, and the thread is free to act.
     watcher = threading.Thread(target=_end_at_second_interrupt, args=(reading, stop), daemon=True)
     watcher.start()
-    before = {number: signal.signal(number, stop._receive) for number in SIGNALS}
+    before = {number: signal.signal(number, stop._receive) for number in _heard()}
     pipe_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield stop
@@ -71,16 +71,22 @@ def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
 
 @contextmanager
 def signals_as_errors() -> Iterator[None]:
-    """Inside, SIGTERM and SIGUSR1 raise Signalled as Ctrl-C raises KeyboardInterrupt, so that files are tidied up."""
+    """Inside, STOP_SIGNALS raise Signalled as Ctrl-C raises KeyboardInterrupt, so that files are tidied up."""
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield
         return
-    before = {number: signal.signal(number, _raise) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.signal(number, _raise) for number in _heard() if number != signal.SIGINT}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    """Those that whoever started this has not had ignored, as nohup does with SIGHUP. A shell's `&` may do so too,
+    with SIGINT, which training always heard."""
+    return [n for n in STOP_SIGNALS if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
 
 
 def _raise(number: int, _: FrameType | None) -> None:

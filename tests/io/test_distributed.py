@@ -130,8 +130,9 @@ def test_torchrun_passes_the_signal_of_slurm_on(experiment: Path, tmp_path: Path
     """SIGUSR1 without the option would kill torchrun and leave its processes behind."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "-m", "integral_pose", "train",
-               str(experiment), f"run_dir={run}", "stages.0.epochs=2000", "trainer.process_timeout_s=60"]  # fmt: skip
+               "--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2,SIGXCPU",
+               "-m", "integral_pose", "train", str(experiment), f"run_dir={run}",
+               "stages.0.epochs=2000", "trainer.process_timeout_s=60"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
