@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from integral_pose.io.atomic import write_text_atomic
+from integral_pose.io.notices import notify
 
 
 class MetricsFile:
@@ -17,8 +18,14 @@ class MetricsFile:
         self._path, self._unwritten = path, ""
 
     def drop_after(self, step: int) -> None:
-        """Remove the rows beyond `step`, which an earlier start of the run has written."""
-        kept = [row for row in read_metrics(self._path) if row["step"] <= step]
+        """Remove the rows beyond `step`, which an earlier start wrote; lines that are no rows go to *.damaged."""
+        rows, damaged = _read(self._path)
+        if damaged:
+            aside = self._path.with_name(f"{self._path.name}.damaged")
+            with aside.open("ab") as file:
+                file.writelines(line + b"\n" for line in damaged)
+            notify(f"{self._path}: {len(damaged)} damaged lines were moved to {aside.name}; the others stay")
+        kept = [row for row in rows if row["step"] <= step]
         write_text_atomic(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -39,13 +46,20 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text("utf-8").splitlines():
+    """The rows of metrics.jsonl; lines that a kill or a power cut has damaged are left out."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The rows, and the lines that are none."""
+    rows, damaged = [], []
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # also bytes that are no UTF-8
+            row = None
+        if isinstance(row, dict) and type(row.get("step")) is int:
+            rows.append(row)
+        elif line:
+            damaged.append(line)
+    return rows, damaged
