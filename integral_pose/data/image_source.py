@@ -100,6 +100,16 @@ class FileImages:
         except OSError as error:
             raise DataError(f"{self.describe(row)}: cannot be read: {error.strerror}") from None
 
+    def sizes_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sizes of some image files; -1 where there is none."""
+        return np.array([self._size_bytes(row) for row in rows], np.int64)
+
+    def _size_bytes(self, row: int) -> int:
+        try:
+            return os.stat(self._prefix + self.names[row]).st_size  # noqa: PTH116 - the path is bytes
+        except OSError:
+            return -1
+
     def describe(self, row: int) -> str:
         """The path of an image."""
         return str(self.folder / self.names[row].decode("utf-8"))
@@ -130,6 +140,10 @@ class PackedImages:
         if len(encoded) != size:
             raise DataError(f"{self.describe(row)}: the file ends inside this image; copy or prepare it again")
         return encoded
+
+    def sizes_bytes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sizes of some image files, as they were before they were packed."""
+        return self.sizes[rows].astype(np.int64)
 
     def describe(self, row: int) -> str:
         """The file and the name of an image in it."""

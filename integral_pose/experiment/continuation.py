@@ -1,15 +1,27 @@
 """Where a run continues from, and whether the experiment is still the same."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from integral_pose.config.changes import Change, Position, find_changes, kind_of, why_forbidden
 from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config
+from integral_pose.data.course import PoseTable
+from integral_pose.data.fingerprint import Fingerprint, find_data_changes, fingerprint
 from integral_pose.errors import CheckpointError
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
 from integral_pose.runs.checkpoint import ResumePoint, load_newest
 from integral_pose.runs.folder import RunFolder
+
+ANOTHER_SET = "the samples would be other ones, some seen twice in a pass and others not at all"
+WHY_DATA_IS_FIXED = {
+    "images": "a pass would have another number of steps",
+    "names": ANOTHER_SET,
+    "order": ANOTHER_SET,
+    "joints": "the network's joints would be other ones",
+}
+WHY_HELD_OUT_IS_FIXED = "best.pt is chosen by scores that must be comparable"
 
 
 def find_resume_point(
@@ -57,5 +69,38 @@ def _require_same_experiment(
         raise CheckpointError(
             "\n".join([f"{folder.path}: holds a run with other settings:", *lines, "Choose another folder with "
                        f"run_dir=PATH, or move {folder.path} away to start anew"])
+        )  # fmt: skip
+    return changes
+
+
+def fingerprints_of(train: PoseTable, held_out: PoseTable | None) -> dict[str, Fingerprint]:
+    """Of the images that a run learns from and is scored on, for its checkpoints."""
+    tables = {"train": train} if held_out is None else {"train": train, "held_out": held_out}
+    return {name: fingerprint(table) for name, table in tables.items()}
+
+
+def require_same_data(
+    data: Mapping[str, Fingerprint], folder: RunFolder, found: ResumePoint, *, allow_change: bool
+) -> list[dict[str, Any]]:
+    """What differs from the data that the checkpoint learnt from; raises CheckpointError where that is not allowed.
+
+    Corrected labels and pictures can be learnt from on request. Checkpoints from before there were fingerprints have
+    none to compare with.
+    """
+    kept, lines, changes = found.content.get("data", {}), [], []
+    for name, title in (("train", "training images"), ("held_out", "held-out images")):
+        for change in find_data_changes(kept.get(name, {}), data.get(name, {})):
+            why = WHY_DATA_IS_FIXED.get(change.part) or (WHY_HELD_OUT_IS_FIXED if name == "held_out" else None)
+            if why or not allow_change:
+                ending = f"not possible: {why}" if why else "possible with --allow-change"
+                lines.append(f"  {title}: {change.words} - {ending}")
+            if folder.writes and not lines:
+                notify(f"{found.path.parent}: continuing with other {title}: {change.words}")
+            changes.append({"key": f"data.{name}.{change.part}", "old": change.old, "new": change.new})
+    if lines:
+        raise CheckpointError(
+            "\n".join([f"{folder.path}: the run has learnt from other data than data.root holds now:", *lines,
+                       f"Restore the data, or choose another folder with run_dir=PATH, or move {folder.path} away to "
+                       "start anew"])
         )  # fmt: skip
     return changes

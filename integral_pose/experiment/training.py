@@ -9,7 +9,7 @@ from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
 from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
-from integral_pose.experiment.continuation import find_resume_point
+from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
 from integral_pose.io.notices import unfailing_stderr
@@ -44,8 +44,11 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         stop.before_exit = lambda: status.ended(KeyboardInterrupt("ended by a second Ctrl-C; nothing was saved"))
         found, changes = find_resume_point(config, folder, group, allow_change=allow_change)
         status.is_ours = found is not None  # a run that never begins leaves nothing behind
-        output = RunOutput(folder, status, to_yaml(config), group)
         data = read_training_data(config)
+        fingerprints = fingerprints_of(data.train, data.held_out)
+        if found:
+            changes += require_same_data(fingerprints, folder, found, allow_change=allow_change)
+        output = RunOutput(folder, status, to_yaml(config), group, fingerprints)
         trainer = build_trainer(config, data, device, group, output, stop, begins=found is None)
         if found:
             trainer.resume(found, changes)

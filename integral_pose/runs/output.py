@@ -25,8 +25,17 @@ class RunOutput:
     Rows, pictures and TensorBoard's events never stop a run: where they cannot be written, that is reported once.
     """
 
-    def __init__(self, folder: RunFolder, status: RunStatus, config_yaml: str, processes: Processes) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        status: RunStatus,
+        config_yaml: str,
+        processes: Processes,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder, self.status, self.config_yaml = folder, status, config_yaml
+        # What every checkpoint says of where it comes from; `data` is what the run learns from.
+        self.made_of: dict[str, Any] = {"config": config_yaml, "data": dict(data or {})}
         self.saver = CheckpointSaver(folder.path, processes)
         self._metrics = MetricsFile(folder.metrics)
         self._board: SummaryWriter | None = None

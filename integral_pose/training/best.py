@@ -36,7 +36,7 @@ class BestModel:
         progress.scored_step = progress.step
         if self._evaluate is None or score_mm < progress.best_mm:
             progress.best_mm = score_mm
-            content = {"model": model.state_dict(), "config": self._output.config_yaml, "progress": vars(progress)}
+            content = {"model": model.state_dict(), **self._output.made_of, "progress": vars(progress)}
             self._output.saver.save(self._output.folder.best, content)
 
     def compare_file(self, progress: Progress) -> None:

@@ -106,7 +106,7 @@ class Trainer:
         self._non_finite.read()
         self._saved_step = self.state.progress.step
         self._save_timer.restart()
-        content = {**self.state.content(), "config": self.output.config_yaml}
+        content = {**self.state.content(), **self.output.made_of}
         self.output.saver.save(self.output.folder.last, content, keep_previous=self.settings.keep_checkpoints - 1)
         self.output.status.running(self.state.progress.step, self.num_steps)
         if wait:
