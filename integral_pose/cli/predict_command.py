@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from integral_pose.cli.arguments import DEVICES, add_command
+from integral_pose.predict.box_forms import FORMS, XYWH
+from integral_pose.predict.coco_people import LEAST_SCORE, PeopleWanted
 
 
 def add_predict(commands: Any) -> None:
@@ -16,13 +18,20 @@ def add_predict(commands: Any) -> None:
     parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     boxes = parser.add_mutually_exclusive_group()
-    boxes.add_argument("--box", type=_box, action="append", default=[], metavar="x,y,w,h",
+    boxes.add_argument("--box", type=_four, action="append", default=[], metavar="x,y,w,h",
                        help="a person's box in px, for every picture; once a person (default: a detector)")  # fmt: skip
     boxes.add_argument("--boxes", type=Path, metavar="FILE", help=".json or .csv by image or frame: docs/predict.md")
     boxes.add_argument("--whole-image", action="store_true", help="one person who fills the picture")
     boxes.add_argument("--detector-weights", type=Path, metavar="PATH", help="torchvision's ssdlite320 state dict")
+    parser.add_argument("--box-form", choices=FORMS, default=XYWH, help="what the four numbers are (%(default)s)")
+    parser.add_argument(
+        "--box-category", default="person", metavar="NAME", help="of a COCO file, or its number (person)"
+    )
+    parser.add_argument("--box-score", type=_share, default=LEAST_SCORE, metavar="S",
+                        help="least score of a COCO file's boxes (%(default)s)")  # fmt: skip
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--intrinsics", type=_four, metavar="fx,fy,cx,cy", help="px; without it there is no distance")
+    camera.add_argument("--intrinsics", type=_intrinsics, metavar="fx,fy,cx,cy|FILE",
+                        help="px, or a file of those of each picture; without it there is no distance")  # fmt: skip
     camera.add_argument("--focal", type=_positive, metavar="PX", help="the same for a lens centred on the picture")
     parser.add_argument(
         "--root-depth", type=_positive, metavar="MM", help="how far the hip is from the camera, along its axis"
@@ -33,17 +42,18 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    from integral_pose.predict.box_finder import BoxChoice
     from integral_pose.predict.job import PredictionJob, run_job
 
+    wanted = PeopleWanted(options.box_category, options.box_score)
+    boxes = BoxChoice(tuple(options.box), options.boxes, options.whole_image, options.detector_weights,
+                      options.box_form, wanted)  # fmt: skip
     done = run_job(
         PredictionJob(
             options.model,
             options.source,
             options.out,
-            boxes=tuple(options.box),
-            boxes_file=options.boxes,
-            whole_image=options.whole_image,
-            detector_weights=options.detector_weights,
+            boxes=boxes,
             intrinsics=options.intrinsics,
             focal_px=options.focal,
             root_depth_mm=options.root_depth,
@@ -65,11 +75,18 @@ def _four(text: str) -> tuple[float, ...]:
     return numbers
 
 
-def _box(text: str) -> tuple[float, ...]:
-    box = _four(text)
-    if min(box[2:]) <= 0:
-        raise argparse.ArgumentTypeError(f"expected x,y,w,h with w and h above 0, found '{text}'")
-    return box
+def _intrinsics(text: str) -> tuple[float, ...] | Path:
+    return Path(text) if Path(text).suffix.lower() in (".json", ".csv") else _four(text)
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found '{text}'")
+    return number
 
 
 def _positive(text: str) -> float:

@@ -1,24 +1,22 @@
 """Boxes of people, x, y, w, h in px of the upright picture: from files, from the command line, checked."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from integral_pose.errors import DataError
 from integral_pose.io.readers import read_json
-from integral_pose.io.untrusted import read_regular
+from integral_pose.predict.box_forms import SMALLEST_BOX_PX, XYWH, Boxes, as_box
+from integral_pose.predict.coco_people import PeopleWanted, coco_boxes
+from integral_pose.predict.image_tables import LARGEST_FILE_BYTES, csv_rows
 
-Boxes = NDArray[np.float64]
-
-SMALLEST_BOX_PX = 2.0
 LARGEST_BOX = 2.0  # sides over those of the picture: far beyond it there is nothing to see
-LARGEST_FILE_BYTES = 200_000_000
+
+FORM_OF_COLUMNS = {"x,y,w,h": XYWH, "x1,y1,x2,y2": "xyxy", "cx,cy,w,h": "cxcywh"}
 
 
 def check_boxes(boxes: ArrayLike, width_px: int, height_px: int, source: str) -> Boxes:
@@ -56,32 +54,32 @@ class BoxesFile:
     Raises DataError, naming the file and the place in it, where it has none of them.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, form: str = XYWH, wanted: PeopleWanted | None = None) -> None:
+        self.path, self.form = path, form
         self.by_name: dict[str, list[list[float]]] = {}
         if path.suffix.lower() not in (".json", ".csv"):
             raise DataError(f"{path}: boxes are read from .json or .csv files")
-        for name, numbers, place in (_json_boxes if path.suffix.lower() == ".json" else _csv_boxes)(path):
-            self.by_name.setdefault(name, []).append(_box(numbers, f"{path}, {place}"))
+        is_json = path.suffix.lower() == ".json"
+        for name, numbers, place in _json_boxes(path, wanted or PeopleWanted()) if is_json else self._csv_boxes():
+            self.by_name.setdefault(name, []).append(as_box(numbers, self.form, f"{path}, {place}"))
         if not self.by_name:
             raise DataError(f"{path}: holds no box; docs/predict.md has the forms")
 
-    def of_image(self, name: str) -> list[list[float]] | None:
-        """Those of an image by its path within the folder, else by its file name; None where there are none."""
-        return self.by_name.get(name, self.by_name.get(name.rpartition("/")[2]))
+    def _csv_boxes(self) -> Iterator[tuple[str, Any, str]]:
+        for name, numbers, place, columns in csv_rows(self.path, tuple(FORM_OF_COLUMNS)):
+            named = FORM_OF_COLUMNS[columns]
+            if not self.form.startswith(named):
+                if self.form != XYWH:
+                    raise DataError(f"{self.path}: its columns are {columns}, --box-form says {self.form}")
+                self.form = named
+            yield name, numbers, place
 
-    def of_frame(self, number: int) -> list[list[float]] | None:
-        """Those of a video's frame, counted from 0."""
-        return self.by_name.get(str(number))
 
-
-def _json_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
+def _json_boxes(path: Path, wanted: PeopleWanted) -> Iterator[tuple[str, Any, str]]:
     """Triples of name, numbers, place in the file."""
     content = read_json(path, LARGEST_FILE_BYTES)
-    if isinstance(content, dict) and "annotations" in content:
-        yield from _coco_boxes(content["annotations"], _coco_names(content.get("images", []), path), path)
-    elif isinstance(content, list):
-        yield from _coco_boxes(content, {}, path)
+    if isinstance(content, list) or (isinstance(content, dict) and "annotations" in content):
+        yield from coco_boxes(content, wanted, path)
     elif isinstance(content, dict):
         for name, boxes in content.items():
             if not isinstance(boxes, list):
@@ -89,57 +87,3 @@ def _json_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
             yield from ((name, box, f"{name!r:.100}, box {number}") for number, box in enumerate(boxes, start=1))
     else:
         raise DataError(f"{path}: expected an object of lists of boxes or a list of annotations")
-
-
-def _coco_names(images: Any, path: Path) -> dict[Any, str]:
-    try:
-        return {image["id"]: str(image["file_name"]) for image in images}
-    except (TypeError, KeyError):
-        raise DataError(f"{path}: expected 'images' with 'id' and 'file_name' each, as COCO has them") from None
-
-
-def _coco_boxes(annotations: Any, names: dict[Any, str], path: Path) -> Iterator[tuple[str, Any, str]]:
-    if not isinstance(annotations, list):
-        raise DataError(f"{path}: expected a list of annotations")
-    for number, annotation in enumerate(annotations, start=1):
-        place = f"annotation {number}"
-        if not isinstance(annotation, dict) or "bbox" not in annotation:
-            raise DataError(f"{path}, {place}: expected an object with 'bbox' and 'image_id' or 'file_name'")
-        image = annotation.get("image_id")
-        name = annotation.get("file_name", names.get(image, image) if isinstance(image, int | str) else None)
-        if not isinstance(name, int | str):
-            raise DataError(f"{path}, {place}: has neither 'file_name' nor 'image_id'")
-        yield str(name), annotation["bbox"], place
-
-
-def _csv_boxes(path: Path) -> Iterator[tuple[str, Any, str]]:
-    try:
-        text = read_regular(path, LARGEST_FILE_BYTES).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error})") from None
-    header = [name.strip() for name in rows[0]] if rows else []
-    if header not in (["file", "x", "y", "w", "h"], ["frame", "x", "y", "w", "h"]):
-        raise DataError(
-            f"{path}: expected the header 'file,x,y,w,h' or 'frame,x,y,w,h', found {','.join(header)!r:.100}"
-        )
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataError(f"{path}, row {number}: has {len(row)} columns, expected {len(header)}")
-        name = row[0].strip()
-        if header[0] == "frame" and not name.isdecimal():
-            raise DataError(f"{path}, row {number}: expected a frame number from 0, found {row[0]!r:.100}")
-        yield str(int(name)) if header[0] == "frame" else name, row[1:], f"row {number}"
-
-
-def _box(numbers: Any, place: str) -> list[float]:
-    """Four finite numbers with positive sides. Raises DataError naming the place."""
-    try:
-        box = [float(number) for number in numbers if not isinstance(number, bool)]
-    except (TypeError, ValueError, OverflowError):
-        box = []
-    if not isinstance(numbers, list) or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise DataError(f"{place}: expected four finite numbers x, y, w, h, w and h above 0, found {numbers!r:.100}")
-    return box

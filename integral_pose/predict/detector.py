@@ -12,10 +12,10 @@ from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, 
 from integral_pose.errors import CheckpointError
 from integral_pose.io.checkpoint_file import load_tensors
 from integral_pose.io.images import Picture
-from integral_pose.predict.boxes import SMALLEST_BOX_PX, Boxes
+from integral_pose.predict.box_forms import SMALLEST_BOX_PX, Boxes
+from integral_pose.predict.coco_people import LEAST_SCORE
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
-LEAST_SCORE = 0.5
 LONGEST_WAIT_S = 20.0  # for a server that does not answer
 INSTEAD = "give the people's boxes with --box or --boxes, or take --whole-image"
 

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.devices import choose_device
-from integral_pose.predict.boxes import Boxes, BoxesFile, check_boxes, whole_picture
-from integral_pose.predict.detector import PersonDetector
+from integral_pose.io.notices import notify
+from integral_pose.predict.box_finder import BoxChoice, BoxFinder
+from integral_pose.predict.box_forms import Boxes
+from integral_pose.predict.image_tables import by_image
+from integral_pose.predict.intrinsics_file import Intrinsics, read_intrinsics
 from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
 from integral_pose.predict.results import ResultFolder
-from integral_pose.predict.sources import STDIN_NAME, NamedPicture, PictureSource, open_source
+from integral_pose.predict.sources import NamedPicture, open_source
 
 LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
 
@@ -28,20 +30,20 @@ class PredictionJob:
     model: Path
     source: str
     out: Path
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
-    boxes_file: Path | None = None
-    whole_image: bool = False
-    detector_weights: Path | None = None
-    intrinsics: tuple[float, float, float, float] | None = None
+    boxes: BoxChoice = field(default_factory=BoxChoice)
+    intrinsics: Intrinsics | Path | None = None  # a file has one of each picture
     focal_px: float | None = None  # the principal point is the middle of the picture
     root_depth_mm: float | None = None
     flip: bool = False
     device: str = "auto"
     with_pictures: bool = True
 
-    def view(self, picture: NamedPicture) -> View:
+    def view(self, picture: NamedPicture, of_each: dict[str, Intrinsics]) -> View:
         """What is known of the camera that took a picture."""
         intrinsics = self.intrinsics
+        if isinstance(intrinsics, Path):
+            intrinsics = by_image(of_each, picture.name, picture.number)
+            return View(intrinsics, self.root_depth_mm if intrinsics else None)
         if self.focal_px is not None:
             height_px, width_px = picture.pixels.shape[:2]
             intrinsics = (self.focal_px, self.focal_px, width_px / 2, height_px / 2)
@@ -58,66 +60,36 @@ def run_job(job: PredictionJob) -> ResultFolder:
         raise ConfigError(f"--out {job.out}: is a file, expected a folder")
     source, device = open_source(job.source, job.out), choose_device(job.device)
     model = load_model(job.model).to(device)
-    find_boxes = _BoxFinder(job, source, device)
-    rate = source.video.rate if source.video else None
+    find_boxes = BoxFinder(job.boxes, source, device)
+    intrinsics = read_intrinsics(job.intrinsics) if isinstance(job.intrinsics, Path) else {}
+    if intrinsics:
+        source.require_a_match(intrinsics, f"{job.intrinsics}: has no intrinsics")
+    rate, without = source.video.rate if source.video else None, 0
     with ExitStack() as stack:
         results = ResultFolder(job.out, model.description, stack, rate, job.with_pictures)
         bar = stack.enter_context(
             tqdm(desc="predict", total=source.total, unit="image", leave=False, disable=source.total == 1)
         )
         for batch in _batches(source.pictures(), find_boxes):
-            views = [job.view(picture) for picture, _ in batch]
+            views = [job.view(picture, intrinsics) for picture, _ in batch]
+            without += sum(view.intrinsics is None for view in views) if intrinsics else 0
             pixels, boxes = [picture.pixels for picture, _ in batch], [own for _, own in batch]
             poses = model.predict_batch(pixels, boxes, views, flip=job.flip)
             for (picture, _), own in zip(batch, poses, strict=True):
                 results.add(picture, own, find_boxes.origin)
             bar.update(len(batch))
+    if find_boxes.doubt:
+        notify(f"warning: {find_boxes.doubt}")
+    if without:
+        notify(
+            f"warning: {job.intrinsics} has no intrinsics for {without} of {results.num_images} pictures: no distance"
+        )
     if results.num_images:
         results.write(job.source, str(model.source), source.faults)
     if source.faults:
         done = f"; the other {results.num_images} are in {job.out}" if results.num_images else ""
         raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
     return results
-
-
-class _BoxFinder:
-    """The boxes of each picture: given, from a file, the whole image, or found by the detector."""
-
-    def __init__(self, job: PredictionJob, source: PictureSource, device: torch.device) -> None:
-        self._given = job.boxes
-        self._file = BoxesFile(job.boxes_file) if job.boxes_file else None
-        if self._file:
-            self._require_a_match(self._file, source)
-        self._detector: PersonDetector | None = None
-        self.origin = "given" if job.boxes else "file" if self._file else "whole image"
-        if not (job.boxes or self._file or job.whole_image):
-            self._detector, self.origin = PersonDetector(job.detector_weights, device), "detector"
-
-    def __call__(self, picture: NamedPicture) -> Boxes:
-        height_px, width_px = picture.pixels.shape[:2]
-        if self._detector:
-            return self._detector.boxes(picture.pixels)
-        if self._file:
-            name, number = picture.name.removeprefix("./"), picture.number
-            found = self._file.of_image(name) if number is None else self._file.of_frame(number)
-            return check_boxes(found or [], width_px, height_px, f"{self._file.path}, {picture.source}")
-        if self._given:
-            return check_boxes(self._given, width_px, height_px, picture.source)
-        return whole_picture(width_px, height_px)
-
-    @staticmethod
-    def _require_a_match(file: BoxesFile, source: PictureSource) -> None:
-        """Raise DataError where a file of boxes has none for any of the pictures: it belongs to others."""
-        if source.video:
-            wanted, is_of_some = "frame numbers, from 0", any(name.isdecimal() for name in file.by_name)
-        else:
-            names = [name.removeprefix("./") for name, _ in source.paths] or [STDIN_NAME]
-            wanted, is_of_some = repr(names[0]), any(file.of_image(name) for name in names)
-        if not is_of_some:
-            found = next(iter(file.by_name))
-            raise DataError(
-                f"{file.path}: has no box for any of these pictures; expected {wanted}, found {found!r:.200}"
-            )
 
 
 def _batches(pictures: Iterable[NamedPicture], find_boxes: Callable[[NamedPicture], Boxes]) -> Iterator[Batch]:

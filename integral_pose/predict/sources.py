@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from integral_pose.errors import DataError
 from integral_pose.io.images import LARGEST_BYTES, Picture, decode_picture, read_picture
 from integral_pose.io.untrusted import fault_of_path
+from integral_pose.predict.image_tables import by_image
 from integral_pose.predict.videos import VIDEO_SUFFIXES, VideoFile
 
 STDIN_NAME = "stdin"
@@ -58,6 +59,17 @@ class PictureSource:
                 if not self.is_folder:
                     raise
                 self.faults.append(str(error))
+
+    def require_a_match(self, table: Mapping[str, object], fault: str) -> None:
+        """Raise DataError where a table by image or frame has nothing for any of the pictures: it belongs to others."""
+        if self.video:
+            wanted, is_of_some = "frame numbers, from 0", any(name.isdecimal() for name in table)
+        else:
+            names = [name for name, _ in self.paths] or [STDIN_NAME]
+            wanted, is_of_some = repr(names[0]), any(by_image(table, name, None) is not None for name in names)
+        if not is_of_some:
+            found = next(iter(table), None)
+            raise DataError(f"{fault} for any of these pictures; expected {wanted}, found {found!r:.200}")
 
 
 def open_source(text: str, out: Path) -> PictureSource:

@@ -171,6 +171,7 @@ def test_a_name_like_a_formula_is_a_path_in_the_tables(model, folder, tmp_path):
         ("empty", [], 3, "empty: this folder holds no image; expected .jpg"),
         ("text.jpg", [], 3, "text.jpg: is damaged or no image (of no known kind"),
         ("a.png", ["--box", "900,0,10,10"], 3, "a.png: the box 900,0,10,10 lies outside of the picture of 80 x 60 px"),
+        ("a.png", ["--box", "1,2,3,0"], 2, "--box: expected four finite numbers x, y, w, h, w and h above 0"),
         ("a.png", ["--boxes", "none.json"], 3, "none.json: cannot be read as JSON"),
         ("a.png", ["--boxes", "other.json"], 3, "has no box for any of these pictures; expected 'a.png'"),
         ("a.png", ["--root-depth", "9"], 2, "a root depth says nothing without intrinsics"),
@@ -203,7 +204,6 @@ def test_no_model(folder, tmp_path, capsys):
     [
         (["--box", "1,2,3"], "argument --box: expected four finite numbers with commas between them, found '1,2,3'"),
         (["--box", "1,2,nan,4"], "expected four finite numbers"),
-        (["--box", "1,2,3,0"], "argument --box: expected x,y,w,h with w and h above 0, found '1,2,3,0'"),
         (["--box", BOX, "--whole-image"], "not allowed with argument"),
         (["--intrinsics", "a,b,c,d"], "argument --intrinsics: expected four finite numbers"),
         (["--focal", "-3"], "argument --focal: expected a number above 0, found '-3'"),
@@ -215,3 +215,15 @@ def test_wrong_usage(options, message, capsys):
         predict("m.pt", "a.png", "--out", "o", *options)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_of_intrinsics_and_boxes_of_another_form(model, folder, tmp_path, capsys):
+    (tmp_path / "i.json").write_text(json.dumps({"a.png": [90, 90, 40, 30]}))
+    corners = ("--box", "10,5,50,55", "--box-form", "xyxy", "--intrinsics", tmp_path / "i.json")
+    assert predict(model, folder, *corners, "--out", tmp_path / "out") == 0
+    assert "i.json has no intrinsics for 1 of 2 pictures" in capsys.readouterr().err
+    (first,), (second,) = (image["people"] for image in tables(tmp_path / "out")[0]["images"])
+    assert first["box_px"] == second["box_px"] == [10, 5, 40, 50]
+    assert (first["placement"], second["placement"]) == ("box, intrinsics", "box")
+    assert predict(model, folder, "--box", "50,25,70,55", "--out", tmp_path / "again") == 0
+    assert "2 of 2 boxes are tiny or leave the picture; all lie within it as xyxy" in capsys.readouterr().err
