@@ -151,6 +151,7 @@ class Predictions:
     indices: NDArray[np.int64]  # (N,) rows of the data set, each once
     joints_camera_mm: FloatArray  # (N, J, 3) root-relative
     confidence: NDArray[np.float32] | None = None  # (N, J, 2) mass 0..1 near the joint, entropy 0..1; None: not asked
+    sigma_mm: NDArray[np.float32] | None = None  # (N, J) standard deviation along each axis, root 0; None: not asked
 
 
 @dataclass

@@ -64,7 +64,7 @@ def _test(options: argparse.Namespace) -> None:
 
 
 def _print_one(result: TestResult) -> None:
-    from integral_pose.evaluation.text_tables import markdown_table
+    from integral_pose.evaluation.text_tables import calibration_lines, markdown_table
 
     print(f"checkpoint   {result.checkpoint}")
     _print_files(result)
@@ -73,6 +73,8 @@ def _print_one(result: TestResult) -> None:
         return
     print(f"scores       {result.scores_json}\n")
     print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    for line in calibration_lines(result.scores.metrics):
+        print(line)
     ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
     print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
     order = "" if result.joint_order == "auto" else f" --joint-order {result.joint_order}"
@@ -83,6 +85,8 @@ def _print_files(result: TestResult) -> None:
     print(f"predictions  {result.predictions_csv}")
     if result.confidence_csv:
         print(f"confidence   {result.confidence_csv}")
+    if result.sigma_csv:
+        print(f"sigma        {result.sigma_csv}")
     if result.weights in ("averaged", "raw"):
         print(f"weights      {result.weights}")
     if result.lifting:

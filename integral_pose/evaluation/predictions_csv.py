@@ -59,6 +59,13 @@ def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skelet
     _write(path, csv_header(skeleton, ("mass", "entropy")), confidence.reshape(len(confidence), -1))
 
 
+def write_sigma_csv(path: PathLike, sigma_mm: NDArray[np.float32], skeleton: Skeleton = HUMAN36M) -> None:
+    """Write (N, J) as Id, Hip_sigma, RHip_sigma, .. in mm; rows and bytes as in `write_predictions_csv`."""
+    if sigma_mm.shape[1:] != (skeleton.num_joints,):
+        raise DataError(f"{path}: expected standard deviations (N, {skeleton.num_joints}), found {sigma_mm.shape}")
+    _write(path, csv_header(skeleton, ("sigma",)), sigma_mm)
+
+
 def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -> None:
     """Rows (N, columns) behind Ids from 1."""
     row_format = "%d" + f",{NUMBER_FORMAT}" * values.shape[1]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import FloatArray, Predictions, Scores
 from integral_pose.errors import DataError
+from integral_pose.evaluation.calibration import calibration
 from integral_pose.evaluation.intervals import sequence_interval
 from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
@@ -42,6 +43,10 @@ def score_predictions(
     predicted_mm, true_mm = predicted_mm[rows], true_camera_mm[rows]
     errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
+    if predictions.sigma_mm is not None:  # the root's error is 0 by definition
+        moving = [j for j in joints if j != skeleton.root]
+        errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)
+        metrics |= calibration(errors_of_all_mm[:, moving], predictions.sigma_mm[order][rows][:, moving])
     sequences = sequence_names(frames)
     headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
     groups = {kind: frames_by_group(frames, kind).items() for kind in GROUPS}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from integral_pose.contracts import Scores
+from integral_pose.evaluation.calibration import share_claimed
 from integral_pose.evaluation.scores import GROUPS, OTHER, mean_over_actions_mm
 
 
@@ -37,7 +38,20 @@ def _overall(scores: Scores) -> list[str]:
         if "swapped_sides" in found:
             parts.append(f"sides swapped {found['swapped_sides']:.1%}")
         lines.append("   ".join(parts))
+        lines += calibration_lines(found)
     return lines
+
+
+def calibration_lines(metrics: Mapping[str, float]) -> list[str]:
+    """A line on the standard deviations among the metrics of scores; [] where there are none."""
+    if "sigma_mm" not in metrics:
+        return []
+    claimed_1, claimed_2 = share_claimed([1, 2])
+    return [
+        f"sigma {metrics['sigma_mm']:.2f} mm on average: {metrics['within_1_sigma']:.1%} of the errors within 1 sigma "
+        f"({claimed_1:.1%} claimed), {metrics['within_2_sigma']:.1%} within 2 ({claimed_2:.1%}); "
+        f"calibration error {metrics['calibration_error']:.3f}"
+    ]
 
 
 def markdown_table(rows: Sequence[Mapping[str, str | float | None]]) -> str:

@@ -203,9 +203,15 @@ def _read_test_set(run: TestedRun) -> TestSet:
 def _compare(runs: Sequence[TestedRun], test_set: TestSet) -> Comparison | None:
     """From the labels where there are any, else from what `test` wrote when there were."""
     if test_set.true_mm is not None:
-        return compare([run.predicted_mm for run in runs], test_set.true_mm, test_set.names)
+        found = compare([run.predicted_mm for run in runs], test_set.true_mm, test_set.names)
+        return replace(found, scores=[_with_calibration(*pair) for pair in zip(found.scores, runs, strict=True)])
     scores = [run.scores for run in runs if run.scores is not None]
     return compare_scores(scores) if len(scores) == len(runs) else None
+
+
+def _with_calibration(scores: Scores, run: TestedRun) -> Scores:
+    """With the metrics that `test` alone can know, since predictions.csv holds no standard deviations."""
+    return scores if run.scores is None else replace(scores, metrics={**run.scores.metrics, **scores.metrics})
 
 
 def _shown_image(row: int, runs: Sequence[TestedRun], test_set: TestSet) -> ShownImage:

@@ -21,6 +21,7 @@ from integral_pose.evaluation.scores import score_predictions
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import at_root_depth
 from integral_pose.heatmaps.confidence import RADIUS_CELLS
+from integral_pose.heatmaps.uncertain_output import deviation_of
 from integral_pose.io.devices import choose_precision, explained_shortage
 from integral_pose.io.distributed import Processes
 from integral_pose.models.crop_changes import crop_changes
@@ -41,37 +42,41 @@ def predict(
     device: torch.device,
     *,
     confidence_radius_cells: float | None = None,
+    sigma: bool = False,
     gather: Gather = list,
     disable_progress: bool = False,
 ) -> Predictions:
     """Poses of every sample the loader gives, sorted by row, each row once.
 
     `model`, the network of `predictor`, is in evaluation mode meanwhile; afterwards each of its modules has the mode
-    it had. With `confidence_radius_cells` the predictions have the confidence of the unchanged crops; DataError where
-    the network makes no volumes. In a run of several processes each loader gives its own share and `gather` joins
-    them; rows that a sampler doubled to make the shares even are dropped.
+    it had. With `confidence_radius_cells` the predictions have the confidence of the unchanged crops, with `sigma` the
+    standard deviations; DataError where the network makes no volumes, or does not predict them. In a run of several
+    processes each loader gives its own share and `gather` joins them; rows that a sampler doubled to make the shares
+    even are dropped.
     """
     num_joints = predictor.skeleton.num_joints
-    indices = [torch.empty(0, dtype=torch.int64)]
-    joints_mm = [torch.empty(0, num_joints, 3, device=device)]
-    confidence = [torch.empty(0, num_joints, 2, device=device)]
+    found = {
+        "indices": [torch.empty(0, dtype=torch.int64)],
+        "joints_camera_mm": [torch.empty(0, num_joints, 3, device=device)],
+    }
+    if confidence_radius_cells is not None:
+        found["confidence"] = [torch.empty(0, num_joints, 2, device=device)]
+    if sigma:
+        found["sigma_mm"] = [torch.empty(0, num_joints, device=device)]
     with evaluation_mode(model), torch.inference_mode():
         for batch in tqdm(loader, desc="predict", unit="batch", leave=False, disable=disable_progress):
-            indices.append(batch.indices)
+            found["indices"].append(batch.indices)
             batch = batch.to(device)
-            found_mm, output = predictor(batch.images, batch.views)
-            joints_mm.append(found_mm.float())
+            joints_mm, output = predictor(batch.images, batch.views)
+            found["joints_camera_mm"].append(joints_mm.float())
             if confidence_radius_cells is not None:
-                confidence.append(_confidence(output, confidence_radius_cells))
+                found["confidence"].append(_confidence(output, confidence_radius_cells))
+            if sigma:
+                found["sigma_mm"].append(predictor.network.space.deviation_mm(_deviation(output)).float())
     # Off the device at the end only: a copy a batch would make it wait for each.
-    asked = [indices, joints_mm] if confidence_radius_cells is None else [indices, joints_mm, confidence]
-    all_indices, all_joints_mm, *all_confidence = gather([torch.cat(parts).cpu().numpy() for parts in asked])
-    rows, first = np.unique(all_indices, return_index=True)
-    return Predictions(
-        indices=rows.astype(np.int64),
-        joints_camera_mm=all_joints_mm[first],
-        confidence=all_confidence[0][first] if all_confidence else None,
-    )
+    arrays = gather([torch.cat(parts).cpu().numpy() for parts in found.values()])
+    first = np.unique(arrays[0], return_index=True)[1]
+    return Predictions(**{name: array[first] for name, array in zip(found, arrays, strict=True)})
 
 
 def _confidence(output: NetworkOutput, radius_cells: float) -> torch.Tensor:
@@ -81,6 +86,13 @@ def _confidence(output: NetworkOutput, radius_cells: float) -> torch.Tensor:
             "confidence is read off volumetric heat maps, and this network predicts the joints without any; set "
             "evaluation.confidence to false"
         )
+    return found
+
+
+def _deviation(output: NetworkOutput) -> torch.Tensor:
+    found = deviation_of(output)
+    if found is None:
+        raise DataError("this network does not predict how far off it is; train one with model.uncertainty")
     return found
 
 
@@ -112,6 +124,7 @@ def build_scorer(
     place_root: PlaceRoot = keep_roots,
     *,
     confidence: bool = False,
+    sigma: bool = False,
     stop: StopSignal | None = None,
 ) -> Callable[[nn.Module], Predictions]:
     """model -> predictions of every row of `table`, shared among the processes.
@@ -148,6 +161,7 @@ def build_scorer(
                 batches,
                 device,
                 confidence_radius_cells=RADIUS_CELLS if confidence else None,
+                sigma=sigma,
                 gather=gather,
                 disable_progress=not group.is_first,
             )

@@ -9,7 +9,7 @@ from integral_pose.config.schema import Config
 from integral_pose.contracts import Scores
 from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
-from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv
+from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
 from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, mean_pose_scores, score
 from integral_pose.io.devices import choose_device
@@ -33,6 +33,7 @@ class TestResult:
     weights: str = ""  # which of the checkpoint's, in words
     lifting: str | None = None  # where the root's depth came from; None: the network says mm
     confidence_csv: Path | None = None
+    sigma_csv: Path | None = None
     scores_json: Path | None = None
     joint_order: str = "auto"  # of the labels, as the configuration has it
 
@@ -52,16 +53,25 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     if model.space.needs_views:
         check_can_lift(config, table)
     predictions_of = build_scorer(
-        config, table, device, Processes(), place_root, confidence=config.evaluation.confidence
+        config,
+        table,
+        device,
+        Processes(),
+        place_root,
+        confidence=config.evaluation.confidence,
+        sigma=config.model.uncertainty != "none",
     )
     predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
     csv = beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
-    confidence_csv = scores_json = scores = mean_pose = None
+    confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
     if predictions.confidence is not None:
         confidence_csv = beside(checkpoint, "confidence.csv")
         order = model.order if isinstance(model, Human36mNetwork) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
+    if predictions.sigma_mm is not None:
+        sigma_csv = beside(checkpoint, "sigma.csv")
+        write_sigma_csv(sigma_csv, predictions.sigma_mm, HUMAN36M)
     if table.has_labels:
         scores_json = beside(checkpoint, "scores.json")
         scores, mean_pose = score(table, predictions), mean_pose_scores(root, table, config.data.joint_order)
@@ -70,7 +80,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
             "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
         })  # fmt: skip
     return TestResult(checkpoint, csv, root / "annot" / "valid.h5", scores, mean_pose, weights, lifting,
-                      confidence_csv, scores_json, config.data.joint_order)  # fmt: skip
+                      confidence_csv, sigma_csv, scores_json, config.data.joint_order)  # fmt: skip
 
 
 def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Rectangle, rectangle_round_box
 from integral_pose.geometry.placement import pinhole
 from integral_pose.heatmaps.confidence import RADIUS_CELLS
+from integral_pose.heatmaps.uncertain_output import deviation_of
 from integral_pose.io.images import Picture, read_picture, require_sensible_size, shrink_crop, upright_rgb
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
@@ -63,6 +64,7 @@ class PersonPose:
     placement: str
     confidence: NDArray[np.float64] | None = None  # (J,) of the heat map, near its joint; None without heat maps
     entropy: NDArray[np.float64] | None = None  # (J,) of the heat map: 0 one cell, 1 flat
+    sigma_mm: NDArray[np.float64] | None = None  # (J,) standard deviation along each axis; None: the model has none
 
 
 class PoseModel:
@@ -115,14 +117,13 @@ class PoseModel:
             crops = [
                 self._crop(pictures[number], rectangle) for (number, _), rectangle in zip(part, rectangles, strict=True)
             ]
-            joints, sure = self._locate(np.stack(crops), flip)
+            joints, sure, sigma_mm = self._locate(np.stack(crops), flip)
             for row, ((number, box), rectangle) in enumerate(zip(part, rectangles, strict=True)):
                 height_px, width_px = pictures[number].shape[:2]
                 camera = _camera(views[number], width_px, height_px)
                 confidence = None if sure is None else sure[row]
-                poses[number].append(
-                    self._place(joints[row], box, rectangle, camera, views[number].root_depth_mm, confidence)
-                )
+                pose = self._place(joints[row], box, rectangle, camera, views[number].root_depth_mm, confidence)
+                poses[number].append(pose if sigma_mm is None else replace(pose, sigma_mm=sigma_mm[row]))
         return poses
 
     def _rectangle(self, box: NDArray[np.float64]) -> Rectangle:
@@ -135,17 +136,23 @@ class PoseModel:
             return resample_rectangle(picture, rectangle, *image_size)
         return shrink_crop(resample_rectangle(picture, rectangle, stored_size, stored_size), *image_size)
 
-    def _locate(self, crops: NDArray[np.uint8], flip: bool) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """(B, H, W, 3) -> joints (B, J, 3), mm or norm as the network has them; mass and entropy (B, J, 2)."""
+    def _locate(
+        self, crops: NDArray[np.uint8], flip: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """(B, H, W, 3) -> joints (B, J, 3), mm or norm as the network has them; mass and entropy (B, J, 2); sigma in mm
+        (B, J). The last two, None where the network has none, are of the crops as they are.
+        """
         images = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():
             output = self.network(images)
             joints, confidence = self._decode(output.joints()), output.confidence(RADIUS_CELLS)
+            deviation = deviation_of(output)
+            sigma_mm = None if deviation is None else self.network.space.deviation_mm(deviation)
             if flip:
                 mirrored = self._decode(self.network(images.flip(-1)).joints())
                 mirrored = mirrored[:, list(self.description.skeleton.flip_order)] * joints.new_tensor([-1.0, 1, 1])
                 joints = (joints + mirrored) / 2
-        return joints.double().cpu().numpy(), None if confidence is None else confidence.double().cpu().numpy()
+        return joints.double().cpu().numpy(), _to_numpy(confidence), _to_numpy(sigma_mm)
 
     def _decode(self, joints: Tensor) -> Tensor:
         return joints if isinstance(self.network.space, CropSpace) else self.network.space.decode(joints)
@@ -169,6 +176,10 @@ class PoseModel:
         )
         confidence, entropy = (None, None) if sure is None else sure.T
         return PersonPose(self.description.skeleton.names, box, *placed, confidence=confidence, entropy=entropy)
+
+
+def _to_numpy(values: Tensor | None) -> NDArray[np.float64] | None:
+    return None if values is None else values.double().cpu().numpy()
 
 
 def _camera(view: View, width_px: int, height_px: int) -> Camera | None:

@@ -24,7 +24,7 @@ from integral_pose.weights.model_file import ModelDescription
 
 COLUMNS = (
     "file", "frame", "person", "joint", "x_mm", "y_mm", "z_mm", "x_px", "y_px", "confidence", "entropy",
-    "camera_x_mm", "camera_y_mm", "camera_z_mm", "box_x", "box_y", "box_w", "box_h", "placement",
+    "camera_x_mm", "camera_y_mm", "camera_z_mm", "box_x", "box_y", "box_w", "box_h", "placement", "sigma_mm",
 )  # fmt: skip
 PEOPLE_A_FIGURE = 20  # a row each
 FIGURE_CROP_PX = 256
@@ -124,6 +124,7 @@ def _as_json(pose: PersonPose) -> dict[str, Any]:
         "joints_image_px": rounded(pose.joints_image_px, 3),
         "confidence": rounded(pose.confidence, 4),
         "entropy": rounded(pose.entropy, 4),
+        "sigma_mm": rounded(pose.sigma_mm, 3),
     }
 
 
@@ -135,9 +136,12 @@ def _rows(entry: dict[str, Any], number: int, person: dict[str, Any], skeleton: 
         camera_mm = (
             [""] * 3 if root_mm is None else [round(a + b, 3) for a, b in zip(relative_mm, root_mm, strict=True)]
         )
-        certainty = ["" if person[key] is None else person[key][joint] for key in ("confidence", "entropy")]
+        certainty, sigma_mm = (
+            ["" if person[key] is None else person[key][joint] for key in keys]
+            for keys in (("confidence", "entropy"), ("sigma_mm",))
+        )
         rows.append([
             entry["file"], entry.get("frame", ""), number, name, *relative_mm, *joint_px, *certainty,
-            *camera_mm, *person["box_px"], person["placement"],
+            *camera_mm, *person["box_px"], person["placement"], *sigma_mm,
         ])  # fmt: skip
     return rows

@@ -13,13 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from integral_pose import __version__
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.geometry.coordinates import CropVolume, ImageVolume
+from integral_pose.heatmaps.uncertain_output import deviation_of
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.images import BLOCK_PX, block_pixels, block_weights
 from integral_pose.models.pose_net import PoseNet
@@ -45,18 +45,23 @@ class ExportedFile(NamedTuple):
 
 
 class ExportedNetwork(nn.Module):
-    """(B, 3, H, W) float32 RGB 0..255 -> joints (B, J, 3), in the units that the metadata name."""
+    """(B, 3, H, W) float32 RGB 0..255 -> joints (B, J, 3), in the units that the metadata name, and sigma (B, J) in mm
+    where the network predicts it.
+    """
 
     def __init__(self, network: PoseNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Where it is traced, the volume operator is its plain reference, which exporters understand."""
-        joints, space = self.network(images).joints(), self.network.space
+        output, space = self.network(images), self.network.space
+        deviation = deviation_of(output)
+        if deviation is not None:
+            return space.decode(output.joints()), space.deviation_mm(deviation)
         if not isinstance(space, ImageVolume):
-            return space.decode(joints)
-        crop_px, depth_mm = space.crop_px_and_depth_mm(joints)
+            return space.decode(output.joints())
+        crop_px, depth_mm = space.crop_px_and_depth_mm(output.joints())
         return torch.cat([crop_px, depth_mm[..., None]], -1)
 
 
@@ -72,7 +77,7 @@ def export(path: Path, file_format: ExportFormat, out: Path) -> ExportedFile:
     metadata = describe(loaded, file_format)
     network = ExportedNetwork(loaded.network).eval()
     content = _to_onnx(network, loaded, metadata) if file_format == "onnx" else _to_archive(network, loaded, metadata)
-    difference_mm = largest_difference_mm(network, loaded, _runner(content, file_format))
+    difference_mm = largest_difference_mm(network, loaded, _runner(content, file_format, output_names(metadata)))
     if not difference_mm <= LARGEST_DIFFERENCE_MM:
         raise CheckpointError(
             f"{loaded.source}: not exported, since the {file_format} file would be {difference_mm:.3g} mm off the "
@@ -110,6 +115,10 @@ def describe(loaded: LoadedNetwork, file_format: ExportFormat) -> dict[str, Any]
             "units": ["crop_px", "crop_px", "mm"] if in_crop else ["mm", "mm", "mm"],
             "origin": "x, y: the crop's upper left corner; z: the root joint" if in_crop else "the root joint",
         },
+        "sigma": None if loaded.network.uncertainty is None else {
+            "name": "sigma", "layout": "batch, joint", "dtype": "float32", "unit": "mm",
+            "meaning": "standard deviation of the joint's error along each axis",
+        },
         "joints": list(description.skeleton.names),
         "root": description.skeleton.names[description.skeleton.root],
         "parents": dict(description.skeleton.parent_names),
@@ -145,8 +154,10 @@ def largest_difference_mm(network: nn.Module, loaded: LoadedNetwork, run: Any) -
     for batch in CHECKED_BATCHES:
         images = torch.randint(0, 256, (batch, 3, *sides_px), generator=generator).float()
         with torch.inference_mode():
-            expected = network(images)
-        differences_mm.append(((run(images) - expected) * mm_per_unit).abs().max())
+            outputs = network(images), run(images)
+        expected, found = (values if isinstance(values, tuple) else (values,) for values in outputs)
+        differences_mm.append(((found[0] - expected[0]) * mm_per_unit).abs().max())
+        differences_mm += [(a - b).abs().max() for a, b in zip(found[1:], expected[1:], strict=True)]
     return torch.stack(differences_mm).max().item()  # NaN where one is
 
 
@@ -165,7 +176,7 @@ def _to_onnx(network: nn.Module, loaded: LoadedNetwork, metadata: dict[str, Any]
             dynamo=True,
             opset_version=ONNX_OPSET,
             input_names=["images"],
-            output_names=["joints"],
+            output_names=output_names(metadata),
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
@@ -184,12 +195,17 @@ def _to_archive(network: nn.Module, loaded: LoadedNetwork, metadata: dict[str, A
     return buffer.getvalue()
 
 
-def _runner(content: bytes, file_format: ExportFormat) -> Any:
-    """The written bytes as a function (B, 3, H, W) -> (B, J, 3), run by what its users would run it with."""
+def output_names(metadata: dict[str, Any]) -> list[str]:
+    """Of the file's outputs, in their order."""
+    return [metadata[key]["name"] for key in ("output", "sigma") if metadata[key] is not None]
+
+
+def _runner(content: bytes, file_format: ExportFormat, names: list[str]) -> Any:
+    """The written bytes as a function (B, 3, H, W) -> its outputs, run by what its users would run it with."""
     if file_format == "torch":
         return torch.export.load(io.BytesIO(content)).module()
     session = _optional("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(np.asarray(session.run(["joints"], {"images": images.numpy()})[0]))
+    return lambda images: tuple(map(torch.from_numpy, session.run(names, {"images": images.numpy()})))
 
 
 def _optional(package: str) -> ModuleType:

@@ -32,6 +32,10 @@ class Human36mSpace(PoseSpace):
         """(B, J, 3) in the network's units -> (B, 17, 3) mm, predicted root subtracted."""
         return self.inner.decode(joints, None if views is None else self._widened(views))[:, self.order]
 
+    def deviation_mm(self, deviation: Tensor) -> Tensor:
+        """(B, J, 3) of all joints of the network -> (B, 17) mm."""
+        return self.inner.deviation_mm(deviation)[:, self.order]
+
     def _widened(self, views: CropViews) -> CropViews:
         left_px, top_px = self.margins_px
         moved = views.crop_to_image.new_tensor([[1.0, 0, left_px], [0, 1, top_px]])
