@@ -9,6 +9,7 @@ Safe in float32 for any finite logits: no logarithm of zero, no difference of ne
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,17 +30,36 @@ class HeatmapTarget:
     reduction: str = "sum"  # over the voxels of a joint: 'sum' or 'mean'
 
 
-def soft_argmax(logits: Tensor) -> Tensor:
+class AxisLogits(NamedTuple):
+    """Logits along single axes, to be added to a volume's."""
+
+    x: Tensor  # (B, J, W)
+    y: Tensor  # (B, J, H)
+    z: Tensor  # (B, J, D)
+
+
+def with_axis_logits(logits: Tensor, axis_logits: AxisLogits | None) -> Tensor:
+    """logits(x, y, z) + x(x) + y(y) + z(z) as a volume (B, J, D, H, W), float32 at least; without them as they are."""
+    if axis_logits is None:
+        return logits
+    x, y, z = axis_logits
+    return _accumulated(logits) + (z[..., :, None, None] + y[..., None, :, None] + x[..., None, None, :])
+
+
+def soft_argmax(logits: Tensor, *, axis_logits: AxisLogits | None = None) -> Tensor:
     """(B, J, D, H, W) logits, any memory layout -> (B, J, 3) expected position, norm (x, y, z)."""
-    return expected_position(_log_softmax(logits).exp())
+    return expected_position(_log_softmax(with_axis_logits(logits, axis_logits)).exp())
 
 
-def soft_argmax_and_heatmap_loss(logits: Tensor, joints_norm: Tensor, target: HeatmapTarget) -> tuple[Tensor, Tensor]:
+def soft_argmax_and_heatmap_loss(
+    logits: Tensor, joints_norm: Tensor, target: HeatmapTarget, *, axis_logits: AxisLogits | None = None
+) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm, and the heat map loss against the true `joints_norm` (B, J, 3).
 
     The loss is a scalar: over the voxels by `target.reduction`, then the mean over B and J. A joint outside
     the volume contributes nothing to it. Accumulates in float32 at least.
     """
+    logits = with_axis_logits(logits, axis_logits)
     log_p = _log_softmax(logits)
     cube, inside = target_cube(joints_norm.to(log_p.dtype), logits.shape[-3:], target)
     cross_entropy = -(cube * log_p + (1 - cube) * _log_one_minus_p(logits, log_p)).flatten(2)
@@ -72,8 +92,12 @@ def target_cube(joints_norm: Tensor, volume_shape: tuple[int, ...], target: Heat
 
 def _log_softmax(logits: Tensor) -> Tensor:
     """log p over the last three axes."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = _accumulated(logits)
     return logits.flatten(2).log_softmax(-1).view(logits.shape)
+
+
+def _accumulated(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _log_one_minus_p(logits: Tensor, log_p: Tensor) -> Tensor:

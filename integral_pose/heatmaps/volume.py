@@ -19,53 +19,73 @@ from integral_pose.heatmaps.backends.compiled import CompiledEngine
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError, load_library
 from integral_pose.heatmaps.backends.eager import EagerEngine
 from integral_pose.heatmaps.backends.fused import Engine, read_volume
-from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.reference import AxisLogits, HeatmapTarget
 
-__all__ = ["HeatmapTarget", "Implementation", "soft_argmax", "soft_argmax_and_heatmap_loss"]
+__all__ = ["AxisLogits", "HeatmapTarget", "Implementation", "soft_argmax", "soft_argmax_and_heatmap_loss"]
 
 Implementation = Literal["auto", "reference", "eager", "compiled", "triton"]
-TritonRead = Callable[[Tensor, Tensor | None, HeatmapTarget | None], tuple[Tensor, Tensor]]
+TritonRead = Callable[[Tensor, Tensor | None, HeatmapTarget | None, AxisLogits | None], tuple[Tensor, Tensor]]
 _FASTEST: dict[str, Implementation] = {"cuda": "triton", "cpu": "compiled"}  # by device
 _KNOWN = ("auto", "reference", "eager", "compiled", "triton")
 
 
-def soft_argmax(logits: Tensor, implementation: Implementation = "auto") -> Tensor:
-    """(B, J, D, H, W) logits, any memory layout -> (B, J, 3) expected position, norm (x, y, z)."""
-    return _read(logits, None, None, implementation)[0]
+def soft_argmax(
+    logits: Tensor, implementation: Implementation = "auto", *, axis_logits: AxisLogits | None = None
+) -> Tensor:
+    """(B, J, D, H, W) logits, any memory layout -> (B, J, 3) expected position, norm (x, y, z).
+
+    `axis_logits` are added to the logits where these are read, never as a volume.
+    """
+    return _read(logits, None, None, implementation, axis_logits)[0]
 
 
 def soft_argmax_and_heatmap_loss(
-    logits: Tensor, joints_norm: Tensor, target: HeatmapTarget, implementation: Implementation = "auto"
+    logits: Tensor,
+    joints_norm: Tensor,
+    target: HeatmapTarget,
+    implementation: Implementation = "auto",
+    *,
+    axis_logits: AxisLogits | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm, and the heat map loss against the true `joints_norm` (B, J, 3).
 
     The loss is a scalar: over the voxels by `target.reduction`, then the mean over B and J. A joint outside
     the volume contributes nothing to it. Accumulates in float32 at least.
     """
-    return _read(logits, joints_norm, target, implementation)
+    return _read(logits, joints_norm, target, implementation, axis_logits)
 
 
 def _read(
-    logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, implementation: Implementation
+    logits: Tensor,
+    joints_norm: Tensor | None,
+    target: HeatmapTarget | None,
+    implementation: Implementation,
+    axis_logits: AxisLogits | None,
 ) -> tuple[Tensor, Tensor]:
     if implementation not in _KNOWN:
         raise ValueError(f"unknown implementation {implementation!r}. Known: {', '.join(_KNOWN)}.")
     with torch.autocast(logits.device.type, enabled=False):  # sums stay in float32
         chosen = _choose(logits) if implementation == "auto" else implementation
         if chosen == "reference":
-            return _read_plainly(logits, joints_norm, target)
-        return _read_with(chosen, logits, joints_norm, target)
+            return _read_plainly(logits, joints_norm, target, axis_logits)
+        return _read_with(chosen, logits, joints_norm, target, axis_logits)
 
 
-def _read_plainly(logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None) -> tuple[Tensor, Tensor]:
+def _read_plainly(
+    logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, axis_logits: AxisLogits | None
+) -> tuple[Tensor, Tensor]:
     if joints_norm is None or target is None:
-        joints = reference.soft_argmax(logits)
+        joints = reference.soft_argmax(logits, axis_logits=axis_logits)
         return joints, joints.new_zeros(())
-    return reference.soft_argmax_and_heatmap_loss(logits, joints_norm, target)
+    return reference.soft_argmax_and_heatmap_loss(logits, joints_norm, target, axis_logits=axis_logits)
 
 
 def _read_with(
-    implementation: str, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None
+    implementation: str,
+    logits: Tensor,
+    joints_norm: Tensor | None,
+    target: HeatmapTarget | None,
+    axis_logits: AxisLogits | None,
 ) -> tuple[Tensor, Tensor]:
     if implementation != "eager" and logits.dtype == torch.float64:
         raise ValueError(f"{implementation} kernels add in float32; use implementation='eager' for float64 logits")
@@ -75,8 +95,8 @@ def _read_with(
         if not CompiledEngine.takes(logits.dtype):
             logits = logits.float()  # the gradient comes back in the dtype of the logits
     if implementation == "triton":
-        return _triton()(logits, joints_norm, target)
-    return read_volume(logits, joints_norm, target, _engine(implementation))
+        return _triton()(logits, joints_norm, target, axis_logits)
+    return read_volume(logits, joints_norm, target, axis_logits, _engine(implementation))
 
 
 def _choose(logits: Tensor) -> Implementation:
@@ -94,7 +114,7 @@ def _is_available(implementation: Implementation) -> bool:
     """Whether it builds and runs here; if not, one warning that says why."""
     try:
         if implementation == "triton":
-            _triton()(torch.zeros(1, 1, 2, 2, 2, device="cuda"), None, None)
+            _triton()(torch.zeros(1, 1, 2, 2, 2, device="cuda"), None, None, None)
         else:
             _engine(implementation)
     except Exception as error:  # whatever a compiler can fail with: there is another way

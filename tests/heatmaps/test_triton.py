@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from volume_cases import GAUSSIAN, ONE_HOT, assert_close, channels_last, evaluate, random_joints
+from volume_cases import GAUSSIAN, ONE_HOT, assert_close, channels_last, evaluate, random_axis_logits, random_joints
 
 from integral_pose.heatmaps.reference import HeatmapTarget
 
@@ -43,6 +43,19 @@ def test_interpreted_agrees_with_the_plain_operator(
     result = evaluate(logits, joints, target, "triton")
     assert result.gradient.stride() == logits.stride()
     assert_close(result, logits, joints, target, 1e-5)
+
+
+@interpreted
+@pytest.mark.parametrize("target", [None, GAUSSIAN])
+@pytest.mark.parametrize(("shape", "is_channels_last"), [(TILES[0], True), (TILES[1], False), (TILES[1], True)])
+def test_interpreted_axis_logits(target: HeatmapTarget | None, shape: tuple[int, ...], is_channels_last: bool) -> None:
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    logits.flatten(2)[:, 0, :3] += 8  # voxels too large for the series, in the first joint
+    logits = channels_last(logits) if is_channels_last else logits
+    joints, axis_logits = random_joints(shape), random_axis_logits(shape, 2.0)
+    result = evaluate(logits, joints, target, "triton", axis_logits)
+    assert len(result.axis_gradients) == 3
+    assert_close(result, logits, joints, target, 1e-5, axis_logits)
 
 
 @interpreted
@@ -98,12 +111,14 @@ def test_compiles_for_a_gpu(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         "TILE_ROWS": 8,
         "PADDED_K": 8,
         "WITH_LOSS": True,
+        "WITH_TERMS": True,
         "RADIUS": 2,
         "PADDED_TILES": 8,
     }
+    float_tables = ("terms", "tile_sums", "joint_values", "joints_gradient", "weights", "row_sums", "sums_along_k")
     types = {"num_tiles": "i32", "height": "fp32", "volume": "*bf16", "result": "*bf16"}
     types |= dict.fromkeys(("tile_places", "peaks", "cells"), "*i32")
-    types |= dict.fromkeys(("tile_sums", "joint_values", "joints_gradient", "weights"), "*fp32")
+    types |= dict.fromkeys(float_tables, "*fp32")
     signature = {argument: types.get(argument, "constexpr") for argument in kernel.arg_names}
     own = {argument: value for argument, value in constants.items() if argument in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=own)

@@ -9,7 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from volume_cases import GAUSSIAN, ONE_HOT, TARGETS, assert_close, channels_last, evaluate, random_joints
+from volume_cases import (
+    GAUSSIAN,
+    ONE_HOT,
+    TARGETS,
+    assert_close,
+    channels_last,
+    evaluate,
+    random_axis_logits,
+    random_joints,
+)
 
 from integral_pose.heatmaps import volume
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError
@@ -30,6 +39,28 @@ def test_agrees_with_the_plain_operator(target: HeatmapTarget | None, spread: fl
     assert_close(evaluate(logits.double(), joints, target, "eager"), logits, joints, target, 1e-12)
     for implementation in FAST:
         assert_close(evaluate(logits, joints, target, implementation), logits, joints, target, 1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("spread", [0.0, 1.0, 8.0, 40.0])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_axis_logits_are_added_to_the_volume(
+    target: HeatmapTarget | None, spread: float, is_channels_last: bool
+) -> None:
+    """Values, and gradients of the volume and of the three vectors, by autograd through the sum as a volume."""
+    shape = (3, 2, 9, 6, 21)
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * spread
+    logits = channels_last(logits) if is_channels_last else logits
+    joints, axis_logits = random_joints(shape), random_axis_logits(shape, spread, torch.float64)
+    in_double = evaluate(logits.double(), joints, target, "eager", axis_logits)
+    assert len(in_double.axis_gradients) == 3
+    assert_close(in_double, logits, joints, target, 1e-12, axis_logits)
+    axis_logits = random_axis_logits(shape, spread)
+    tolerance = 2e-5 * max(1, spread / 8)  # their sum is rounded to float32
+    for implementation in FAST:
+        result = evaluate(logits, joints, target, implementation, axis_logits)
+        assert result.gradient.stride() == logits.stride()
+        assert_close(result, logits, joints, target, tolerance, axis_logits)
 
 
 @settings(max_examples=60)
@@ -142,14 +173,16 @@ def test_logits_that_are_not_finite_show(
 
 def test_threads_change_nothing() -> None:
     logits, joints = torch.randn(3, 5, 8, 9, 10), random_joints((3, 5))
-    alone = evaluate(logits, joints, GAUSSIAN, "compiled")
+    axis_logits = random_axis_logits(logits.shape, 1.0)
+    alone = evaluate(logits, joints, GAUSSIAN, "compiled", axis_logits)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(5)
-        together = evaluate(logits, joints, GAUSSIAN, "compiled")
+        together = evaluate(logits, joints, GAUSSIAN, "compiled", axis_logits)
     finally:
         torch.set_num_threads(before)
-    for value, expected in zip(together, alone, strict=True):
+    values, expected_values = ((*each[:3], *each.axis_gradients) for each in (together, alone))
+    for value, expected in zip(values, expected_values, strict=True):
         assert value.equal(expected)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from integral_pose.geometry.coordinates import cell_centers_norm
 from integral_pose.heatmaps.backends.cube import JointCubes, cube_window
 from integral_pose.heatmaps.backends.fused import CubeSums, GradientTables, Softmax
-from integral_pose.heatmaps.backends.memory_order import voxel_offsets
+from integral_pose.heatmaps.backends.memory_order import AlongAxes, voxel_offsets
 
 _SOFTMAX_FIELDS = 11  # of Softmax in volume.cpp
 _LANES = 16  # of the vectors of the loops
@@ -30,17 +30,19 @@ class CompiledEngine:
         """Whether logits of this dtype can be read as they are."""
         return dtype in _NAMES
 
-    def softmax(self, volume: Tensor, with_loss: bool) -> Softmax:
+    def softmax(self, volume: Tensor, terms: AlongAxes | None, with_loss: bool) -> Softmax:
         """Read the volume, (N, A, B, G, K)."""
         num_volumes, _, cells_b, num_joints, cells_k = volume.shape
         fields = torch.empty(num_volumes * num_joints, _SOFTMAX_FIELDS, dtype=torch.float64)
         like = torch.empty(0)
         centers_b, centers_k = cell_centers_norm(cells_b, like), _padded(cell_centers_norm(cells_k, like))
-        self._call("read_softmax", volume, centers_b, centers_k, with_loss, torch.get_num_threads(), fields)
+        self._call(
+            "read_softmax", volume, _as_row(terms), centers_b, centers_k, with_loss, torch.get_num_threads(), fields
+        )
         peak, shift, log_sum = fields[:, 3], fields[:, 4], fields[:, 5]
         return Softmax(fields[:, :3].long(), peak, shift, log_sum, fields[:, 6:9], fields[:, 9], fields[:, 10])
 
-    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+    def cube_sums(self, volume: Tensor, terms: AlongAxes | None, softmax: Softmax, cubes: JointCubes) -> CubeSums:
         """Read the cubes."""
         window = cube_window(cubes, volume)
         spans = torch.tensor([factor.shape[-1] for factor in window.factors])
@@ -48,25 +50,39 @@ class CompiledEngine:
         offsets = voxel_offsets(softmax.peak_cells, volume)
         sums = torch.empty(len(logs), 2, dtype=torch.float64)
         starts, factors = window.starts.contiguous(), _as_floats(window.factors)
-        arguments = (logs, offsets, spans, starts, *factors, torch.get_num_threads(), sums)
+        arguments = (_as_row(terms), logs, offsets, spans, starts, *factors, torch.get_num_threads(), sums)
         self._call("sum_cubes", volume, *arguments)
         return CubeSums(sums[:, 0], sums[:, 1])
 
-    def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
-        """Gradient of the volume, (N, A, B, G, K)."""
-        gradient = torch.empty_like(volume)
+    def gradient(
+        self, volume: Tensor, terms: AlongAxes | None, tables: GradientTables
+    ) -> tuple[Tensor, AlongAxes | None]:
+        """Gradient of the volume, (N, A, B, G, K), and of the terms."""
+        num_volumes, cells_a, cells_b, num_joints, cells_k = volume.shape
+        gradient, row_sums, sums_along_k = torch.empty_like(volume), None, None
+        if terms is not None:
+            row_sums = torch.empty(num_volumes, cells_a, cells_b, num_joints)
+            sums_along_k = torch.zeros(num_volumes, cells_a, num_joints, cells_k + -cells_k % _LANES)
         joints = torch.stack(tables[:6], -1).float()
         offsets = voxel_offsets(tables.peak_cells, volume)
         slopes = _as_floats(tables.slopes)
         targets = (None, None, None) if tables.targets is None else _as_floats(tables.targets)
-        arguments = (joints, offsets, *slopes, *targets, torch.get_num_threads(), gradient)
-        self._call("write_gradient", volume, *arguments)
-        return gradient
+        own = (_as_row(terms), joints, offsets, *slopes, *targets)
+        self._call("write_gradient", volume, *own, torch.get_num_threads(), row_sums, sums_along_k, gradient)
+        if row_sums is None or sums_along_k is None:
+            return gradient, None
+        of_k = sums_along_k[..., :cells_k].sum(1).flatten(0, 1)
+        return gradient, (row_sums.sum(2).mT.flatten(0, 1), row_sums.sum(1).mT.flatten(0, 1), of_k)
 
     def _call(self, name: str, volume: Tensor, *arguments: Tensor | int | None) -> None:
         """Call a loop with the volume, its shape, and the arguments, all of which live until it returns."""
         everything = (volume, torch.tensor(volume.shape), *arguments)
         getattr(self._library, f"{name}_{_NAMES[volume.dtype]}")(*map(_as_c, everything))
+
+
+def _as_row(terms: AlongAxes | None) -> Tensor | None:
+    """Terms as the loops take them: one row a joint."""
+    return None if terms is None else torch.cat(_as_floats(terms), -1)
 
 
 def _as_floats(tables: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,6 +70,6 @@ def _fingerprint() -> str:
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    sources = [path.read_text() for path in (SOURCE, SOURCE.with_name("vectors.h")) if path.exists()]
+    sources = [path.read_text() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h")))]
     parts = (*sources, *_FLAGS, *sum(_OPTIONAL_FLAGS, ()), platform.machine(), features)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

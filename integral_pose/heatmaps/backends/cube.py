@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from integral_pose.geometry.coordinates import joints_norm_to_cell
-from integral_pose.heatmaps.backends.memory_order import MemoryOrder, axis_steps, joint_offsets
+from integral_pose.heatmaps.backends.memory_order import AlongAxes, MemoryOrder, axis_steps, joint_offsets
 from integral_pose.heatmaps.reference import HeatmapTarget
 
 
@@ -61,6 +61,16 @@ def cube_window(cubes: JointCubes, volume: Tensor) -> CubeWindow:
         factors.append(cubes.along(axis, start[:, None] + torch.arange(span, device=volume.device)))
     along_a, along_b, along_k = factors
     return CubeWindow(torch.stack(starts, -1), (cubes.target.peak * along_a, along_b, along_k))
+
+
+def window_sums(window: CubeWindow, tables: AlongAxes) -> Tensor:
+    """(Q, n) sum of the `tables` (Q, cells) along A, B, K at the voxels of each window."""
+    parts = []
+    for axis, (table, factor) in enumerate(zip(tables, window.factors, strict=True)):
+        cells = window.starts[:, axis, None] + torch.arange(factor.shape[-1], device=table.device)
+        parts.append(table.gather(1, cells))
+    along_a, along_b, along_k = parts
+    return (along_a[:, :, None, None] + along_b[:, None, :, None] + along_k[:, None, None, :]).flatten(1)
 
 
 def window_voxels(window: CubeWindow, volume: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,45 +4,68 @@ import torch
 from torch import Tensor
 
 from integral_pose.geometry.coordinates import cell_centers_norm
-from integral_pose.heatmaps.backends.cube import JointCubes, cube_window, window_voxels
+from integral_pose.heatmaps.backends.cube import JointCubes, cube_window, window_sums, window_voxels
 from integral_pose.heatmaps.backends.fused import CubeSums, GradientTables, Softmax
-from integral_pose.heatmaps.backends.memory_order import joint_blocks, voxel_offsets
+from integral_pose.heatmaps.backends.memory_order import AlongAxes, joint_blocks, voxel_offsets
 
 
 class EagerEngine:
     """Blocks small enough for a processor's cache, so that only the gradient is as large as the volume."""
 
-    def softmax(self, volume: Tensor, with_loss: bool) -> Softmax:
+    def softmax(self, volume: Tensor, terms: AlongAxes | None, with_loss: bool) -> Softmax:
         """Read the volume, (N, A, B, G, K)."""
-        blocks = [_softmax(block, with_loss) for _, block in joint_blocks(volume)]
+        blocks = [_softmax(_logits(block, terms, joints), with_loss) for joints, block in joint_blocks(volume)]
         return Softmax(*(torch.cat(columns) for columns in zip(*blocks, strict=True)))
 
-    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+    def cube_sums(self, volume: Tensor, terms: AlongAxes | None, softmax: Softmax, cubes: JointCubes) -> CubeSums:
         """Read the cubes."""
-        offsets, target = window_voxels(cube_window(cubes, volume), volume)
+        window = cube_window(cubes, volume)
+        offsets, target = window_voxels(window, volume)
         is_peak = offsets == voxel_offsets(softmax.peak_cells, volume)[:, None]
         target = torch.where(is_peak, 0.0, target)
         x = volume.flatten()[offsets].double()
+        if terms is not None:
+            x = x + window_sums(window, terms)
         log_p = torch.where(is_peak, -1.0, x - (softmax.shift + softmax.log_sum - softmax.log_others)[:, None])
         p = log_p.exp()
         return CubeSums((target * (log_p - torch.log1p(-p))).sum(-1), (target / (1 - p)).sum(-1))
 
-    def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
-        """Gradient of the volume, (N, A, B, G, K)."""
+    def gradient(
+        self, volume: Tensor, terms: AlongAxes | None, tables: GradientTables
+    ) -> tuple[Tensor, AlongAxes | None]:
+        """Gradient of the volume, (N, A, B, G, K), and of the terms."""
         gradient = torch.empty_like(volume)
+        of_terms = None
+        if terms is not None:
+            of_a, of_b, of_k = map(torch.empty_like, terms)
+            of_terms = of_a, of_b, of_k
         for (joints, block), (_, result) in zip(joint_blocks(volume), joint_blocks(gradient), strict=True):
-            result.copy_(_gradient(block, tables, joints))
-        return gradient
+            values = _gradient(_logits(block, terms, joints), tables, joints)
+            result.copy_(values)
+            for axis, table in enumerate(of_terms or ()):
+                table[joints] = values.sum([other for other in (1, 2, 3) if other != axis + 1])
+        return gradient, of_terms
 
 
-def _accumulated(block: Tensor) -> Tensor:
-    return block if block.dtype == torch.float64 else block.float()
+def _logits(block: Tensor, terms: AlongAxes | None, joints: slice) -> Tensor:
+    """block (q, A, B, K) with what the terms add, float32 at least."""
+    block = block if block.dtype == torch.float64 else block.float()
+    if terms is None:
+        return block
+    along_a, along_b, along_k = _spread(terms, joints, block.dtype)
+    return block + (along_a + along_b + along_k)
+
+
+def _spread(along: AlongAxes, joints: slice, dtype: torch.dtype) -> AlongAxes:
+    """Tables (Q, cells) along A, B, K of some joints, laid out along the axes of a block (q, A, B, K)."""
+    a, b, k = (table[joints].to(dtype) for table in along)
+    return a[:, :, None, None], b[:, None, :, None], k[:, None, None, :]
 
 
 def _softmax(block: Tensor, with_loss: bool) -> Softmax:
     """block (q, A, B, K) -> the softmax of its joints."""
     shape = block.shape[1:]
-    flat = _accumulated(block).reshape(len(block), -1)
+    flat = block.reshape(len(block), -1)
     finite = (flat * 0).sum(-1)  # 0, or NaN if any logit is not finite
     peak, index = flat.max(-1)
     flat = flat.scatter(-1, index[:, None], -torch.inf)
@@ -73,22 +96,16 @@ def _mean_position(e: Tensor, total: Tensor) -> Tensor:
     return (torch.stack(moments, -1) / total[:, None]).double()
 
 
-def _gradient(block: Tensor, tables: GradientTables, joints: slice) -> Tensor:
-    x = _accumulated(block)
-
+def _gradient(x: Tensor, tables: GradientTables, joints: slice) -> Tensor:
     def column(values: Tensor) -> Tensor:
         return values[joints].to(x.dtype).view(-1, 1, 1, 1)
 
-    def spread(along: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        a, b, k = (table[joints].to(x.dtype) for table in along)
-        return a[:, :, None, None], b[:, None, :, None], k[:, None, None, :]
-
-    slope_a, slope_b, slope_k = spread(tables.slopes)
+    slope_a, slope_b, slope_k = _spread(tables.slopes, joints, x.dtype)
     among_others = (x - column(tables.shift)).sub_(column(tables.log_sum)).exp_()
     p = among_others * column(tables.others)
     gradient = p * (slope_a + slope_b + slope_k)
     if tables.targets is not None:
-        target_a, target_b, target_k = spread(tables.targets)
+        target_a, target_b, target_k = _spread(tables.targets, joints, x.dtype)
         error = (p * column(tables.weight)).sub_(target_a * target_b * target_k)
         gradient.add_(error.div_(1 - p)).sub_(among_others.mul_(column(tables.pull)))
     own = torch.arange(len(x), device=x.device)

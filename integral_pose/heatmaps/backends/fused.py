@@ -15,8 +15,12 @@ The voxel m with the largest logit, the peak, is kept apart from the others, so 
     dx_m = p_m r (c_m - joints_pi) . dc + s [1 - G_m - r - p_m S],   S = sum_{j != m} (p_j - G_j) / (1 - p_j)
 
 which stays finite and exact where p_m rounds to 1 or r to 0. What has one value a joint is float64 throughout.
+
+Terms, numbers along single axes that belong to the logits (`reference.AxisLogits`), are added wherever a logit is read:
+x_i is the sum. Their gradients are the sums of dx over the other two axes, taken while it is written.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -25,8 +29,8 @@ from torch.autograd.function import once_differentiable
 
 from integral_pose.geometry.coordinates import cell_centers_norm
 from integral_pose.heatmaps.backends.cube import JointCubes, joint_cubes
-from integral_pose.heatmaps.backends.memory_order import MemoryOrder
-from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.backends.memory_order import AlongAxes, MemoryOrder
+from integral_pose.heatmaps.reference import AxisLogits, HeatmapTarget
 
 
 class Softmax(NamedTuple):
@@ -82,54 +86,87 @@ class GradientTables(NamedTuple):
 
 
 class Engine(Protocol):
-    """The passes over a (N, A, B, G, K) volume."""
+    """The passes over a (N, A, B, G, K) volume, with terms (Q, cells) along A, B, K or None."""
 
-    def softmax(self, volume: Tensor, with_loss: bool) -> Softmax:
+    def softmax(self, volume: Tensor, terms: AlongAxes | None, with_loss: bool) -> Softmax:
         """Read the volume."""
         ...
 
-    def cube_sums(self, volume: Tensor, softmax: Softmax, cubes: JointCubes) -> CubeSums:
+    def cube_sums(self, volume: Tensor, terms: AlongAxes | None, softmax: Softmax, cubes: JointCubes) -> CubeSums:
         """Read the voxels round the true joints."""
         ...
 
-    def gradient(self, volume: Tensor, tables: GradientTables) -> Tensor:
-        """Read the volume again and write its gradient, of the same shape, order and dtype."""
+    def gradient(
+        self, volume: Tensor, terms: AlongAxes | None, tables: GradientTables
+    ) -> tuple[Tensor, AlongAxes | None]:
+        """Read the volume again and write its gradient, of the same shape, order and dtype; that of the terms too."""
         ...
 
 
 def read_volume(
-    logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, engine: Engine
+    logits: Tensor,
+    joints_norm: Tensor | None,
+    target: HeatmapTarget | None,
+    axis_logits: AxisLogits | None,
+    engine: Engine,
 ) -> tuple[Tensor, Tensor]:
     """Expected positions (B, J, 3) norm and heat map loss (0 without a target) of (B, J, D, H, W) logits."""
-    joints, loss = _FusedVolume.apply(logits, joints_norm, target, engine)
+    joints, loss = _FusedVolume.apply(logits, joints_norm, target, engine, *(axis_logits or ()))
     return joints, loss
+
+
+def terms_of(axis_logits: Sequence[Tensor], order: MemoryOrder, dtype: torch.dtype) -> AlongAxes | None:
+    """Axis logits (B, J, cells) along x, y, z -> tables (Q, cells) along A, B, K; None where there are none."""
+    if not axis_logits:
+        return None
+    return order.exchange_axes([along.flatten(0, 1).to(dtype) for along in axis_logits])
+
+
+def axis_gradients(
+    gradients: AlongAxes | None, axis_logits: Sequence[Tensor], order: MemoryOrder
+) -> tuple[Tensor, ...]:
+    """Gradients of the tables (Q, cells) along A, B, K -> those of the axis logits."""
+    if gradients is None:
+        return ()
+    return tuple(
+        gradient.view_as(along).to(along.dtype)
+        for gradient, along in zip(order.exchange_axes(gradients), axis_logits, strict=True)
+    )
 
 
 class _FusedVolume(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, joints_norm: Tensor | None, target: HeatmapTarget | None, engine: Engine
+        ctx: Any,
+        logits: Tensor,
+        joints_norm: Tensor | None,
+        target: HeatmapTarget | None,
+        engine: Engine,
+        *axis_logits: Tensor,
     ) -> tuple[Tensor, Tensor]:
         order = MemoryOrder.of(logits)
         volume = order.to_memory(logits)
-        softmax = engine.softmax(volume, with_loss=target is not None)
+        terms = terms_of(axis_logits, order, _accumulator(logits))
+        softmax = engine.softmax(volume, terms, with_loss=target is not None)
         joints = order.exchange_xyz(_position(softmax, order)).view(*order.shape[:2], 3)
         cubes, cube_odds, loss = None, torch.zeros_like(softmax.odds), joints.new_zeros(())
         if joints_norm is not None and target is not None:
             cubes = joint_cubes(joints_norm.to(_accumulator(logits)), order, target)
-            cube_sums = engine.cube_sums(volume, softmax, cubes)
+            cube_sums = engine.cube_sums(volume, terms, softmax, cubes)
             loss, cube_odds = _heatmap_loss(softmax, cubes, cube_sums), cube_sums.odds
-        ctx.save_for_backward(logits)
+        ctx.save_for_backward(logits, *axis_logits)
         ctx.engine, ctx.order, ctx.softmax, ctx.cubes, ctx.cube_odds = engine, order, softmax, cubes, cube_odds
         return joints.to(_accumulator(logits)), loss.to(_accumulator(logits))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (logits,) = ctx.saved_tensors
+    def backward(ctx: Any, joints_gradient: Tensor, loss_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, *axis_logits = ctx.saved_tensors
+        order: MemoryOrder = ctx.order
+        terms = terms_of(axis_logits, order, _accumulator(logits))
         tables = _gradient_tables(ctx, joints_gradient.double(), loss_gradient.double())
-        gradient = ctx.engine.gradient(ctx.order.to_memory(logits), tables)
-        return ctx.order.from_memory(gradient), None, None, None
+        gradient, of_terms = ctx.engine.gradient(order.to_memory(logits), terms, tables)
+        return order.from_memory(gradient), None, None, None, *axis_gradients(of_terms, axis_logits, order)
 
 
 def _accumulator(logits: Tensor) -> torch.dtype:

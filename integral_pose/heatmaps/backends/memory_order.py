@@ -8,11 +8,13 @@ Joint q = n * G + g is then the joint of the batch in both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+AlongAxes = tuple[Tensor, Tensor, Tensor]  # a tensor an axis
 
 _CHANNELS_LAST = (0, 3, 4, 1, 2)  # (B, J, D, H, W) <-> (B, H, W, J, D): its own inverse
 _BLOCK_VOXELS = 1 << 18  # 1 MiB of float32: what an eager pass leaves in the second level cache
@@ -39,6 +41,11 @@ class MemoryOrder:
     def exchange_xyz(self, positions: Tensor) -> Tensor:
         """(.., 3) along (x, y, z) <-> (.., 3) along (A, B, K)."""
         return torch.stack([positions[..., axis] for axis in self.axes_xyz], -1)
+
+    def exchange_axes(self, per_axis: Sequence[Tensor]) -> AlongAxes:
+        """Tensors of the axes x, y, z <-> those of A, B, K."""
+        first, second, third = (per_axis[axis] for axis in self.axes_xyz)
+        return first, second, third
 
     @property
     def cells(self) -> tuple[int, int, int]:

@@ -7,7 +7,8 @@ joints, so that the programs that run together read neighbouring memory in both 
 
 float32: tile_sums (Q, TILE_FIELDS, tiles), joint_values (Q, JOINT_FIELDS), joints_gradient (Q, 3), and weights (Q,),
 the gradients of the joints' cross-entropies. int32: tile_places (Q, tiles) and peaks (Q,), the indices of the largest
-voxels, and cells (Q, 3) of the true joints.
+voxels, and cells (Q, 3) of the true joints. terms (Q, A + B + K) float32 are added to the logits along A, B and K,
+if WITH_TERMS.
 """
 
 # Triton gives the arguments of these functions their types.
@@ -15,6 +16,19 @@ voxels, and cells (Q, 3) of the true joints.
 
 import triton
 import triton.language as tl
+
+from integral_pose.heatmaps.backends.triton_places import (
+    cell_center,
+    joint_start,
+    load_3,
+    log1p,
+    softplus,
+    sum_all,
+    terms_at,
+    tile_of_program,
+    tile_voxels,
+    voxel_center,
+)
 
 # Fields of a tile: the largest logit but one, sums of e = exp(x - TOP) over all but the largest, the largest.
 TOP, SUM, MOMENT, SUM_2, SUM_3, SUM_4, LARGEST, TILE_FIELDS = map(tl.constexpr, (0, 1, 2, 5, 6, 7, 8, 9))
@@ -27,73 +41,19 @@ CUBE_BLOCK = tl.constexpr(1024)  # voxels
 
 
 @triton.jit
-def _log1p(y):
-    """log(1 + y) for y > -1, to float32's rounding also near 0."""
-    series = y * (1 - y * (0.5 - y * (1 / 3 - y * (0.25 - y * 0.2))))
-    is_small = tl.abs(y) < 0.03125
-    return tl.where(is_small, series, tl.log(tl.where(is_small, 1.0, 1 + y)))
-
-
-@triton.jit
-def _softplus(x):
-    return tl.maximum(x, 0.0) + _log1p(tl.exp(-tl.abs(x)))
-
-
-@triton.jit
-def _sum(values):
-    return tl.sum(tl.sum(values, 1), 0)
-
-
-@triton.jit
-def _load_3(pointer):
-    return tl.load(pointer), tl.load(pointer + 1), tl.load(pointer + 2)
-
-
-@triton.jit
-def _center(cell, num_cells):
-    return (cell.to(tl.float32) + 0.5) / num_cells - 0.5
-
-
-@triton.jit
-def _voxel_center(index, SHAPE: tl.constexpr):
-    A, B, _, K = SHAPE
-    return _center(index // K // B, A), _center(index // K % B, B), _center(index % K, K)
-
-
-@triton.jit
-def _joint_start(q, SHAPE: tl.constexpr):
-    A, B, G, K = SHAPE
-    return (q // G).to(tl.int64) * (A * B * G * K) + (q % G) * K
-
-
-@triton.jit
-def _tile_of_program(num_tiles, SHAPE: tl.constexpr):
-    """The joint and which of its tiles."""
-    G = SHAPE[2]
-    program = tl.program_id(0)
-    return (program // G) // num_tiles * G + program % G, (program // G) % num_tiles
-
-
-@triton.jit
-def _tile_voxels(tile, SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr):
-    """Rows (TILE_ROWS, 1), places along K (1, PADDED_K), which of them exist, and their offsets from the joint."""
-    A, B, G, K = SHAPE
-    row = tile * TILE_ROWS + tl.arange(0, TILE_ROWS)[:, None]
-    k = tl.arange(0, PADDED_K)[None, :]
-    return row, k, (row < A * B) & (k < K), row * (G * K) + k
-
-
-@triton.jit
 def sum_tiles(
-    volume, tile_sums, tile_places, num_tiles,
+    volume, terms, tile_sums, tile_places, num_tiles,
     SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_LOSS: tl.constexpr,
+    WITH_TERMS: tl.constexpr,
 ):  # fmt: skip
     """Each tile's largest voxel, and the sums over its others relative to the largest of those."""
     A, B, _, K = SHAPE
-    q, tile = _tile_of_program(num_tiles, SHAPE)
-    row, k, exists, offset = _tile_voxels(tile, SHAPE, TILE_ROWS, PADDED_K)
-    x = tl.load(volume + _joint_start(q, SHAPE) + offset, mask=exists, other=0.0).to(tl.float32)
-    zero_if_finite = _sum(x * 0.0)
+    q, tile = tile_of_program(num_tiles, SHAPE)
+    row, k, exists, offset = tile_voxels(tile, SHAPE, TILE_ROWS, PADDED_K)
+    x = tl.load(volume + joint_start(q, SHAPE) + offset, mask=exists, other=0.0).to(tl.float32)
+    if WITH_TERMS:
+        x += terms_at(terms, q, row, k, exists, SHAPE)
+    zero_if_finite = sum_all(x * 0.0)
     x = tl.where(exists, x, float("-inf"))
     largest = tl.max(tl.max(x, 1), 0)
     index = row * K + k
@@ -102,27 +62,27 @@ def sum_tiles(
     top = tl.max(tl.max(x, 1), 0)
     e = tl.exp(x - tl.where(top == float("-inf"), 0.0, top))
     of_rows = tl.sum(e, 1)
-    along_a, along_b = _center(tl.max(row, 1) // B, A), _center(tl.max(row, 1) % B, B)
+    along_a, along_b = cell_center(tl.max(row, 1) // B, A), cell_center(tl.max(row, 1) % B, B)
     sums = tile_sums + q * (TILE_FIELDS * num_tiles) + tile
     tl.store(sums + TOP * num_tiles, top)
     tl.store(sums + LARGEST * num_tiles, largest + zero_if_finite)
     tl.store(sums + SUM * num_tiles, tl.sum(of_rows, 0))
     tl.store(sums + MOMENT * num_tiles, tl.sum(of_rows * along_a, 0))
     tl.store(sums + (MOMENT + 1) * num_tiles, tl.sum(of_rows * along_b, 0))
-    tl.store(sums + (MOMENT + 2) * num_tiles, _sum(e * _center(k, K)))
+    tl.store(sums + (MOMENT + 2) * num_tiles, sum_all(e * cell_center(k, K)))
     tl.store(tile_places + q * num_tiles + tile, place)
     if WITH_LOSS:
         e_2 = e * e
-        tl.store(sums + SUM_2 * num_tiles, _sum(e_2))
-        tl.store(sums + SUM_3 * num_tiles, _sum(e_2 * e))
-        tl.store(sums + SUM_4 * num_tiles, _sum(e_2 * e_2))
+        tl.store(sums + SUM_2 * num_tiles, sum_all(e_2))
+        tl.store(sums + SUM_3 * num_tiles, sum_all(e_2 * e))
+        tl.store(sums + SUM_4 * num_tiles, sum_all(e_2 * e_2))
 
 
 @triton.jit
 def merge_tiles(
-    volume, tile_sums, tile_places, cells, joint_values, peaks, num_tiles, height,
-    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_LOSS: tl.constexpr, RADIUS: tl.constexpr,
-    PADDED_TILES: tl.constexpr,
+    volume, terms, tile_sums, tile_places, cells, joint_values, peaks, num_tiles, height,
+    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_LOSS: tl.constexpr,
+    WITH_TERMS: tl.constexpr, RADIUS: tl.constexpr, PADDED_TILES: tl.constexpr,
 ):  # fmt: skip
     """One joint a program: its softmax from its tiles; for the loss, the voxels too large for the series, the cube."""
     q = tl.program_id(0)
@@ -144,25 +104,25 @@ def merge_tiles(
     mean = _merged_mean(sums, place, weight, weight_alone, total, num_tiles, exists, SHAPE)
     log_sum = tl.log(total) + zero_if_finite
     gap = (shift - peak) + log_sum
-    log_others, log_peak = -_softplus(-gap), -_softplus(gap)
+    log_others, log_peak = -softplus(-gap), -softplus(gap)
     others = tl.exp(log_others)
     values = joint_values + q * JOINT_FIELDS
     tl.store(values + SHIFT, shift)
     tl.store(values + LOG_SUM, log_sum)
     tl.store(values + LOG_OTHERS, log_others)
     tl.store(values + LOG_PEAK, log_peak)
-    center = _voxel_center(peak_index, SHAPE)
+    center = voxel_center(peak_index, SHAPE)
     for axis in tl.static_range(3):
         tl.store(values + MEAN + axis, mean[axis])
         tl.store(values + POSITION + axis, center[axis] + others * (mean[axis] - center[axis]))
     tl.store(peaks + q, peak_index)
     if WITH_LOSS:
         softmax = (shift, log_sum, log_others, peak_index)
-        joint = volume + _joint_start(q, SHAPE)
+        joint = volume + joint_start(q, SHAPE), terms, q, WITH_TERMS
         series = _series(sums, weight * (others / total), weight_alone * (others / total), others, num_tiles, exists)
         is_large = _log_p(tl.maximum(top, alone), softmax) > LOG_LARGEST_IN_SERIES
         series = _correct_large(series, joint, softmax, num_tiles, tile, is_large, SHAPE, TILE_ROWS, PADDED_K)
-        cell = _load_3(cells + q * 3)
+        cell = load_3(cells + q * 3)
         cube = _cube_sums(joint, softmax, cell, height, SHAPE, RADIUS)
         at_peak = _target(peak_index, cell, height, SHAPE, RADIUS)
         loss = series[0] + cube[0] + (1 - at_peak) * log_others + at_peak * log_peak
@@ -179,7 +139,7 @@ def _field(sums, FIELD: tl.constexpr, num_tiles, exists):
 @triton.jit
 def _merged_mean(sums, place, weight, weight_alone, total, num_tiles, exists, SHAPE: tl.constexpr):
     """Expected position under the others alone."""
-    alone = _voxel_center(place, SHAPE)
+    alone = voxel_center(place, SHAPE)
     moment_a = weight * _field(sums, MOMENT, num_tiles, exists) + weight_alone * alone[0]
     moment_b = weight * _field(sums, MOMENT + 1, num_tiles, exists) + weight_alone * alone[1]
     moment_k = weight * _field(sums, MOMENT + 2, num_tiles, exists) + weight_alone * alone[2]
@@ -207,16 +167,19 @@ def _correct_large(
     SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr,
 ):  # fmt: skip
     """Both sums with log p > log 1/32 exact: at most 31 voxels, whose tiles `is_large` are read again."""
+    voxels, terms, q, WITH_TERMS = joint
     log_complement, odds = series
     for t in range(num_tiles):
         if tl.sum(tl.where((tile == t) & is_large, 1, 0), 0) > 0:
-            row, k, exists, offset = _tile_voxels(t, SHAPE, TILE_ROWS, PADDED_K)
-            x = tl.load(joint + offset, mask=exists, other=float("-inf")).to(tl.float32)
+            row, k, exists, offset = tile_voxels(t, SHAPE, TILE_ROWS, PADDED_K)
+            x = tl.load(voxels + offset, mask=exists, other=float("-inf")).to(tl.float32)
+            if WITH_TERMS:
+                x += terms_at(terms, q, row, k, exists, SHAPE)
             log_p = _log_p(x, softmax)
             counts = exists & (log_p > LOG_LARGEST_IN_SERIES) & (row * SHAPE[3] + k != softmax[3])
             p = tl.where(counts, tl.exp(log_p), 0.0)
-            log_complement += _sum(_log1p(-p) + p * (1 + p * (0.5 + p * (1 / 3 + p * 0.25))))
-            odds += _sum(p / (1 - p) - p * (1 + p * (1 + p * (1 + p))))
+            log_complement += sum_all(log1p(-p) + p * (1 + p * (0.5 + p * (1 / 3 + p * 0.25))))
+            odds += sum_all(p / (1 - p) - p * (1 + p * (1 + p * (1 + p))))
     return log_complement, odds
 
 
@@ -238,6 +201,7 @@ def _target(index, cell, height, SHAPE: tl.constexpr, RADIUS: tl.constexpr):
 @triton.jit
 def _cube_sums(joint, softmax, cell, height, SHAPE: tl.constexpr, RADIUS: tl.constexpr):
     """Sums over the cube, the peak left out: as fused.CubeSums."""
+    voxels, terms, q, WITH_TERMS = joint
     A, B, G, K = SHAPE
     WIDTH: tl.constexpr = 2 * RADIUS + 1
     SPAN_A: tl.constexpr = WIDTH if WIDTH < A else A
@@ -251,34 +215,40 @@ def _cube_sums(joint, softmax, cell, height, SHAPE: tl.constexpr, RADIUS: tl.con
         k = tl.minimum(tl.maximum(cell[2] - RADIUS, 0), K - SPAN_K) + i % SPAN_K
         index = (a * B + b) * K + k
         counts = (i < SPAN_A * SPAN_B * SPAN_K) & (index != softmax[3])
-        x = tl.load(joint + (a * B + b) * (G * K) + k, mask=counts, other=0.0).to(tl.float32)
+        x = tl.load(voxels + (a * B + b) * (G * K) + k, mask=counts, other=0.0).to(tl.float32)
+        if WITH_TERMS:
+            x += terms_at(terms, q, a * B + b, k, counts, SHAPE)
         log_p = tl.where(counts, _log_p(x, softmax), -1.0)
         p = tl.exp(log_p)
         target = tl.where(counts, _target(index, cell, height, SHAPE, RADIUS), 0.0)
-        loss += target * (log_p - _log1p(-p))
+        loss += target * (log_p - log1p(-p))
         odds += target / (1 - p)
     return tl.sum(loss, 0), tl.sum(odds, 0)
 
 
 @triton.jit
 def write_gradient(
-    volume, joint_values, peaks, cells, joints_gradient, weights, result, num_tiles, height,
-    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_LOSS: tl.constexpr, RADIUS: tl.constexpr,
+    volume, terms, joint_values, peaks, cells, joints_gradient, weights, result, row_sums, sums_along_k,
+    num_tiles, height,
+    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_LOSS: tl.constexpr,
+    WITH_TERMS: tl.constexpr, RADIUS: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of a tile."""
+    """The gradient of a tile; WITH_TERMS its sums along K, (Q, A * B), and over its rows, (Q, tiles, K), float32."""
     A, B, _, K = SHAPE
-    q, tile = _tile_of_program(num_tiles, SHAPE)
-    row, k, exists, offset = _tile_voxels(tile, SHAPE, TILE_ROWS, PADDED_K)
-    start = _joint_start(q, SHAPE)
+    q, tile = tile_of_program(num_tiles, SHAPE)
+    row, k, exists, offset = tile_voxels(tile, SHAPE, TILE_ROWS, PADDED_K)
+    start = joint_start(q, SHAPE)
     x = tl.load(volume + start + offset, mask=exists, other=0.0).to(tl.float32)
+    if WITH_TERMS:
+        x += terms_at(terms, q, row, k, exists, SHAPE)
     values = joint_values + q * JOINT_FIELDS
     others, peak = tl.exp(tl.load(values + LOG_OTHERS)), tl.exp(tl.load(values + LOG_PEAK))
-    towards, position, mean = _load_3(joints_gradient + q * 3), _load_3(values + POSITION), _load_3(values + MEAN)
-    slope_row = towards[0] * (_center(row // B, A) - position[0])
-    slope_row += towards[1] * (_center(row % B, B) - position[1])
-    slope = slope_row + towards[2] * (_center(k, K) - position[2])
+    towards, position, mean = load_3(joints_gradient + q * 3), load_3(values + POSITION), load_3(values + MEAN)
+    slope_row = towards[0] * (cell_center(row // B, A) - position[0])
+    slope_row += towards[1] * (cell_center(row % B, B) - position[1])
+    slope = slope_row + towards[2] * (cell_center(k, K) - position[2])
     peak_index = tl.load(peaks + q)
-    center = _voxel_center(peak_index, SHAPE)
+    center = voxel_center(peak_index, SHAPE)
     from_a, from_b = towards[0] * (center[0] - mean[0]), towards[1] * (center[1] - mean[1])
     at_peak = peak * others * (from_a + from_b + towards[2] * (center[2] - mean[2]))
     is_peak = row * K + k == peak_index
@@ -288,10 +258,15 @@ def write_gradient(
     if WITH_LOSS:
         weight, sum_others = tl.load(weights + q), tl.load(values + SUM_OTHERS)
         error_at_peak = 1 - tl.load(values + TARGET_AT_PEAK) - others
-        cell = _load_3(cells + q * 3)
+        cell = load_3(cells + q * 3)
         of_row = height * _gaussian(row // B - cell[0], RADIUS) * _gaussian(row % B - cell[1], RADIUS)
         target = of_row * _gaussian(k - cell[2], RADIUS)
         gradient += weight * (p - target) / (1 - p) - among_others * (weight * (error_at_peak + others * sum_others))
         at_peak += weight * (error_at_peak - peak * sum_others)
     gradient = tl.where(is_peak, at_peak, gradient)
     tl.store(result + start + offset, gradient.to(result.dtype.element_ty), mask=exists)
+    if WITH_TERMS:
+        gradient = tl.where(exists, gradient, 0.0)
+        own_row, own_k = tile * TILE_ROWS + tl.arange(0, TILE_ROWS), tl.arange(0, PADDED_K)
+        tl.store(row_sums + q * (A * B) + own_row, tl.sum(gradient, 1), mask=own_row < A * B)
+        tl.store(sums_along_k + (q * num_tiles + tile) * K + own_k, tl.sum(gradient, 0), mask=own_k < K)
