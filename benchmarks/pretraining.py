@@ -39,11 +39,11 @@ def pretraining(options: argparse.Namespace) -> None:
     """Train and score what is not done yet; write the JSON, print its table."""
     overrides = ("stages.0.epochs=1", "data.val_subjects=[]", "data.workers=0")
     benchmark = Benchmark("demo", options.data, options.runs, overrides, 0.0, options.seeds, "test")
-    rows: dict[str, list[dict[str, Any]]] = {candidate.name: [] for candidate in CANDIDATES}
+    rows: list[dict[str, Any]] = [{"name": each.name, "title": each.title, "runs": []} for each in CANDIDATES]
     for seed in range(options.seeds):
-        for candidate in CANDIDATES:
+        for candidate, row in zip(CANDIDATES, rows, strict=True):
             run_one(benchmark, candidate, seed, options.images)
-            rows[candidate.name].append(json.loads(benchmark.result(candidate, seed).read_text("utf-8")))
+            row["runs"].append(json.loads(benchmark.result(candidate, seed).read_text("utf-8")))
     mean_pose = mean_pose_scores(options.data, read_test(options.data))
     content = {
         "command": f"python -m benchmarks pretraining --images {options.images} --seeds {options.seeds}",
@@ -59,11 +59,11 @@ def table(content: dict[str, Any]) -> str:
     """Mean and spread over the seeds."""
     lines: list[dict[str, str | float | None]] = [
         {
-            "": candidate.title,
-            "MPJPE (mm)": _over_seeds(content["rows"][candidate.name], "mpjpe_mm"),
-            "PA-MPJPE (mm)": _over_seeds(content["rows"][candidate.name], "pa_mpjpe_mm"),
+            "": row["title"],
+            "MPJPE (mm)": _over_seeds(row["runs"], "mpjpe_mm"),
+            "PA-MPJPE (mm)": _over_seeds(row["runs"], "pa_mpjpe_mm"),
         }
-        for candidate in CANDIDATES
+        for row in content["rows"]
     ]
     mean_pose = content["mean_pose"]
     lines.append(
@@ -78,7 +78,7 @@ def table(content: dict[str, Any]) -> str:
 
 def section(content: dict[str, Any], file_name: str) -> str:
     """The part of docs/results.md."""
-    seeds = len(content["rows"][CANDIDATES[0].name])
+    seeds = len(content["rows"][0]["runs"])
     return (
         f"## From ImageNet or from random weights\n\n`{content['command']}` ([{file_name}](results/{file_name})): the "
         f"network of `{DEMO}`, all its layers trained, {content['images']:,} images, {seeds} seeds, the demo's test "

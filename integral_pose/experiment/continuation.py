@@ -90,7 +90,7 @@ def require_same_data(
     kept, lines, changes = found.content.get("data", {}), [], []
     for name, title in (("train", "training images"), ("held_out", "held-out images")):
         for change in find_data_changes(kept.get(name, {}), data.get(name, {})):
-            why = WHY_DATA_IS_FIXED.get(change.part) or (WHY_HELD_OUT_IS_FIXED if name == "held_out" else None)
+            why = _why_fixed(name, change.part)
             if why or not allow_change:
                 ending = f"not possible: {why}" if why else "possible with --allow-change"
                 lines.append(f"  {title}: {change.words} - {ending}")
@@ -104,3 +104,10 @@ def require_same_data(
                        "start anew"])
         )  # fmt: skip
     return changes
+
+
+def _why_fixed(table: str, part: str) -> str | None:
+    """Why this part may not change at all. Image files of other sizes may be damaged ones that were restored."""
+    if table == "held_out" and part not in WHY_DATA_IS_FIXED and part != "sizes":
+        return WHY_HELD_OUT_IS_FIXED
+    return WHY_DATA_IS_FIXED.get(part)

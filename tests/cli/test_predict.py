@@ -16,7 +16,7 @@ from PIL import Image
 from integral_pose.cli import main as cli
 from integral_pose.config.schema import ModelConfig
 from integral_pose.models.pose_net import build_network
-from integral_pose.predict import job
+from integral_pose.predict import box_finder
 from integral_pose.skeleton import Skeleton
 from integral_pose.weights.model_file import ModelDescription, save_model_file
 
@@ -148,7 +148,7 @@ def test_people_that_a_detector_finds(model, folder, tmp_path, monkeypatch):
         def boxes(self, picture):
             return np.array([[1.0, 2, 30, 40]])
 
-    monkeypatch.setattr(job, "PersonDetector", Detector)
+    monkeypatch.setattr(box_finder, "PersonDetector", Detector)
     assert predict(model, folder / "a.png", "--detector-weights", "w.pth", "--out", tmp_path / "out") == 0
     image = tables(tmp_path / "out")[0]["images"][0]
     assert (image["boxes_from"], image["people"][0]["box_px"]) == ("detector", [1, 2, 30, 40])

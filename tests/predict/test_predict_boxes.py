@@ -9,8 +9,13 @@ import pytest
 
 from integral_pose.errors import DataError
 from integral_pose.predict.boxes import BoxesFile, check_boxes
+from integral_pose.predict.image_tables import by_image
 
 BOX, OTHER = [1.0, 2.0, 30.0, 40.0], [5.0, 6.0, 7.5, 8.0]
+
+
+def boxes_of(file: BoxesFile, name: str, number: int | None = None):
+    return by_image(file.by_name, name, number)
 
 
 @pytest.fixture
@@ -41,13 +46,13 @@ def boxes_file(tmp_path):
 )
 def test_every_form(content, name, boxes_file):
     found = boxes_file(content, name)
-    assert found.of_image("a.jpg") == found.of_image("sub/a.jpg") == [BOX, OTHER]
-    assert found.of_image("c.jpg") is None
+    assert boxes_of(found, "a.jpg") == boxes_of(found, "sub/a.jpg") == [BOX, OTHER]
+    assert boxes_of(found, "c.jpg") is None
 
 
 def test_the_path_goes_before_the_file_name(boxes_file):
     found = boxes_file({"s/a.jpg": [BOX], "a.jpg": [OTHER]})
-    assert (found.of_image("s/a.jpg"), found.of_image("t/a.jpg")) == ([BOX], [OTHER])
+    assert (boxes_of(found, "s/a.jpg"), boxes_of(found, "t/a.jpg")) == ([BOX], [OTHER])
 
 
 @pytest.mark.parametrize(
@@ -56,8 +61,8 @@ def test_the_path_goes_before_the_file_name(boxes_file):
 )
 def test_frames_by_number(content, name, boxes_file):
     found = boxes_file(content, name)
-    assert found.of_frame(3) == [BOX]
-    assert found.of_frame(0) is None
+    assert boxes_of(found, "", 3) == [BOX]
+    assert boxes_of(found, "", 0) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from integral_pose.config.loading import load_config
-from integral_pose.errors import ConfigError, DataError
+from integral_pose.errors import CheckpointError, ConfigError, DataError
 from integral_pose.experiment import assembly, train
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.runs.background_writer import BackgroundWriter
@@ -54,7 +54,9 @@ def test_a_score_that_fails_costs_no_epoch(
     assert "epoch 1: not scored: " in said
     assert load_checkpoint(run / "last.pt")["progress"]["step"] == 6
     mend()
-    train(config_of(experiment))
+    with pytest.raises(CheckpointError, match="held-out images: .* other sizes - possible with --allow-change"):
+        train(config_of(experiment))
+    train(config_of(experiment), allow_change=True)
     assert load_checkpoint(run / "last.pt")["progress"]["scored_step"] == 6
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl") if row["group"] == "val"] == [6]
 
