@@ -29,7 +29,7 @@ else
 fi
 export VIRTUAL_ENV="$PWD/.venv"
 # The lock is complete and was resolved with one OpenCV wheel left out, so nothing is resolved again here.
-"$UV" pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+"$UV" pip install --quiet --compile-bytecode --no-deps --require-hashes --requirement requirements.lock
 "$UV" pip install --quiet --no-deps --editable .
 echo "$wanted" > "$STAMP"
 echo "setup: done."

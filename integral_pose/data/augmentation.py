@@ -22,12 +22,13 @@ from integral_pose.errors import ConfigError
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
-# Colour augmenters by their key in the configuration: (imgaug.augmenters, range) -> augmenter. They are applied in this
-# order, and their random streams are numbered by it: append new ones, so that the draws of the others stay the same.
-COLOUR_AUGMENTERS: dict[str, Callable[[Any, tuple[float, ...]], Any]] = {
-    "hue_saturation": lambda augmenters, bounds: augmenters.AddToHueAndSaturation(bounds),
-    "contrast": lambda augmenters, bounds: augmenters.LinearContrast(bounds),
-    "brightness": lambda augmenters, bounds: augmenters.Multiply(bounds, per_channel=True),
+# Colour augmenters by their key in the configuration: the value that changes nothing, and (imgaug.augmenters, range) ->
+# augmenter. They are applied in this order, and their random streams are numbered by it: append new ones, so that the
+# draws of the others stay the same.
+COLOUR_AUGMENTERS: dict[str, tuple[float, Callable[[Any, tuple[float, ...]], Any]]] = {
+    "hue_saturation": (0, lambda augmenters, bounds: augmenters.AddToHueAndSaturation(bounds)),
+    "contrast": (1, lambda augmenters, bounds: augmenters.LinearContrast(bounds)),
+    "brightness": (1, lambda augmenters, bounds: augmenters.Multiply(bounds, per_channel=True)),
 }
 
 
@@ -122,14 +123,21 @@ class ImgaugAugmentation:
         shift, zoom = tuple(translate_percent), tuple(scale)
         self.seed, self.scale_depth = seed, scale_depth
         self.flip, self.flip_order = flip, list(flip_order)
+        self.moves = any(shift) or zoom != (1, 1)
         self.affine = augmenters.Affine(translate_percent={"x": shift, "y": shift}, scale={"x": zoom, "y": zoom})
-        self.colours = [make(augmenters, tuple(settings[name])) for name, make in COLOUR_AUGMENTERS.items()]
+        self.colours = {
+            stream: make(augmenters, tuple(settings[name]))
+            for stream, (name, (unchanged, make)) in enumerate(COLOUR_AUGMENTERS.items(), start=1)
+            if tuple(settings[name]) != (unchanged, unchanged)
+        }
         self.pixels = [(PIXEL_AUGMENTERS[n], settings[n]) for n in PIXEL_AUGMENTERS if np.any(settings.get(n, 0))]
 
     def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
         """The augmented sample."""
-        self._reseed(self.affine, key, 0)
-        image, joints_crop_px, moved = _move(self.affine, sample.image, sample.joints_crop_px)
+        image, joints_crop_px, moved = sample.image, sample.joints_crop_px, np.eye(2, 3, dtype=np.float32)
+        if self.moves:
+            self._reseed(self.affine, key, 0)
+            image, joints_crop_px, moved = _move(self.affine, image, joints_crop_px)
         depth_scale = np.sqrt(moved[0, 0] * moved[1, 1]) if self.scale_depth else 1
         label_axes = np.diag([1, 1, depth_scale]).astype(np.float32)
         found = PoseSample(
@@ -141,7 +149,7 @@ class ImgaugAugmentation:
         return found
 
     def _change_pixels(self, image: Picture, key: SampleKey) -> Picture:
-        for stream, augmenter in enumerate(self.colours, start=1):
+        for stream, augmenter in self.colours.items():
             self._reseed(augmenter, key, stream)
             image = augmenter.augment_image(image)
         for pixel_augmenter, setting in self.pixels:
