@@ -100,11 +100,21 @@ class PoseBatch:
         )
 
 
+class AxisLogits(NamedTuple):
+    """Logits along single axes, to be added to a volume's."""
+
+    x: torch.Tensor  # (B, J, W)
+    y: torch.Tensor  # (B, J, H)
+    z: torch.Tensor  # (B, J, D)
+
+
 class HeatmapLoss(Protocol):
     """A loss on softmax-normalised heat maps against true joints (B, J, 3) norm: a scalar, the mean over B and J."""
 
-    def of_volume(self, logits: torch.Tensor, true_norm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the loss."""
+    def of_volume(
+        self, logits: torch.Tensor, true_norm: torch.Tensor, axis_logits: AxisLogits | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, J, D, H, W), and what is added to it along x, y, z -> expected joints (B, J, 3) norm and the loss."""
         ...
 
     def of_marginals(self, marginals: Marginals, true_norm: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ FORBIDDEN = {
         "data.image_size", "model.decoder", "model.volume", "model.extent_mm", "model.depth_extent_mm",
     ), "the weights would mean other places"),
     **dict.fromkeys((
-        "model.pretrained", "model.head_init_std", "model.init",
+        "model.pretrained", "model.head_init_std", "model.head_prior", "model.init",
     ), "it is what the first step began from"),
     **dict.fromkeys((
         "evaluation.flip", "evaluation.crops", "evaluation.root_depth",

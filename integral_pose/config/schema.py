@@ -62,7 +62,8 @@ class ModelConfig(Section):
     volume_depth: Annotated[int, Field(ge=2)] = 64
     cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
     uncertainty: Literal["none", "scale", "flow"] = "none"  # of each joint: `loss.joints` beta_nll, rle; docs/losses.md
-    axis_terms: bool = False  # logits along x, y, z from the pooled features, round the mean pose (metric volume)
+    axis_terms: bool = False  # logits along x, y, z from the pooled features, added to the heat maps
+    head_prior: Literal["training", "none"] | None = None  # where heat maps start; null: training with axis_terms
     head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
     extent_mm: PositiveFloat = 2200.0  # side of the metric volume
@@ -83,10 +84,9 @@ class ModelConfig(Section):
             self.refuse_changed(["head_init_std"], f"head '{self.head}'")
         if self.head != "axes":
             self.refuse_changed(["cells_per_feature"], f"head '{self.head}'")
-        if self.axis_terms and (self.head, self.volume) != ("volumetric", "metric"):
-            raise ValueError(
-                f"axis_terms is true, which is for head 'volumetric' with volume 'metric', not '{self.head}' with "
-                f"'{self.volume}'; set it to false"
+        if self.head == "regression":
+            self.refuse_changed(
+                ["axis_terms", "head_prior"], "head 'regression', which starts at the mean pose anyway,"
             )
         if self.uncertainty != "none" and self.volume != "metric":
             raise ValueError(
@@ -94,6 +94,11 @@ class ModelConfig(Section):
                 "it to none or volume to metric"
             )
         return self
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether heat maps start round the mean of the training poses."""
+        return self.head_prior == "training" or (self.head_prior is None and self.axis_terms)
 
 
 class StageConfig(Section):

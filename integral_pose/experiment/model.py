@@ -7,21 +7,22 @@ from torch import Tensor, nn
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
-from integral_pose.data.course import read_statistics
+from integral_pose.data.course import PoseTable, read_statistics, read_train
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.losses import Criterion, build_criterion
-from integral_pose.models.pose_net import PoseNet, build_network
+from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.skeleton import HUMAN36M
 
 
 def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterion]:
     """The network on `device`, drawn from torch's global generator or pretrained, and its criterion."""
-    statistics_mm = None
-    if config.model.head == "regression" or config.model.axis_terms:
-        statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
-        statistics_mm = torch.from_numpy(statistics.mean_mm), torch.from_numpy(statistics.std_mm)
     model = build_network(
-        config.model, config.data.image_size, HUMAN36M.root, pretrained=True, statistics_mm=statistics_mm
+        config.model,
+        config.data.image_size,
+        HUMAN36M.root,
+        pretrained=True,
+        statistics_mm=_statistics_mm(config) if config.model.head == "regression" else None,
+        statistics_norm=_statistics_norm(config) if config.model.has_prior else None,
     )
     if config.trainer.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -29,6 +30,31 @@ def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterio
     model = model.to(device).to(memory_format=memory_format)
     flow = model.uncertainty.flow if model.uncertainty else None
     return model, build_criterion(config.loss, model.space, flow.log_density if flow else None)
+
+
+def _statistics_mm(config: Config) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (J, 3) of the training poses."""
+    statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
+    return torch.from_numpy(statistics.mean_mm), torch.from_numpy(statistics.std_mm)
+
+
+def _statistics_norm(config: Config) -> tuple[Tensor, Tensor]:
+    """The same in the units of the volume. Those of the image volume are of the crops before they are augmented."""
+    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
+    if config.model.volume == "metric":
+        mean_norm, std_norm = (space.encode(mm) for mm in _statistics_mm(config))
+        return mean_norm, std_norm
+    table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+    labels_norm = labels_in(space, table, config).double()
+    return labels_norm.mean(0).float(), labels_norm.std(0, correction=0).float()
+
+
+def labels_in(space: PoseSpace, table: PoseTable, config: Config) -> Tensor:
+    """(N, J, 3) labels in the units of the volume, before augmentation."""
+    height_px, width_px = config.data.image_size
+    px_per_stored_px = torch.tensor([width_px, height_px]) / config.data.stored_size
+    crop_px = torch.from_numpy(table.joints_crop_px) * px_per_stored_px
+    return space.encode(torch.from_numpy(table.joints_camera_mm), crop_px)
 
 
 def mean_distance_mm(joints: Tensor, batch: PoseBatch, space: PoseSpace) -> Tensor:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.heatmaps.marginals import GaussianMarginals, Marginals, jensen_shannon, planes_of_volume
-from integral_pose.heatmaps.reference import HeatmapTarget
+from integral_pose.heatmaps.reference import HeatmapTarget, with_axis_logits
 from integral_pose.heatmaps.volume import soft_argmax, soft_argmax_and_heatmap_loss
 
 
@@ -15,9 +16,11 @@ class CubeCrossEntropy:
 
     target: HeatmapTarget
 
-    def of_volume(self, logits: Tensor, true_norm: Tensor) -> tuple[Tensor, Tensor]:
+    def of_volume(
+        self, logits: Tensor, true_norm: Tensor, axis_logits: AxisLogits | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the loss, from one read of the logits."""
-        return soft_argmax_and_heatmap_loss(logits, true_norm, self.target)
+        return soft_argmax_and_heatmap_loss(logits, true_norm, self.target, axis_logits=axis_logits)
 
     def of_marginals(self, marginals: Marginals, true_norm: Tensor) -> Tensor:
         """Raises ValueError: the target is a cube."""
@@ -30,9 +33,12 @@ class MarginalDivergence:
 
     target: GaussianMarginals
 
-    def of_volume(self, logits: Tensor, true_norm: Tensor) -> tuple[Tensor, Tensor]:
+    def of_volume(
+        self, logits: Tensor, true_norm: Tensor, axis_logits: AxisLogits | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(B, J, D, H, W) -> expected joints (B, J, 3) norm and the divergence of the volume's planes."""
-        return soft_argmax(logits), self.of_marginals(planes_of_volume(logits), true_norm)
+        planes = planes_of_volume(with_axis_logits(logits, axis_logits))
+        return soft_argmax(logits, axis_logits=axis_logits), self.of_marginals(planes, true_norm)
 
     def of_marginals(self, marginals: Marginals, true_norm: Tensor) -> Tensor:
         """The mean over the three marginals, joints and batch: 0 to log 2."""

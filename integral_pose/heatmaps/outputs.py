@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from integral_pose.contracts import HeatmapLoss
+from integral_pose.contracts import AxisLogits, HeatmapLoss
 from integral_pose.geometry.coordinates import centred_to_edge_norm
 from integral_pose.heatmaps.confidence import heatmap_confidence
 from integral_pose.heatmaps.debias import without_background
@@ -19,6 +19,7 @@ from integral_pose.heatmaps.marginals import (
     marginal_soft_argmax,
     planes_of_volume,
 )
+from integral_pose.heatmaps.reference import with_axis_logits
 from integral_pose.heatmaps.volume import soft_argmax
 
 
@@ -28,34 +29,39 @@ class VolumeLogits(NamedTuple):
     logits: Tensor  # (B, J, D, H, W) before the softmax, any memory layout
     debiased: bool = False  # the background is taken out of the expectation (`heatmaps.debias`)
     edge_cells: bool = False  # imported weights: cell i of n lies at i / n of its axis, not at (i + 0.5) / n
+    axis_logits: AxisLogits | None = None  # belong to the logits: the heat map is the softmax of the sum
 
     def joints(self) -> Tensor:
         """(B, J, 3) norm, float32 at least."""
-        return self._decoded(soft_argmax(self.logits))
+        return self._decoded(soft_argmax(self.logits, axis_logits=self.axis_logits))
 
     def joints_and_heatmap_loss(self, true_norm: Tensor, loss: HeatmapLoss) -> tuple[Tensor, Tensor]:
         """`joints()` and the loss against the true joints (B, J, 3) norm."""
-        joints_norm, value = loss.of_volume(self.logits, true_norm)
+        joints_norm, value = loss.of_volume(self.logits, true_norm, self.axis_logits)
         return self._decoded(joints_norm), value
 
     def confidence(self, radius_cells: float) -> Tensor:
         """(B, J, 2): mass near the joint and entropy of each heat map; see `heatmaps.confidence`."""
         # By centred cells, whatever cells the network means: the mass lies where the heat map has it.
-        expected_norm = soft_argmax(self.logits).float()
-        return torch.stack(heatmap_confidence(self.logits, expected_norm, radius_cells), -1)
+        logits = self.summed()
+        return torch.stack(heatmap_confidence(logits, soft_argmax(logits).float(), radius_cells), -1)
+
+    def summed(self) -> Tensor:
+        """(B, J, D, H, W) logits with the axis logits in them: a second volume where there are any."""
+        return with_axis_logits(self.logits, self.axis_logits)
 
     def probabilities(self, sample: int, joint: int) -> dict[str, Tensor]:
         """One joint's marginals over planes: 'yx' (H, W), 'zy' (D, H), 'zx' (D, W)."""
-        own = self.logits[sample : sample + 1, joint : joint + 1]
+        own = self.summed()[sample : sample + 1, joint : joint + 1]
         return MarginalLogits(planes_of_volume(own)).probabilities(0, 0)
 
     def tensors(self) -> dict[str, Tensor]:
         """The network's numbers by name, (B, J, ...) each."""
-        return {"logits": self.logits}
+        return {"logits": self.logits, **({} if self.axis_logits is None else self.axis_logits._asdict())}
 
     def _decoded(self, joints_norm: Tensor) -> Tensor:
         if self.debiased:
-            joints_norm = without_background(joints_norm, self.logits)
+            joints_norm = without_background(joints_norm, self.summed())
         return centred_to_edge_norm(joints_norm, self.logits.shape[2:]) if self.edge_cells else joints_norm
 
 

@@ -9,11 +9,11 @@ Safe in float32 for any finite logits: no logarithm of zero, no difference of ne
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.geometry.coordinates import cell_centers_norm, joints_norm_to_cell
 
 
@@ -28,14 +28,6 @@ class HeatmapTarget:
     peak: float = 1 / math.sqrt(2 * math.pi)
     radius: int = 5
     reduction: str = "sum"  # over the voxels of a joint: 'sum' or 'mean'
-
-
-class AxisLogits(NamedTuple):
-    """Logits along single axes, to be added to a volume's."""
-
-    x: Tensor  # (B, J, W)
-    y: Tensor  # (B, J, H)
-    z: Tensor  # (B, J, D)
 
 
 def with_axis_logits(logits: Tensor, axis_logits: AxisLogits | None) -> Tensor:

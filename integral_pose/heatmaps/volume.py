@@ -14,12 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.heatmaps import reference
 from integral_pose.heatmaps.backends.compiled import CompiledEngine
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError, load_library
 from integral_pose.heatmaps.backends.eager import EagerEngine
 from integral_pose.heatmaps.backends.fused import Engine, read_volume
-from integral_pose.heatmaps.reference import AxisLogits, HeatmapTarget
+from integral_pose.heatmaps.reference import HeatmapTarget
 
 __all__ = ["AxisLogits", "HeatmapTarget", "Implementation", "soft_argmax", "soft_argmax_and_heatmap_loss"]
 

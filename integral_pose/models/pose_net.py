@@ -78,11 +78,13 @@ def build_network(
     space: PoseSpace | None = None,
     edge_cells: bool = False,
     statistics_mm: tuple[Tensor, Tensor] | None = None,
+    statistics_norm: tuple[Tensor, Tensor] | None = None,
 ) -> PoseNet:
     """The network that the section `model` describes, for any skeleton; `root` is the index of its root joint.
 
     With `pretrained` False `model.pretrained` is not read: a checkpoint follows. `space` None is that of the section;
-    `edge_cells` is for imported volumes; `statistics_mm`, mean and deviation (J, 3) of the poses, for regression.
+    `edge_cells` is for imported volumes. Mean and deviation (J, 3) of the training poses: `statistics_mm` for
+    regression, `statistics_norm`, in the units of the space, for the prior of heat maps.
     """
     backbone = build_backbone(model.backbone, model.backbone_stride, image_size)
     if model.pretrained and pretrained:
@@ -91,6 +93,6 @@ def build_network(
         backbone.freeze(EARLY_STRIDE if model.freeze == "early" else model.backbone_stride)
     height, width = (side // model.backbone_stride for side in image_size)
     space = space or build_space(model, image_size, root)
-    inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm)
+    inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm, statistics_norm)
     head = HEADS[model.head](model, inputs)
     return PoseNet(backbone, head, build_uncertainty(model, backbone.num_channels))

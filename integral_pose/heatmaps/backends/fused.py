@@ -27,10 +27,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.geometry.coordinates import cell_centers_norm
 from integral_pose.heatmaps.backends.cube import JointCubes, joint_cubes
 from integral_pose.heatmaps.backends.memory_order import AlongAxes, MemoryOrder
-from integral_pose.heatmaps.reference import AxisLogits, HeatmapTarget
+from integral_pose.heatmaps.reference import HeatmapTarget
 
 
 class Softmax(NamedTuple):

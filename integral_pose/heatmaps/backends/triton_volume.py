@@ -8,11 +8,12 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.heatmaps.backends import triton_kernels as kernels
 from integral_pose.heatmaps.backends.cube import JointCubes, joint_cubes
 from integral_pose.heatmaps.backends.fused import axis_gradients, terms_of
 from integral_pose.heatmaps.backends.memory_order import AlongAxes, MemoryOrder
-from integral_pose.heatmaps.reference import AxisLogits, HeatmapTarget
+from integral_pose.heatmaps.reference import HeatmapTarget
 
 # Voxels of a tile, few enough that ptxas gives a thread about 96 registers and spills none: several tiles share a
 # processor, and one computes while another waits for memory.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.heatmaps.outputs import MarginalLogits
+from integral_pose.models.heads.axis_terms import AxisPrior, AxisTerms, build_axis_terms
 from integral_pose.models.heads.shared import HeadInputs, initialise, make_deconvolutions
 
 
@@ -26,6 +27,7 @@ class AxesHead(nn.Module):
         space: PoseSpace,
         feature_size: tuple[int, int],
         cells_per_feature: int,
+        axis_terms: AxisTerms | AxisPrior | None = None,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
@@ -37,6 +39,7 @@ class AxesHead(nn.Module):
         self.to_z = nn.Linear(height * width, depth)
         self.space = space
         initialise(self.deconvolutions)
+        self.axis_terms = axis_terms
 
     def forward(self, features: Tensor) -> MarginalLogits:
         """(B, C, h, w) -> marginals (B, J, W), (B, J, H) and (B, J, D)."""
@@ -47,7 +50,10 @@ class AxesHead(nn.Module):
                 f"{tuple(maps.shape[-2:])}: give it images of the size that it was built for (data.image_size)"
             )
         vectors = maps.flatten(2)  # (B, J, H * W)
-        return MarginalLogits((self.to_x(vectors), self.to_y(vectors), self.to_z(vectors)))
+        x, y, z = self.to_x(vectors), self.to_y(vectors), self.to_z(vectors)
+        if self.axis_terms is not None:
+            x, y, z = (logits + terms for logits, terms in zip((x, y, z), self.axis_terms(features), strict=True))
+        return MarginalLogits((x, y, z))
 
 
 def build_axes(model: ModelConfig, inputs: HeadInputs) -> AxesHead:
@@ -60,4 +66,5 @@ def build_axes(model: ModelConfig, inputs: HeadInputs) -> AxesHead:
         inputs.space,
         inputs.feature_size,
         model.cells_per_feature,
+        build_axis_terms(model, inputs),
     )

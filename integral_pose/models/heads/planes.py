@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.heatmaps.outputs import MarginalLogits
+from integral_pose.models.heads.axis_terms import AxisPrior, AxisTerms, build_axis_terms
 from integral_pose.models.heads.shared import HEATMAP_STD, HeadInputs, initialise, make_deconvolutions
 
 
@@ -26,6 +27,7 @@ class PlanesHead(nn.Module):
         space: PoseSpace,
         *,
         init_std: float = HEATMAP_STD,
+        axis_terms: AxisTerms | AxisPrior | None = None,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
@@ -34,6 +36,7 @@ class PlanesHead(nn.Module):
         self.to_zx = nn.Conv1d(channels, num_joints * depth, kernel_size=1)
         self.num_joints, self.depth, self.space = num_joints, depth, space
         initialise(self.deconvolutions, self.to_yx, self.to_zy, self.to_zx, std=init_std)
+        self.axis_terms = axis_terms
 
     def forward(self, features: Tensor) -> MarginalLogits:
         """(B, C, h, w) -> marginals (B, J, H, W), (B, J, D, H) and (B, J, D, W)."""
@@ -41,7 +44,14 @@ class PlanesHead(nn.Module):
         depths = (self.num_joints, self.depth)
         zy = self.to_zy(maps.mean(-1)).unflatten(1, depths)
         zx = self.to_zx(maps.mean(-2)).unflatten(1, depths)
-        return MarginalLogits((self.to_yx(maps), zy, zx))
+        yx = self.to_yx(maps)
+        if self.axis_terms is not None:  # a plane of the terms' volume is their sum along its two axes
+            x, y, z = self.axis_terms(features)
+            yx, zy, zx = (
+                logits + (first[..., None] + second[..., None, :])
+                for logits, first, second in ((yx, y, x), (zy, z, y), (zx, z, x))
+            )
+        return MarginalLogits((yx, zy, zx))
 
 
 def build_planes(model: ModelConfig, inputs: HeadInputs) -> PlanesHead:
@@ -53,4 +63,5 @@ def build_planes(model: ModelConfig, inputs: HeadInputs) -> PlanesHead:
         model.volume_depth,
         inputs.space,
         init_std=model.head_init_std,
+        axis_terms=build_axis_terms(model, inputs),
     )

@@ -36,6 +36,7 @@ class HeadInputs:
     root: int
     edge_cells: bool = False  # see `VolumeLogits`
     statistics_mm: tuple[Tensor, Tensor] | None = None  # mean and deviation (J, 3) of the training poses
+    statistics_norm: tuple[Tensor, Tensor] | None = None  # the same in the units of `space`, for heat maps
 
 
 def make_deconvolutions(in_channels: int, deconv_channels: Sequence[int]) -> tuple[nn.Sequential, int]:

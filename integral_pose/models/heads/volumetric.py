@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.heatmaps.outputs import VolumeLogits
-from integral_pose.models.heads.axis_terms import AxisTerms
+from integral_pose.models.heads.axis_terms import AxisPrior, AxisTerms, build_axis_terms
 from integral_pose.models.heads.shared import HEATMAP_STD, HeadInputs, initialise, make_deconvolutions
 
 
@@ -26,7 +25,7 @@ class VolumetricHead(nn.Module):
         init_std: float = HEATMAP_STD,
         debiased: bool = False,
         edge_cells: bool = False,
-        axis_terms: AxisTerms | None = None,
+        axis_terms: AxisTerms | AxisPrior | None = None,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)
@@ -37,12 +36,11 @@ class VolumetricHead(nn.Module):
         self.axis_terms = axis_terms
 
     def forward(self, features: Tensor) -> VolumeLogits:
-        """(B, C, h, w) -> logits (B, J, D, H, W), without axis terms a view of the last convolution's memory."""
+        """(B, C, h, w) -> logits (B, J, D, H, W), a view of the last convolution's memory."""
         maps = self.to_volume(self.deconvolutions(features))  # (B, J * D, H, W)
         logits = maps.unflatten(1, (self.num_joints, self.depth))
-        if self.axis_terms is not None:
-            logits = logits + self.axis_terms(features)
-        return VolumeLogits(logits, self.debiased, self.edge_cells)
+        axis_logits = None if self.axis_terms is None else self.axis_terms(features)
+        return VolumeLogits(logits, self.debiased, self.edge_cells, axis_logits)
 
 
 def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
@@ -56,13 +54,5 @@ def build_volumetric(model: ModelConfig, inputs: HeadInputs) -> VolumetricHead:
         init_std=model.head_init_std,
         debiased=model.decoder == "debiased",
         edge_cells=inputs.edge_cells,
-        axis_terms=build_axis_terms(model, inputs) if model.axis_terms else None,
+        axis_terms=build_axis_terms(model, inputs),
     )
-
-
-def build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisTerms:
-    """Round the mean pose of the training set; round the middle where a checkpoint follows."""
-    height, width = (side * 2 ** len(model.deconv_channels) for side in inputs.feature_size)
-    zeros = torch.zeros(model.num_joints, 3)
-    mean_norm, std_norm = (inputs.space.encode(mm) for mm in inputs.statistics_mm or (zeros, zeros))
-    return AxisTerms(inputs.channels, (model.volume_depth, height, width), mean_norm, std_norm)
