@@ -13,7 +13,7 @@ from torch import Tensor
 from integral_pose.bench import measuring, published
 from integral_pose.heatmaps import reference
 from integral_pose.heatmaps.reference import HeatmapTarget
-from integral_pose.heatmaps.volume import soft_argmax, soft_argmax_and_heatmap_loss
+from integral_pose.heatmaps.volume import AxisLogits, soft_argmax, soft_argmax_and_heatmap_loss
 
 Form = Callable[[Tensor, Tensor], Tensor]
 NUM_JOINTS = 17
@@ -23,12 +23,14 @@ DENSE = "integral + heat map, dense, best form"
 PUBLISHED = "integral, published form"
 FUSED = "integral + heat map, fused"
 FUSED_INTEGRAL = "integral, fused"
+FUSED_AXIS_TERMS = "integral + heat map, axis terms, fused"
 COMPILED = "integral + heat map, plain, compiled"
 FLOOR = "read twice, write once"
 MEANINGS = {  # of the figures; each is the worst of the four kinds of logits
     "heatmap_vs_dense": f"time of '{FUSED}' over '{DENSE}'",
     "heatmap_vs_published": f"time of '{FUSED}' over '{PUBLISHED}'",
     "integral_vs_published": f"time of '{FUSED_INTEGRAL}' over '{PUBLISHED}'",
+    "axis_terms_vs_fused": f"time of '{FUSED_AXIS_TERMS}' over '{FUSED}'",
     "memory_vs_logits": f"peak of '{FUSED}' beside the logits, over the logits as float32",
 }
 
@@ -71,6 +73,7 @@ def measure_losses(
         "heatmap_vs_dense": _worst(rows, FUSED, "vs_dense"),
         "heatmap_vs_published": _worst(rows, FUSED, "vs_published"),
         "integral_vs_published": _worst(rows, FUSED_INTEGRAL, "vs_published"),
+        "axis_terms_vs_fused": _worst(rows, FUSED_AXIS_TERMS, "vs_fused"),
         "memory_vs_logits": _worst(rows, FUSED, "memory"),
         **measuring.describe_machine(device),
         "batch": batch,
@@ -96,6 +99,7 @@ def time_forms(case: Case, rounds: int, with_compiled: bool) -> dict[str, dict[s
             "seconds": statistics.median(seconds),
             "vs_dense": measuring.median_ratio(seconds, times_s[DENSE]),
             "vs_published": measuring.median_ratio(seconds, times_s[PUBLISHED]),
+            "vs_fused": measuring.median_ratio(seconds, times_s[FUSED]),
         }
         for name, seconds in times_s.items()
     }
@@ -119,6 +123,7 @@ def forms() -> dict[str, Form]:
     """Losses of a head's output (B, J * D, H, W) and true joints (B, J, 3)."""
     return {
         FUSED: partial(_from_volumes, soft_argmax_and_heatmap_loss),
+        FUSED_AXIS_TERMS: _with_axis_terms,
         "integral + heat map, eager": partial(
             _from_volumes, partial(soft_argmax_and_heatmap_loss, implementation="eager")
         ),
@@ -133,6 +138,15 @@ def forms() -> dict[str, Form]:
 def _from_volumes(operator: Callable[..., tuple[Tensor, Tensor]], maps: Tensor, joints_norm: Tensor) -> Tensor:
     joints, heatmap = operator(_volumes(maps), joints_norm, TARGET)
     return (joints - joints_norm).abs().mean() + heatmap
+
+
+def _with_axis_terms(maps: Tensor, joints_norm: Tensor) -> Tensor:
+    """Terms of zeros, whose gradients are made too."""
+    x, y, z = (
+        maps.new_zeros(len(maps), NUM_JOINTS, cells, dtype=torch.float32, requires_grad=True)
+        for cells in (maps.shape[3], maps.shape[2], maps.shape[1] // NUM_JOINTS)
+    )
+    return _from_volumes(partial(soft_argmax_and_heatmap_loss, axis_logits=AxisLogits(x, y, z)), maps, joints_norm)
 
 
 def _plain(maps: Tensor, joints_norm: Tensor) -> Tensor:

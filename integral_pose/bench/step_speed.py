@@ -31,9 +31,11 @@ HEATMAP_WEIGHT, LEARNING_RATE = 1e-4, 1e-4
 
 PUBLISHED, PUBLISHED_HEATMAP = "published: integral", "published: integral + heat map"
 OURS, OURS_HEATMAP = "ours: integral", "ours: integral + heat map"
+OURS_AXIS_TERMS = "ours: integral, axis terms"
 MEANINGS = {
     "heatmap_overhead": "share that the heat map loss adds to the time of our step",
     "published_heatmap_overhead": "share that it adds to the published step",
+    "axis_terms_overhead": "share that axis terms add to the time of our step",
     "step_vs_published": "time of our step over that of the published one",
     "heatmap_step_vs_published": "the same with the heat map loss",
     "images_per_s": OURS_HEATMAP,
@@ -60,6 +62,7 @@ def time_steps(batch: int, rounds: int, device_name: str, compiled: str) -> dict
     return {
         "heatmap_overhead": _ratio(times_s, OURS_HEATMAP, OURS, less=1),
         "published_heatmap_overhead": _ratio(times_s, PUBLISHED_HEATMAP, PUBLISHED, less=1),
+        "axis_terms_overhead": _ratio(times_s, OURS_AXIS_TERMS, OURS, less=1),
         "step_vs_published": _ratio(times_s, OURS, PUBLISHED),
         "heatmap_step_vs_published": _ratio(times_s, OURS_HEATMAP, PUBLISHED_HEATMAP),
         "images_per_s": next((row["images_per_s"] for row in rows if row["step"] == OURS_HEATMAP), None),
@@ -71,14 +74,16 @@ def time_steps(batch: int, rounds: int, device_name: str, compiled: str) -> dict
 
 
 def candidates(batch_size: int, device: torch.device, compiled: bool) -> dict[str, Step]:
-    """The four steps by name, each with a network of its own."""
+    """The steps by name, each with a network of its own."""
     batch = random_batch(batch_size, device)
     steps: dict[str, Step] = {
         PUBLISHED: published_step(batch, device, heatmap=False),
         PUBLISHED_HEATMAP: published_step(batch, device, heatmap=True),
     }
-    for name, heatmap_weight in ((OURS, 0.0), (OURS_HEATMAP, HEATMAP_WEIGHT)):
-        step, loss = our_step(device, compiled, heatmap_weight)
+    for name, heatmap_weight, axis_terms in (
+        (OURS, 0.0, False), (OURS_HEATMAP, HEATMAP_WEIGHT, False), (OURS_AXIS_TERMS, 0.0, True),
+    ):  # fmt: skip
+        step, loss = our_step(device, compiled, heatmap_weight, axis_terms=axis_terms)
         steps[name] = partial(step, batch, loss, LEARNING_RATE)
     return steps
 
@@ -93,10 +98,10 @@ def random_batch(size: int, device: torch.device) -> PoseBatch:
 
 
 def our_step(
-    device: torch.device, compiled: bool, heatmap_weight: float, ema_decay: float = 0.0
+    device: torch.device, compiled: bool, heatmap_weight: float, ema_decay: float = 0.0, *, axis_terms: bool = False
 ) -> tuple[TrainStep, Loss]:
     """The trainer's step with its network, and the loss."""
-    model = _network().to(device).to(memory_format=torch.channels_last)
+    model = _network(axis_terms).to(device).to(memory_format=torch.channels_last)
     step = TrainStep(
         model,
         build_optimizer(OptimizerConfig(name="adam"), model),
@@ -147,9 +152,11 @@ def _ratio(times_s: Mapping[str, Sequence[float]], one: str, other: str, less: f
     return measuring.median_ratio(times_s[one], times_s[other]) - less if {one, other} <= times_s.keys() else None
 
 
-def _network() -> PoseNet:
+def _network(axis_terms: bool = False) -> PoseNet:
     torch.manual_seed(0)
-    section = ModelConfig(volume_depth=DEPTH)  # of which all else is the default: ResNet-50, 2200 mm
+    section = ModelConfig(
+        volume_depth=DEPTH, axis_terms=axis_terms
+    )  # of which all else is the default: ResNet-50, 2200 mm
     return build_network(section, (IMAGE_PX, IMAGE_PX), HUMAN36M.root, pretrained=False).train()
 
 

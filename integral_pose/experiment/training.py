@@ -10,9 +10,10 @@ from integral_pose.config.schema import Config
 from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
+from integral_pose.experiment.reach import reach_notice
 from integral_pose.io.devices import choose_device, explained_shortage
 from integral_pose.io.distributed import processes
-from integral_pose.io.notices import unfailing_stderr
+from integral_pose.io.notices import notify, unfailing_stderr
 from integral_pose.report.canvas import write_png
 from integral_pose.report.curve_figures import draw_curves
 from integral_pose.runs.folder import RunFolder
@@ -49,6 +50,8 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         if found:
             changes += require_same_data(fingerprints, folder, found, allow_change=allow_change)
         output = RunOutput(folder, status, to_yaml(config), group, fingerprints)
+        if group.is_first and found is None and (line := reach_notice(config, data.train)):
+            notify(line)
         trainer = build_trainer(config, data, device, group, output, stop, begins=found is None)
         if found:
             trainer.resume(found, changes)

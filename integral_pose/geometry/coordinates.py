@@ -70,6 +70,12 @@ def axis_lengths_xyz(volume_shape: Sequence[int]) -> tuple[int, int, int]:
     return width, height, depth
 
 
+def beyond_reach(joints_norm: torch.Tensor, volume_shape: Sequence[int]) -> torch.Tensor:
+    """Which joints (.., 3) norm lie beyond the outermost cell centres on any axis, where no expectation is: (..)."""
+    reach = joints_norm.new_tensor([0.5 - 0.5 / cells for cells in axis_lengths_xyz(volume_shape)])
+    return (joints_norm.abs() > reach).any(-1)
+
+
 def joints_norm_to_cell(joints_norm: torch.Tensor, volume_shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """The cell that holds each joint, and whether it lies inside the volume.
 

@@ -1,0 +1,28 @@
+"""Training labels that the expectation over a volume cannot say, whatever is learnt."""
+
+import torch
+
+from integral_pose.config.schema import Config
+from integral_pose.data.course import PoseTable
+from integral_pose.experiment.model import labels_in
+from integral_pose.geometry.coordinates import beyond_reach
+from integral_pose.models.pose_net import build_space
+from integral_pose.skeleton import HUMAN36M
+
+
+def reach_notice(config: Config, table: PoseTable) -> str | None:
+    """A line on how many joints of the table, before augmentation, lie beyond reach; None where there are none."""
+    if config.model.head == "regression":
+        return None
+    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
+    beyond = beyond_reach(labels_in(space, table, config), config.volume_shape)
+    if not (number := int(beyond.sum())):
+        return None
+    of_joints = beyond.float().mean(0)
+    worst = int(torch.argmax(of_joints))
+    remedy = "model.extent_mm" if config.model.volume == "metric" else "model.depth_extent_mm (z alone)"
+    return (
+        f"{number:,} of {beyond.numel():,} training labels ({number / beyond.numel():.1%}; "
+        f"{of_joints[worst]:.1%} of {HUMAN36M.names[worst]}) lie beyond the outermost cell centres of the volume; "
+        f"a larger {remedy} or more cells reach them"
+    )
