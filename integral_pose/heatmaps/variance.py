@@ -47,7 +47,7 @@ def _marginals(output: NetworkOutput) -> Marginals:
     if isinstance(output, UncertainOutput):
         output = output.output
     if isinstance(output, VolumeLogits):
-        return planes_of_volume(output.logits)
+        return planes_of_volume(output.summed())
     if isinstance(output, MarginalLogits):
         return output.marginals
     raise ValueError("a network that predicts coordinates has no heat maps; set the variance's weight to 0")

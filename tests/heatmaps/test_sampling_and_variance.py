@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from integral_pose.contracts import AxisLogits
 from integral_pose.heatmaps.marginals import planes_of_volume
 from integral_pose.heatmaps.outputs import Coordinates, MarginalLogits, VolumeLogits
 from integral_pose.heatmaps.sampling import draw_joints
@@ -76,3 +77,9 @@ def test_gradients_of_the_variance_loss():
 def test_no_heat_maps_have_no_variance():
     with pytest.raises(ValueError, match="no heat maps"):
         VarianceLoss(1.0)(Coordinates(torch.zeros(1, 1, 3)))
+
+
+def test_the_variance_is_of_the_logits_with_those_along_the_axes():
+    axis_logits = AxisLogits(*(torch.randn(2, 3, cells) for cells in (6, 5, 4)))
+    output = VolumeLogits(torch.randn(2, 3, 4, 5, 6), axis_logits=axis_logits)
+    torch.testing.assert_close(VarianceLoss(1.0)(output), VarianceLoss(1.0)(VolumeLogits(output.summed())))
