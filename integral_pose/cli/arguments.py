@@ -33,7 +33,12 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
     return options
 
 
+def file_path(text: str) -> Path:
+    """The type of options that name a file or folder: a shell leaves the `~` of `--out=~/x` as it is."""
+    return Path(text).expanduser()
+
+
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Paths and `key=value` from one list; what exists is a path."""
     overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
-    return [Path(text) for text in arguments if text not in overrides], overrides
+    return [file_path(text) for text in arguments if text not in overrides], overrides

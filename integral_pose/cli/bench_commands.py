@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from integral_pose.cli.arguments import DEVICES, add_command
+from integral_pose.cli.arguments import DEVICES, add_command, file_path
 
 
 def add_bench(commands: Any) -> None:
@@ -14,7 +14,7 @@ def add_bench(commands: Any) -> None:
     measures = bench.add_subparsers(dest="measure", required=True, metavar="WHAT")
 
     data = _add(measures, "data", "images a second a core, from disk into a batch", _data, rounds=7)
-    data.add_argument("--root", type=Path, metavar="DIR", help="a data set (a few rendered people)")
+    data.add_argument("--root", type=file_path, metavar="DIR", help="a data set (a few rendered people)")
 
     loss = _add(measures, "loss", "the two losses from given logits: ours, published, straightforward", _loss, rounds=5)
     _add_device_and_batch(loss, 4)
@@ -28,12 +28,12 @@ def add_bench(commands: Any) -> None:
     safety = _add(measures, "safety", "what checkpoints cost the training: steps with and without", _safety, rounds=5)
     _add_device_and_batch(safety, 8)
     safety.add_argument("--every", type=int, default=500, metavar="N", help="steps between two of them (%(default)s)")
-    safety.add_argument("--dir", type=Path, metavar="DIR", help="the disk to write to (a temporary folder)")
+    safety.add_argument("--dir", type=file_path, metavar="DIR", help="the disk to write to (a temporary folder)")
 
 
 def _add(measures: Any, name: str, text: str, run: Any, *, rounds: int) -> argparse.ArgumentParser:
     parser = add_command(measures, name, text, run)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--rounds", type=int, default=rounds, metavar="R",
                         help="how often all candidates have their turn (%(default)s)")  # fmt: skip
     return parser

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from integral_pose.cli.arguments import DEVICES, add_command
+from integral_pose.cli.arguments import DEVICES, add_command, file_path
 from integral_pose.predict.box_forms import FORMS, XYWH
 from integral_pose.predict.coco_people import LEAST_SCORE, PeopleWanted
 
@@ -14,15 +14,17 @@ def add_predict(commands: Any) -> None:
     """Poses in pictures."""
     text = "poses of the people in an image, a folder of images or a video"
     parser = add_command(commands, "predict", text, _predict)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
+    parser.add_argument("model", type=file_path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
     parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--out", type=file_path, required=True, metavar="DIR", help="folder for the results")
     boxes = parser.add_mutually_exclusive_group()
     boxes.add_argument("--box", type=_four, action="append", default=[], metavar="x,y,w,h",
                        help="a person's box in px, for every picture; once a person (default: a detector)")  # fmt: skip
-    boxes.add_argument("--boxes", type=Path, metavar="FILE", help=".json or .csv by image or frame: docs/predict.md")
+    boxes.add_argument(
+        "--boxes", type=file_path, metavar="FILE", help=".json or .csv by image or frame: docs/predict.md"
+    )
     boxes.add_argument("--whole-image", action="store_true", help="one person who fills the picture")
-    boxes.add_argument("--detector-weights", type=Path, metavar="PATH", help="torchvision's ssdlite320 state dict")
+    boxes.add_argument("--detector-weights", type=file_path, metavar="PATH", help="torchvision's ssdlite320 state dict")
     parser.add_argument("--box-form", choices=FORMS, default=XYWH, help="what the four numbers are (%(default)s)")
     parser.add_argument(
         "--box-category", default="person", metavar="NAME", help="of a COCO file, or its number (person)"
@@ -76,7 +78,7 @@ def _four(text: str) -> tuple[float, ...]:
 
 
 def _intrinsics(text: str) -> tuple[float, ...] | Path:
-    return Path(text) if Path(text).suffix.lower() in (".json", ".csv") else _four(text)
+    return file_path(text) if Path(text).suffix.lower() in (".json", ".csv") else _four(text)
 
 
 def _share(text: str) -> float:

@@ -8,6 +8,7 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from integral_pose.cli.arguments import file_path
 from integral_pose.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -49,19 +50,19 @@ def add_prepare(commands: Any) -> None:
 def add_check(commands: Any) -> None:
     """Add `check-data` to what `add_subparsers` returned."""
     parser = commands.add_parser("check-data", help="read a data set critically: a table, a contact sheet, offenders")
-    parser.add_argument("root", type=Path, metavar="ROOT", help="the folder of annot/ and images/")
-    parser.add_argument("--sheet", type=Path, default=Path("contact_sheet.png"), metavar="PNG",
+    parser.add_argument("root", type=file_path, metavar="ROOT", help="the folder of annot/ and images/")
+    parser.add_argument("--sheet", type=file_path, default=Path("contact_sheet.png"), metavar="PNG",
                         help="where to draw 24 crops with their joints (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     parser.add_argument("--augmented", metavar="CONFIG",
                         help="only draw 24 training images as a network of that configuration gets them")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="PNG", help="where to draw these (augmented.png)")
+    parser.add_argument("--out", type=file_path, metavar="PNG", help="where to draw these (augmented.png)")
     parser.set_defaults(run=_check)
 
 
 def _add_synthetic(sources: Any) -> None:
     parser = sources.add_parser("synthetic", help="render people with known poses")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    parser.add_argument("--out", type=file_path, required=True, metavar="DIR", help="a folder that is not there yet")
     parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md: synthetic-1 or -2, [-small]")
     parser.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
     parser.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
@@ -76,9 +77,9 @@ def _add_synthetic(sources: Any) -> None:
 def _add_converter(sources: Any, name: str, converter: Converter) -> None:
     parser = sources.add_parser(name, help=converter.help)
     is_planned = name == "h36m"  # --plan needs neither folder
-    parser.add_argument("--source", dest="folder", type=Path, metavar="DIR", help=converter.folder,
+    parser.add_argument("--source", dest="folder", type=file_path, metavar="DIR", help=converter.folder,
                         required=not is_planned)  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder that is not there yet",
+    parser.add_argument("--out", type=file_path, metavar="DIR", help="a folder that is not there yet",
                         required=not is_planned)  # fmt: skip
     parser.add_argument("--layout", default="files", metavar="files|packed", help="%(default)s")
     parser.add_argument("--crop", default="c2f", metavar="c2f|tight|metric", help="%(default)s")

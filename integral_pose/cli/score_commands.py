@@ -6,10 +6,9 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, split_overrides
+from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, file_path, split_overrides
 from integral_pose.contracts import Scores
 from integral_pose.errors import ConfigError
 
@@ -33,13 +32,17 @@ def add_test(commands: Any) -> None:
 def add_score(commands: Any) -> None:
     """Errors of a CSV file of predictions."""
     parser = add_command(commands, "score", "score a CSV of predictions (needs NumPy and h5py alone)", _score)
-    parser.add_argument("predictions", type=Path, metavar="predictions.csv")
-    parser.add_argument("--truth", type=Path, required=True, metavar="H5", help="labels, for example annot/valid.h5")
+    parser.add_argument("predictions", type=file_path, metavar="predictions.csv")
+    parser.add_argument(
+        "--truth", type=file_path, required=True, metavar="H5", help="labels, for example annot/valid.h5"
+    )
     parser.add_argument("--protocol", default="all", metavar="NAME", help="see docs/metrics.md (%(default)s)")
-    parser.add_argument("--against", type=Path, metavar="CSV", help="other predictions: the difference, frame by frame")
+    parser.add_argument(
+        "--against", type=file_path, metavar="CSV", help="other predictions: the difference, frame by frame"
+    )
     parser.add_argument("--joint-order", choices=("auto", "official", "c2f"), default="auto",
                         help="of the labels, as data.joint_order (%(default)s: by the poses)")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="write the scores")
 
 
 def add_report(commands: Any) -> None:
@@ -48,7 +51,9 @@ def add_report(commands: Any) -> None:
     parser = add_command(commands, "report", text, _report, more="targets")
     parser.add_argument("targets", nargs="+", metavar="RUN_FOLDER_OR_CHECKPOINT | data.root=DIR",
                         help="all are compared with the first; what is not predicted yet will be")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help="default: report.html in the first run's folder")
+    parser.add_argument(
+        "--out", type=file_path, metavar="FILE.html", help="default: report.html in the first run's folder"
+    )
 
 
 def _test(options: argparse.Namespace) -> None:

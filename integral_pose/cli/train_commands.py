@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from integral_pose.cli.arguments import OVERRIDE_HELP, add_command
+from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, file_path
 from integral_pose.io.notices import announce
 from integral_pose.runs.status import read_status
 
@@ -29,7 +29,7 @@ def add_train(commands: Any) -> None:
 def add_status(commands: Any) -> None:
     """How a run stands."""
     text = "print how a run stands, and end with the exit status it ended with"
-    add_command(commands, "status", text, _status).add_argument("run_dir", type=Path, metavar="RUN_FOLDER")
+    add_command(commands, "status", text, _status).add_argument("run_dir", type=file_path, metavar="RUN_FOLDER")
 
 
 def add_config(commands: Any) -> None:
@@ -44,9 +44,13 @@ def add_doctor(commands: Any) -> None:
     """The machine before a run."""
     text = "look at machine, data and run folder before a long run, with advice"
     parser = add_command(commands, "doctor", text, _doctor)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="a data set, to be read as training would")
+    parser.add_argument("--data", type=file_path, metavar="DIR", help="a data set, to be read as training would")
     parser.add_argument(
-        "--run-dir", type=Path, default=Path("runs"), metavar="DIR", help="where runs will be written (%(default)s)"
+        "--run-dir",
+        type=file_path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where runs will be written (%(default)s)",
     )
 
 

@@ -1,10 +1,9 @@
 """`integral-pose import-weights | export`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from integral_pose.cli.arguments import add_command
+from integral_pose.cli.arguments import add_command, file_path
 
 SOURCES = ("posenet", "mks-integral", "integral", "epipolar")
 
@@ -13,13 +12,15 @@ def add_model_commands(commands: Any) -> None:
     """Other projects' weights in, networks for other programs out."""
     importer = add_command(commands, "import-weights", "weights of another project -> a model file", _import)
     importer.add_argument("source", choices=SOURCES, metavar="SOURCE", help=f"the project: {' | '.join(SOURCES)}")
-    importer.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="its file, for example snapshot.pth.tar")
-    importer.add_argument("--out", type=Path, required=True, metavar="MODEL.pt", help="the model file to write")
+    importer.add_argument(
+        "checkpoint", type=file_path, metavar="CHECKPOINT", help="its file, for example snapshot.pth.tar"
+    )
+    importer.add_argument("--out", type=file_path, required=True, metavar="MODEL.pt", help="the model file to write")
 
     exporter = add_command(commands, "export", "a trained network -> ONNX, or a torch.export archive", _export)
-    exporter.add_argument("model", type=Path, metavar="MODEL", help="a run folder, checkpoint or model file")
+    exporter.add_argument("model", type=file_path, metavar="MODEL", help="a run folder, checkpoint or model file")
     exporter.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="(%(default)s)")
-    exporter.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    exporter.add_argument("--out", type=file_path, required=True, metavar="FILE", help="the file to write")
 
 
 def _import(options: argparse.Namespace) -> None:

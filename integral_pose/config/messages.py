@@ -41,7 +41,11 @@ def _problem(error: dict[str, Any], path: KeyPath, message: str) -> str:
         return f"{key}: expected a section with keys of its own, found {_shown(found)}"
     for words, plain in PLAIN_WORDS.items():
         message = message.replace(words, plain)
-    if not isinstance(found, (dict, BaseModel)):
+    if kind == "string_type" and isinstance(found, int | float):
+        return f"{key}: expected text, found the number {found}; put it in quotation marks: '...'"
+    if kind == "list_type" and isinstance(found, str):
+        return f"{key}: expected a list, found {_shown(found)}; put it in brackets: [{found}]"
+    if not isinstance(found, (dict, BaseModel)) and ", found " not in message:
         message += f", found {_shown(found)}"
     if kind == "literal_error":
         near = nearest(str(found), re.findall(r"'(.*?)'", error["ctx"]["expected"]), cutoff=0.8)

@@ -93,6 +93,19 @@ def test_options_stand_anywhere(arguments):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "name", "path"),
+    [(["check-data", "x", "--sheet=~/a.png"], "sheet", "/home/me/a.png"),
+     (["doctor", "--data=~"], "data", "/home/me"),
+     (["predict", "m", "x.jpg", "--out=~/a", "--intrinsics=~/k.json"], "intrinsics", "/home/me/k.json"),
+     (["score", "p.csv", "--truth=a~/t.h5"], "truth", "a~/t.h5")],
+)  # fmt: skip
+def test_options_know_the_home_folder(arguments, name, path, monkeypatch):
+    """A shell expands `--out ~/a` and not `--out=~/a`, which made a folder called `~`."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert getattr(parse(cli.build_parser(), arguments), name) == Path(path)
+
+
+@pytest.mark.parametrize(
     ("arguments", "unknown"),
     [
         (["train", "x.yaml", "--alow-change", "a=1"], "--alow-change"),

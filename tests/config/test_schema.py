@@ -132,6 +132,12 @@ def test_a_fault_in_the_file(change, message):
          "'resnet152' or timm/NAME, found 'resnet17'"),
         ("model.volume=images", "command line: model.volume: expected 'metric' or 'image', found 'images'; did you "
          "mean 'image'?"),
+        ("data.val_subjects=S8,S9",
+         "command line: data.val_subjects: expected a list, found 'S8,S9'; put it in brackets: [S8,S9]"),
+        ("data.val_subjects=[8]",
+         "command line: data.val_subjects.0: expected text, found the number 8; put it in quotation marks: '...'"),
+        ("trainer.max_time=90",
+         "command line: trainer.max_time: expected a number and h, m or s, for example 23h, found '90'"),
         ("model.volume_depth=1", "command line: model.volume_depth: expected greater than or equal to 2, found 1"),
         ("data.augmentation.scale=[1.2, 0.8]",
          "command line: data.augmentation.scale: expected the lower bound first; take "
@@ -227,7 +233,7 @@ def test_settings_of_heads_and_heat_map_losses_that_fit():
 def test_all_faults_at_once():
     assert error_of("data:\n  root: 3\nstages: []\n").splitlines() == [
         "f.yaml: the key 'run_dir' is missing",
-        "f.yaml:2: data.root: expected a valid string, found 3",
+        "f.yaml:2: data.root: expected text, found the number 3; put it in quotation marks: '...'",
         "f.yaml:3: stages: expected at least 1 item, not 0, found []",
     ]
 
