@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains an experiment and scores it on the test set; run again, it continues where it stopped.
 #
-#   ./run_train.sh                                          the demo: renders its own data, nine minutes on two cores
+#   ./run_train.sh                                          the demo: renders its own data, seven minutes on two cores
 #   ./run_train.sh configs/integral_heatmap.yaml data.root=/data/h36m
 #
 # On several GPUs one process each is started. Exit status 75: stopped by a signal, all saved; start it again.
