@@ -20,10 +20,7 @@ if [ $# -eq 0 ]; then
 fi
 
 run="$(integral-pose config --get run_dir "$@")"
-gpus="$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)"
-if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
-    gpus="$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l)"
-fi
+processes="$(integral-pose processes "$@")"
 
 lost=6
 most_restarts=3
@@ -45,11 +42,11 @@ passing_signals_on() {
 }
 
 train() {
-    if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$gpus" -gt 1 ]; then
+    if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$processes" -gt 1 ]; then
         export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 # seconds to finish the step and save
         # torchrun makes every exit status 1; the run's own is in its folder. Its --max-restarts would also start again
         # what was stopped by a time limit or cannot work, so the loop below does it.
-        passing_signals_on torchrun --standalone --nproc-per-node "$gpus" \
+        passing_signals_on torchrun --standalone --nproc-per-node "$processes" \
             --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2,SIGXCPU -m integral_pose train "$@" ||
             { integral-pose status "$run" && return 1 || return $?; }
     else

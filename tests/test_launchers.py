@@ -32,6 +32,15 @@ while true; do sleep 0.05; done
 """
 
 
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == -* ]]; do
+    echo "$1" >> FOLDER/srun
+    shift
+done
+exec "$@"
+"""
+
+
 def write_program(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(0o755)
@@ -43,9 +52,12 @@ def submit_folder(tmp_path: Path, tiny_yaml: Path) -> Path:
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
     (tmp_path / "run").mkdir()
-    ours = f'#!/usr/bin/env bash\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m integral_pose "$@"\n'
+    ours = (
+        f'#!/usr/bin/env bash\n[ "$1" != processes ] || {{ echo 2; exit; }}\n'
+        f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m integral_pose "$@"\n'
+    )
     write_program(programs / "integral-pose", ours)
-    write_program(programs / "srun", '#!/usr/bin/env bash\nshift\nexec "$@"\n')
+    write_program(programs / "srun", SRUN.replace("FOLDER", str(tmp_path)))
     write_program(programs / "scancel", "#!/usr/bin/env bash\nexit 1\n")  # no such step: the script has another way
     scontrol = f'#!/usr/bin/env bash\n[ "$1" = show ] && echo node1 || echo "$@" >> {tmp_path}/requeued\n'
     write_program(programs / "scontrol", scontrol)
@@ -68,7 +80,7 @@ def test_slurm_script(fate: str, number: int | None, exit_code: int, requeues: i
     text = TORCHRUN.replace("RUN", str(run)).replace("FATE", fate)
     write_program(submit_folder / ".venv/bin/torchrun", text)
     environment = {**os.environ, "SLURM_SUBMIT_DIR": str(submit_folder), "SLURM_JOB_NODELIST": "node1",
-                   "SLURM_JOB_ID": "7", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "2"}  # fmt: skip
+                   "SLURM_JOB_ID": "7", "SLURM_NNODES": "1", "SLURM_GPUS_ON_NODE": "3"}  # fmt: skip
     command = ["bash", str(REPOSITORY / "scripts/slurm_train.sbatch"), "tiny.yaml"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     if number is not None:
@@ -89,6 +101,25 @@ def test_slurm_script(fate: str, number: int | None, exit_code: int, requeues: i
         "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2,SIGXCPU -m integral_pose train tiny.yaml"
         in arguments
     )
+    assert "--nproc-per-node 2 " in arguments
+    assert "--rdzv-endpoint node1:20007 " in arguments
+
+
+def test_slurm_jobs_on_one_node_have_their_own_ports_and_all_cores(submit_folder: Path) -> None:
+    run = submit_folder / "run"
+    text = TORCHRUN.replace("RUN", str(run)).replace("FATE", "done")
+    write_program(submit_folder / ".venv/bin/torchrun", text)
+    ports = []
+    for job in ("7", "8"):
+        environment = {**os.environ, "SLURM_SUBMIT_DIR": str(submit_folder), "SLURM_JOB_NODELIST": "node1",
+                       "SLURM_JOB_ID": job, "SLURM_NNODES": "1", "SLURM_CPUS_PER_TASK": "24"}  # fmt: skip
+        subprocess.run(
+            ["bash", str(REPOSITORY / "scripts/slurm_train.sbatch"), "tiny.yaml"], env=environment, check=True
+        )
+        ports.append((run / "arguments").read_text().split("node1:")[1].split()[0])
+        (run / "starts").unlink()
+    assert ports[0] != ports[1]
+    assert (submit_folder / "srun").read_text().split() == ["--kill-on-bad-exit=1", "--cpus-per-task=24"] * 2
 
 
 TRAINING = """#!/usr/bin/env bash
@@ -108,6 +139,7 @@ next_fate() {
 """
 ALONE = """case "$1" in
     config) echo run ;;
+    processes) cat processes ;;
     train) next_fate train; exit "$fate" ;;
     status) exit "$(cat status)" ;;
     *) echo "$1" >> calls ;;
@@ -127,33 +159,35 @@ def launcher(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def launch(folder: Path, fates: str, gpus: int) -> subprocess.Popen[str]:
+def launch(folder: Path, fates: str, processes: int) -> subprocess.Popen[str]:
     (folder / "fates").write_text(fates.replace(" ", "\n") + "\n")
-    write_program(folder / ".venv/bin/nvidia-smi", "#!/usr/bin/env bash\n" + "echo GPU\n" * gpus)
-    environment = {key: value for key, value in os.environ.items() if key not in ("CUDA_VISIBLE_DEVICES", "WORLD_SIZE")}
+    (folder / "processes").write_text(f"{processes}\n")
+    # What it prints is no count: of slices of a GPU, of errors, of GPUs that are hidden.
+    write_program(folder / ".venv/bin/nvidia-smi", "#!/usr/bin/env bash\necho GPU\necho MIG\necho MIG\n")
+    environment = {key: value for key, value in os.environ.items() if key != "WORLD_SIZE"}
     command = ["bash", str(folder / "run_train.sh"), "tiny.yaml"]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("gpus", [0, 2])
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(
     ("fates", "exit_code", "starts"),
     [("0", 0, 1), ("6 0", 0, 2), ("6 6 6 0", 0, 4), ("6 6 6 6 0", 6, 4), ("3 0", 3, 1), ("75 0", 75, 1), ("6 3", 3, 2)],
 )
 def test_a_training_that_lost_a_worker_is_started_again(
-    fates: str, exit_code: int, starts: int, gpus: int, launcher: Path
+    fates: str, exit_code: int, starts: int, processes: int, launcher: Path
 ) -> None:
-    process = launch(launcher, fates, gpus)
+    process = launch(launcher, fates, processes)
     _, said = process.communicate(timeout=60)
     assert process.returncode == exit_code, said
-    trained = "torchrun" if gpus else "train"
+    trained = "torchrun" if processes > 1 else "train"
     assert (launcher / "calls").read_text().split() == [trained] * starts + ["test"] * (exit_code == 0)
     assert [f"restart {i} of 3" in said for i in range(1, 4)] == [i < starts for i in range(1, 4)]
 
 
-@pytest.mark.parametrize("gpus", [0, 2])
-def test_nothing_is_started_again_after_a_signal(gpus: int, launcher: Path) -> None:
-    process = launch(launcher, "wait 0", gpus)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_is_started_again_after_a_signal(processes: int, launcher: Path) -> None:
+    process = launch(launcher, "wait 0", processes)
     end = time.monotonic() + 60
     while not (launcher / "ready").exists():
         assert time.monotonic() < end

@@ -13,7 +13,7 @@ from integral_pose.cli.bench_commands import add_bench
 from integral_pose.cli.predict_command import add_predict
 from integral_pose.cli.prepare import add_check, add_prepare
 from integral_pose.cli.score_commands import add_report, add_score, add_test
-from integral_pose.cli.train_commands import add_config, add_doctor, add_status, add_train
+from integral_pose.cli.train_commands import add_config, add_doctor, add_processes, add_status, add_train
 from integral_pose.cli.weights_commands import add_model_commands
 from integral_pose.errors import IntegralPoseError
 from integral_pose.io.notices import notify, open_closed_streams, unfailing_stderr
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         add_prepare, add_check, add_train, add_status, add_test, add_score, add_model_commands, add_report, add_predict,
-        add_bench, add_doctor, add_config,
+        add_bench, add_doctor, add_config, add_processes,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""`integral-pose train | status | config | doctor`: a run, and what it needs of the machine."""
+"""`integral-pose train | status | config | processes | doctor`: a run, and what it needs of the machine."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def add_config(commands: Any) -> None:
     parser = add_command(commands, "config", text, _config, more="overrides")
     _add_configuration(parser)
     parser.add_argument("--get", metavar="KEY", help="print the value of one key alone, for scripts")
+
+
+def add_processes(commands: Any) -> None:
+    """How many processes to start."""
+    text = "print how many processes train on this machine: one a GPU, for scripts"
+    _add_configuration(add_command(commands, "processes", text, _processes, more="overrides"))
 
 
 def add_doctor(commands: Any) -> None:
@@ -84,6 +90,16 @@ def _config(options: argparse.Namespace) -> None:
 
     loaded = load_config(options.config, options.overrides)
     print(loaded.get(options.get) if options.get else loaded.describe().rstrip("\n"))
+
+
+def _processes(options: argparse.Namespace) -> None:
+    from integral_pose.config.loading import load_config
+
+    name = load_config(options.config, options.overrides).config.trainer.device
+
+    from integral_pose.io.devices import count_processes
+
+    print(count_processes(name))
 
 
 def _doctor(options: argparse.Namespace) -> int:

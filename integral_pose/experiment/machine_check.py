@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 import torch
 
 from integral_pose.data.course import read_test, read_train
-from integral_pose.errors import IntegralPoseError
+from integral_pose.errors import ConfigError, IntegralPoseError
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError, load_library
+from integral_pose.io.devices import choose_device, why_no_gpu
 
 Verdict = Literal["ok", "note", "BAD"]
 
@@ -57,9 +58,13 @@ def _software() -> Iterator[Check]:
 
 
 def _gpu() -> Check:
-    if not torch.cuda.is_available():
-        built = f"PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch has no CUDA"
-        return Check("GPU", "note", f"none found; {built}", "training runs on the CPU; for a GPU look at nvidia-smi")
+    try:
+        device = choose_device("auto")
+    except ConfigError as error:
+        fault, _, advice = str(error).partition(". ")
+        return Check("GPU", "BAD", fault, advice)
+    if device.type == "cpu":
+        return Check("GPU", "note", why_no_gpu().text, "training runs on the CPU; for a GPU look at nvidia-smi")
     names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return Check("GPU", "ok", ", ".join(f"{each.name} {each.total_memory / 1e9:.0f} GB" for each in names))
 

@@ -11,7 +11,7 @@ from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
 from integral_pose.experiment.reach import reach_notice
-from integral_pose.io.devices import choose_device, explained_shortage
+from integral_pose.io.devices import choose_device, describe_device, device_name, explained_shortage
 from integral_pose.io.distributed import processes
 from integral_pose.io.notices import notify, unfailing_stderr
 from integral_pose.report.canvas import write_png
@@ -55,7 +55,9 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         trainer = build_trainer(config, data, device, group, output, stop, begins=found is None)
         if found:
             trainer.resume(found, changes)
-        output.start(seed=config.seed, device=_describe(device), step=trainer.state.progress.step)
+        output.start(seed=config.seed, device=device_name(device), step=trainer.state.progress.step)
+        if group.is_first:
+            notify(f"training on {describe_device(device)}" + (f", {group.world} processes" * (group.world > 1)))
         status.is_ours = True
         status.running(trainer.state.progress.step, trainer.num_steps)  # before another process can fail
         if folder.writes:
@@ -87,7 +89,3 @@ def _draw_curves(folder: RunFolder) -> None:
         write_png(
             folder.path / "curves.png", draw_curves(rows, ["integral", "heatmap", "variance"], list(names.values()))
         )
-
-
-def _describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -52,6 +52,14 @@ def test_has_a_run_folder_and_a_header_of_its_own(name):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_a_file_for_gpus_augments_on_the_device(path):
+    """imgaug would take more cores to feed a GPU than a machine has for each."""
+    if "# hardware   one CUDA GPU" in path.read_text():
+        data = load_config(str(path)).config.data
+        assert (data.augmentation.backend, data.workers) == ("device", 8)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
 def test_every_value_of_a_file_makes_a_difference(path, tmp_path):
     """No file repeats what its base, or the default, says already."""
     whole = load_config(str(path)).config

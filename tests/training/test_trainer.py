@@ -94,5 +94,5 @@ def test_hardware_choices() -> None:
     assert choose_precision("float32", torch.device("cpu"), torch.nn.Identity()) == torch.float32
     if not torch.cuda.is_available():
         assert choose_device("auto") == torch.device("cpu")
-        with pytest.raises(ConfigError, match="finds no CUDA device here; take trainer.device=cpu"):
+        with pytest.raises(ConfigError, match="finds no CUDA device here. To work on the CPU, say so: tra"):
             choose_device("cuda")
