@@ -34,8 +34,12 @@ class FolderLock:
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("a+", encoding="utf-8")
+            # Not what a link leads to: the file is emptied.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            file = os.fdopen(descriptor, "a+", encoding="utf-8")
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OutputError(f"{self.path}: is a link, expected a file of this folder; remove it") from None
             raise _unwritable(folder, error) from None
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +78,7 @@ class FolderLock:
 
     def _is_at_its_place(self, file: IO[str]) -> bool:
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), self.path.lstat())
         except FileNotFoundError:
             return False
 

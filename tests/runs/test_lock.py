@@ -122,6 +122,15 @@ def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path, monkey
         FolderLock(tmp_path / "run").acquire()
 
 
+def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.lock").symlink_to("../thesis.txt")
+    with pytest.raises(OutputError, match=r"run\.lock: is a link, expected a file of this folder; remove it"):
+        FolderLock(tmp_path / "run").acquire()
+    assert (tmp_path / "thesis.txt").read_text() == "all of it"
+
+
 def test_a_file_system_without_locks_is_named_and_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
