@@ -35,6 +35,11 @@ from integral_pose.evaluation.predictions_csv import read_predictions_csv, write
 from integral_pose.io.checkpoint_file import load_checkpoint, load_tensors
 from integral_pose.io.images import read_picture
 from integral_pose.io.readers import optional, read_hdf5, read_json, read_mat, read_npz, read_pickle
+from integral_pose.models.backbones.resnet import RESNETS, ResNetFeatures
+from integral_pose.predict.detector import WEIGHTS, PersonDetector
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.weights.model_file import ModelDescription, save_model_file
+from integral_pose.weights.stored_network import load_network
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6
@@ -179,6 +184,19 @@ def csv_bomb(path: Path) -> None:
     path.write_bytes(gzip.compress(ZEROS * 64))
 
 
+def weights_of_nothing(path: Path) -> None:
+    """Four bytes that claim to be 4 GB, in a list that holds itself a million times over."""
+    content: Any = torch.zeros(1).expand(10**9)
+    for _ in range(20):
+        content = [content, content]
+    torch.save(content, path)
+
+
+def model_file(network: dict[str, Any], weights: dict[str, Any]) -> Callable[[Path], None]:
+    description = ModelDescription({"backbone": "resnet18", "deconv_channels": [1024], **network}, (64, 64), HUMAN36M)
+    return lambda path: save_model_file(path, description, weights)
+
+
 def score(path: Path) -> None:
     csv = path.with_name("good.csv")
     write_predictions_csv(csv, np.arange(51.0).reshape(1, 17, 3) * 20)
@@ -192,6 +210,13 @@ CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any], type[Excep
     "checkpoint bomb": (checkpoint_bomb, load_checkpoint, CheckpointError, "unpacks to 67 MB"),
     "weights bomb": (checkpoint_bomb, load_tensors, CheckpointError, "unpacks to 67 MB"),
     "old weights with a payload": (checkpoint_legacy, load_tensors, CheckpointError, "holds posix.mkdir"),
+    "views of nothing": (weights_of_nothing, load_tensors, CheckpointError, "claims 4,000,000,000 bytes, 4 are"),
+    "model file of a giant": (model_file({"volume_depth": 3_000_000}, {}), load_network, CheckpointError, "to 4096"),
+    "model file without weights": (
+        model_file({"volume_depth": 4096}, {"head.to_volume.weight": torch.zeros(1)}),
+        load_network, CheckpointError, "of another model: 0 of the 1",
+    ),
+    "model file of no tensors": (model_file({}, {"w": 1}), load_network, CheckpointError, "expected a state dict"),
     "YAML tag": (text("a: !!python/name:os.system x"), lambda p: load_config(str(p)), ConfigError, "tags such as"),
     "YAML bomb": (text("a: &a [x]\nb: [*a]"), lambda p: load_config(str(p)), ConfigError, "anchors and aliases"),
     "YAML nesting": (text("a: " + "[" * 10_000), lambda p: load_config(str(p)), ConfigError, "nested deeper"),
@@ -246,8 +271,22 @@ def test_hostile_files_are_refused(name: str, tmp_path: Path) -> None:
     with little_work(), pytest.raises(error, match=message) as caught:
         read(path)
     assert isinstance(caught.value, IntegralPoseError)
-    assert len(str(caught.value)) < 600
+    assert len(str(caught.value)) < 1200
     assert not (tmp_path / "ran").exists(), "code from the file was run"
+
+
+@pytest.mark.parametrize("read", [lambda: ResNetFeatures("resnet18").load_pretrained("imagenet"), PersonDetector])
+def test_a_payload_in_the_cache_of_torchvision(
+    read: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for url in (RESNETS["resnet18"][1].url, WEIGHTS.url):
+        checkpoint_payload(folder / url.rpartition("/")[2])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(CheckpointError, match="holds posix.mkdir"):
+        read()
+    assert not (folder / "ran").exists(), "code from the file was run"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from integral_pose.config.loss_section import LossConfig, WeightsConfig, why_los
 from integral_pose.config.section import Section
 from integral_pose.config.value_types import (
     Backbone,
+    Channels,
     Crops,
     Duration,
     FilePath,
@@ -57,10 +58,12 @@ class ModelConfig(Section):
     init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
-    num_joints: Positive = 17
-    deconv_channels: list[Positive] = [256, 256, 256]  # one deconvolution each
-    volume_depth: Annotated[int, Field(ge=2)] = 64
-    cells_per_feature: Positive = 1  # cells along x and y for each column and row of the features (head 'axes')
+    num_joints: Annotated[int, Field(gt=0, le=256)] = 17
+    deconv_channels: Channels = [256, 256, 256]  # one deconvolution each
+    volume_depth: Annotated[int, Field(ge=2, le=4096)] = 64
+    cells_per_feature: Annotated[int, Field(gt=0, le=64)] = (
+        1  # cells along x and y for each column and row of the features (head 'axes')
+    )
     uncertainty: Literal["none", "scale", "flow"] = "none"  # of each joint: `loss.joints` beta_nll, rle; docs/losses.md
     axis_terms: bool = False  # logits along x, y, z from the pooled features, added to the heat maps
     head_prior: Literal["training", "none"] | None = None  # where heat maps start; null: training with axis_terms

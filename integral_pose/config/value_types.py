@@ -49,6 +49,7 @@ def _multiples_of_stride(sizes: list[int]) -> list[int]:
 
 
 BACKBONE_STRIDE = 32
+Channels = Annotated[list[Annotated[int, Field(gt=0, le=65536)]], Field(max_length=8)]
 ImageSize = Annotated[list[Positive], _Two, AfterValidator(_multiples_of_stride)]  # height, width
 
 

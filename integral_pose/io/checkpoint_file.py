@@ -5,14 +5,14 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from integral_pose.errors import CheckpointError, DataError, UnreadableCheckpointError
 from integral_pose.io.atomic import atomic_write
@@ -85,12 +85,28 @@ def load_tensors(path: Path) -> Any:
         if file.read(2) == b"PK":
             require_zip(path)
         # Said here, not left to a default: an environment variable can turn the default off, this it cannot.
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        _require_backed(content, path)
+    return content
+
+
+def require_state_dict(content: Any, source: Path) -> dict[str, Tensor]:
+    """`content`, tensors by name. Raises CheckpointError where it is anything else."""
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise CheckpointError(f"{source}: expected a state dict of tensors")
+    return content
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], source: Path) -> None:
     """Fill a model. Raises CheckpointError naming what is missing, unknown or of another shape."""
-    own = model.state_dict()
+    require_same_shapes(model.state_dict(), weights, source)
+    model.load_state_dict(weights)
+
+
+def require_same_shapes(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: Path) -> None:
+    """Raise CheckpointError naming which of `weights` are missing, unknown or of another shape than `own`."""
     missing = [name for name in own if name not in weights]
     unknown = [name for name in weights if name not in own]
     reshaped = [
@@ -99,7 +115,6 @@ def load_weights(model: nn.Module, weights: dict[str, Any], source: Path) -> Non
         if name in weights and weights[name].shape != own[name].shape
     ]
     if not (missing or unknown or reshaped):
-        model.load_state_dict(weights)
         return
     fitting = len(own) - len(missing) - len(reshaped)
     lines = [f"{source}: is of another model: {fitting} of the {len(own)} tensors of this one fit"]
@@ -111,6 +126,23 @@ def load_weights(model: nn.Module, weights: dict[str, Any], source: Path) -> Non
     lines.append("  Take the section `model` and data.image_size of the run that the file is from; a ResNet alone, "
                  "to begin with, goes into model.pretrained=PATH")  # fmt: skip
     raise CheckpointError("\n".join(lines))
+
+
+def _require_backed(content: Any, path: Path) -> None:
+    """Raise CheckpointError where a tensor has more elements than are stored: a view can claim any number of them."""
+    seen, waiting = set(), [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor) and value.layout == torch.strided:
+            claimed_bytes, stored_bytes = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+            if claimed_bytes > stored_bytes:
+                raise CheckpointError(
+                    f"{path}: a tensor in it claims {claimed_bytes:,} bytes, {stored_bytes:,} are stored; it is not "
+                    "loaded"
+                )
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 class _Summed:

@@ -1,6 +1,5 @@
 """Boxes of people by torchvision's smallest detector, where its weights are at hand."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ from torch import nn
 from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights, ssdlite320_mobilenet_v3_large
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_tensors
+from integral_pose.io.checkpoint_file import load_tensors, require_state_dict
 from integral_pose.io.images import Picture
+from integral_pose.io.published_weights import published_file
 from integral_pose.predict.box_forms import SMALLEST_BOX_PX, Boxes
 from integral_pose.predict.coco_people import LEAST_SCORE
 
 WEIGHTS = SSDLite320_MobileNet_V3_Large_Weights.COCO_V1
-LONGEST_WAIT_S = 20.0  # for a server that does not answer
 INSTEAD = "give the people's boxes with --box or --boxes, or take --whole-image"
 
 
@@ -25,11 +24,14 @@ class PersonDetector:
 
     def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
         """From a state dict, or from torchvision's cache, or downloaded. Raises CheckpointError."""
-        state = _downloaded() if weights is None else load_tensors(weights)
+        weights = weights or published_file(
+            WEIGHTS.url, "the weights of the person detector", f"name it with --detector-weights; or {INSTEAD}"
+        )
+        state = require_state_dict(load_tensors(weights), weights)
         self.network: nn.Module = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
         try:
             self.network.load_state_dict(state)
-        except (RuntimeError, TypeError) as error:  # the latter where it is no dictionary
+        except RuntimeError as error:
             first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
             raise CheckpointError(
                 f"{weights}: is no state dict of torchvision's ssdlite320_mobilenet_v3_large: {first:.200}"
@@ -52,18 +54,3 @@ def person_boxes(found: dict[str, Any], person: int) -> Boxes:
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
     sure = (found["labels"] == person) & (found["scores"] >= LEAST_SCORE)
     return boxes[sure.cpu().numpy() & (boxes[:, 2:].min(-1, initial=np.inf) >= SMALLEST_BOX_PX)]
-
-
-def _downloaded() -> Any:
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS.url.rpartition("/")[2]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(LONGEST_WAIT_S)  # torch's own download would wait for ever
-    try:
-        return WEIGHTS.get_state_dict(progress=True, check_hash=True)
-    except Exception as error:  # a network or a half-written file may fail in any way
-        raise CheckpointError(
-            f"the weights of the person detector are not in torchvision's cache and could not be downloaded ({error}). "
-            f"Copy {cached.name} to {cached} or name it with --detector-weights; or {INSTEAD}"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(before)

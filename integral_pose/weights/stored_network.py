@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config, ModelConfig
 from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.geometry.coordinates import CropVolume, PoseSpace
-from integral_pose.io.checkpoint_file import load_checkpoint, load_weights
+from integral_pose.io.checkpoint_file import load_checkpoint, require_same_shapes, require_state_dict
 from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.skeleton import HUMAN36M
@@ -43,7 +45,8 @@ class StoredNetwork:
         description = self.description
         state = self._state(weights)
         section = self.section if decoder is None else self.section.model_copy(update={"decoder": decoder})
-        network = build_network(
+        build = partial(
+            build_network,
             section,
             description.image_size,
             description.skeleton.root,
@@ -51,7 +54,14 @@ class StoredNetwork:
             space=_space(description, section, crop_size_px or description.image_size),
             edge_cells=description.cells == "edge",
         )
-        load_weights(network, state, self.source)
+        with torch.device("meta"):  # takes no memory, however large the network is that the file describes
+            try:
+                claimed = build().state_dict()
+            except RuntimeError as error:  # more elements than there are numbers
+                raise CheckpointError(f"{self.source}: describes a network that cannot be built: {error}") from None
+        require_same_shapes(claimed, state, self.source)
+        network = build()
+        network.load_state_dict(state)
         return network.eval()
 
     def _state(self, weights: Weights) -> dict[str, Tensor]:
@@ -62,9 +72,10 @@ class StoredNetwork:
                 f"{self.source}: holds the averaged weights alone; take last.pt, or leave evaluation.weights at "
                 "averaged"
             )
-        state: dict[str, Tensor] = self.content["model"]
-        if weights == "raw" or not (average := self.content.get("average")):
-            return state
+        average = self.content.get("average")
+        if weights == "raw" or not average:
+            return require_state_dict(self.content.get("model"), self.source)
+        average = require_state_dict(average, self.source)
         return {key.removeprefix("module."): value for key, value in average.items() if key != "n_averaged"}
 
 

@@ -111,7 +111,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not all(isinstance(key, str) for key in inner) or any(v.layout != torch.strided for v in inner.values()):
         raise CheckpointError(f"{path}: its weights are no plain tensors with names")
     claimed_bytes = sum(value.numel() * value.element_size() for value in inner.values())
-    if claimed_bytes > path.stat().st_size:  # a view can claim to be any number of times its storage
+    if claimed_bytes > path.stat().st_size:  # one tensor under many names
         raise CheckpointError(
             f"{path}: its weights claim {claimed_bytes:,} bytes, the file has {path.stat().st_size:,}; it is not loaded"
         )

@@ -44,7 +44,7 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     text = str(raised.value)
     assert "could not be downloaded (no route to host)" in text
     name = "ssdlite320_mobilenet_v3_large_coco-a79551df.pth"
-    assert f"Copy {name} to {tmp_path / 'checkpoints' / name} or name it with --detector-weights" in text
+    assert f"copy {name} to {tmp_path / 'checkpoints' / name}, or name it with --detector-weights" in text
     assert "--box or --boxes, or take --whole-image" in text
 
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
-from integral_pose.errors import CheckpointError
+from integral_pose.io.published_weights import published_file
 from integral_pose.models.backbones.weight_files import fill, read_state_dict
 from integral_pose.models.freezing import freeze_up_to
 
@@ -53,19 +52,13 @@ class ResNetFeatures(nn.Module):
 
         Raises CheckpointError if they cannot be had or are of another network.
         """
-        weights = _imagenet_weights(self.name) if source == "imagenet" else read_state_dict(Path(source))
-        fill(self.resnet, weights, source, f"torchvision {self.name}")
+        path = _imagenet_file(self.name) if source == "imagenet" else Path(source)
+        fill(self.resnet, read_state_dict(path), source, f"torchvision {self.name}")
 
 
-def _imagenet_weights(name: str) -> dict[str, Tensor]:
-    """From torchvision's cache, else from the network."""
-    weights = RESNETS[name][1]
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
-    try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except Exception as error:  # a network or a half-written file may fail in any way
-        raise CheckpointError(
-            f"model.pretrained imagenet: the weights of {name} are not in torchvision's cache and could not be "
-            f"downloaded ({error}). Without a network, copy {cached.name} to {cached}, or set "
-            "model.pretrained to the path where it lies, or to null to start from random weights"
-        ) from None
+def _imagenet_file(name: str) -> Path:
+    return published_file(
+        RESNETS[name][1].url,
+        f"model.pretrained imagenet: the weights of {name}",
+        "set model.pretrained to the path where it lies, or to null to start from random weights",
+    )

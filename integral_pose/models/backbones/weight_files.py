@@ -6,20 +6,15 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from integral_pose.errors import CheckpointError
-from integral_pose.io.checkpoint_file import load_tensors
+from integral_pose.io.checkpoint_file import load_tensors, require_state_dict
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name. Raises CheckpointError."""
     try:
-        weights = load_tensors(path)
+        return require_state_dict(load_tensors(path), path)
     except CheckpointError as error:
         raise CheckpointError(f"model.pretrained {error}") from None
-    if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
-    ):
-        raise CheckpointError(f"model.pretrained {path}: expected a state dict of tensors")
-    return weights
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], source: str, what: str) -> None:
