@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from integral_pose.datasets.stored import StoredSplit
 from integral_pose.datasets.writer import camera_of_row
+from integral_pose.geometry.label_axes import axis_evidence
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M
@@ -66,6 +67,7 @@ def check_labels(split: StoredSplit) -> list[Finding]:
     findings.append(
         _rows_finding(split, "pose2d inside crop", outside, "with a joint outside", is_fault=bool(outside.mean() > 0.5))
     )
+    findings.append(_check_axes(split, crop_px, camera_mm, rows))
     findings += _check_bones(split, camera_mm, rows)
     findings += [_check_sides(split, camera_mm[rows]), _check_projection(split, crop_px, camera_mm, rows)]
     return findings
@@ -84,6 +86,16 @@ def _wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
 def _rows_finding(split: StoredSplit, check: str, bad: Rows, what: str, is_fault: bool = True) -> Finding:
     rows = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(bad)]
     return Finding(split.split, check, bool(rows) and is_fault, f"{len(rows):,} of {len(bad):,} {what}", rows)
+
+
+def _check_axes(split: StoredSplit, crop_px: Array, camera_mm: Array, rows: NDArray[np.intp]) -> Finding:
+    """x and y in mm run along x and y in px; the rows where they do not are named."""
+    evidence = axis_evidence(crop_px[rows], camera_mm[rows])
+    opposed = [f"row {row}: {split.names[row]}" for row in rows[evidence.is_opposed]]
+    x, y = evidence.correlation[[0, 1], [0, 1]]
+    result = f"px follow mm by {x:.2f} in x, {y:.2f} in y (1 is perfect); {len(opposed):,} rows the other way"
+    advice = [evidence.fault] if evidence.fault else []
+    return Finding(split.split, "axes", bool(advice or opposed), result, [*advice, *opposed])
 
 
 def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -> list[Finding]:

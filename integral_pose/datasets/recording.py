@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera
+from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.io.images import Picture, read_picture
 from integral_pose.io.readers import optional
 
@@ -73,6 +74,7 @@ class PictureRecording:
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
         """As `Recording` says."""
         notes.extend(self.notes)
+        require_camera_axes(self.joints_image_px, self.joints_camera_mm, self.name)
         rows = zip(self.paths, self.file_names, self.joints_image_px, self.joints_camera_mm, strict=True)
         for path, file_name, joints_image_px, joints_camera_mm in rows:
             picture = read_picture(path)
@@ -110,6 +112,7 @@ class VideoRecording(ABC):
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
         """As `Recording` says; stops where joints or video end."""
         joints_camera_mm, joints_image_px = self.read_joints(notes)
+        require_camera_axes(joints_image_px, joints_camera_mm, self.name)
         rows, last = [row for row in self.rows if row < len(joints_camera_mm)], -1
         for row, picture in read_frames(self.video, rows):
             last = row

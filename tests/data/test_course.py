@@ -287,3 +287,11 @@ def test_statistics_belong_together(own_course_root):
     (annot / "std.txt").write_text("1 " * 50 + "-1")
     with pytest.raises(DataError, match=r"std\.txt: holds -1, but a standard deviation is 0 or more"):
         read_statistics(own_course_root)
+
+
+def test_poses_with_y_up_are_refused_by_training_and_test(own_course_root):
+    for split, read in (("train", read_train), ("valid", read_test)):
+        path = own_course_root / f"annot/{split}.h5"
+        with h5py.File(path, "r+") as file:
+            file["pose3d"][...] *= [1, -1, -1]
+        assert error_of(read, own_course_root).startswith(f"{path}: the joints in px and in mm have not the same axes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from integral_pose.cli.main import main
 from integral_pose.datasets.check import CheckReport, check_data
 from integral_pose.datasets.conversion import Request, convert
-from integral_pose.datasets.recording import PictureRecording
+from integral_pose.datasets.recording import PictureRecording, VideoRecording
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.io.resampling import encode_crop
@@ -87,7 +88,7 @@ def test_a_bad_set_gives_status_1_and_the_offenders(root: Path, capsys: pytest.C
     assert main(["check-data", str(root), "--sheet", str(root.parent / "s.png"), "--workers", "1"]) == 1
     printed = capsys.readouterr().out
     assert "row 5: S1_Walking_1.54138969_000006.jpg" in printed
-    assert "1 of 25 checks failed" in printed
+    assert "1 of 27 checks failed" in printed
 
 
 def test_damaged_images_are_named(root: Path, layout: str) -> None:
@@ -122,11 +123,13 @@ def test_an_image_of_another_size_is_named(root: Path, layout: str) -> None:
 @pytest.mark.parametrize(
     ("key", "edit", "checks"),
     [
-        ("pose2d", lambda v: v.__setitem__((slice(0, 8), 4), 300), {"pose2d inside crop", "3D meets 2D"}),
+        ("pose2d", lambda v: v.__setitem__((slice(0, 8), 4), 300), {"axes", "pose2d inside crop", "3D meets 2D"}),
         ("pose2d", lambda v: v.__setitem__((3, 4, 0), v[3, 4, 0] + 1.5), {"3D meets 2D"}),
         ("pose3d", lambda v: v.__imul__(0.001), {"bone lengths", "3D meets 2D"}),  # metres
         ("pose3d", lambda v: v.__setitem__(slice(0, 6), v[:6] * 0.7), {"bones constant", "3D meets 2D"}),
-        ("pose3d", lambda v: v.__setitem__((..., 0), -v[..., 0]), {"left and right", "3D meets 2D"}),
+        ("pose3d", lambda v: v.__setitem__((..., 0), -v[..., 0]), {"axes", "left and right", "3D meets 2D"}),
+        ("pose3d", lambda v: v.__imul__([1, -1, -1]), {"axes", "3D meets 2D"}),  # y up, z towards the camera
+        ("pose3d", lambda v: v.__setitem__(3, v[3] * [1, -1, -1]), {"axes", "3D meets 2D"}),  # in one row
         ("camera", lambda v: v.__setitem__((7, 0), v[7, 0] + 300), {"3D meets 2D"}),
         ("root_camera_mm", lambda v: v.__setitem__((slice(None), 0), np.nan), {"3D meets 2D"}),
     ],
@@ -195,3 +198,18 @@ def test_encode_crop_is_what_the_set_holds() -> None:
     from integral_pose.geometry.crop import Crop
 
     assert encode_crop(np.zeros((300, 300, 3), np.uint8), Crop(0, 0, 1, 256)).startswith(b"\xff\xd8")
+
+
+def test_converters_refuse_poses_in_other_axes_before_a_picture_is_read(tmp_path: Path) -> None:
+    good = recording(tmp_path / "pictures", "S1", "train")
+    y_up = dataclasses.replace(good, joints_camera_mm=good.joints_camera_mm * [1, -1, 1], paths=[Path("gone")] * 12)
+    with pytest.raises(DataError, match=r"^S1_Walking_1\.54138969: the joints in px .* y up"):
+        convert([y_up], Request(tmp_path / "set", "made", show_progress=False), {})
+
+    class Video(VideoRecording):
+        def read_joints(self, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+            return y_up.joints_camera_mm, y_up.joints_image_px
+
+    video = Video("S1_Walking_1.54138969", "train", Path("gone.mp4"), range(12), CAMERA)
+    with pytest.raises(DataError, match="y up"):
+        next(video.frames([]))
