@@ -73,15 +73,20 @@ def _print_one(result: TestResult) -> None:
 
     print(f"checkpoint   {result.checkpoint}")
     _print_files(result)
-    if result.scores is None or result.mean_pose is None:
+    if result.scores is None:
         print(NO_LABELS)
         return
     print(f"scores       {result.scores_json}\n")
-    print(markdown_table([_row("this model", result.scores), _row("mean training pose", result.mean_pose)]))
+    rows = [_row("this model", result.scores)]
+    if result.mean_pose is not None:
+        rows.append(_row(result.mean_pose_name, result.mean_pose))
+    print(markdown_table(rows))
     for line in calibration_lines(result.scores.metrics):
         print(line)
-    ratio = result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm
-    print(f"{ratio:.2f} of the mean pose's error, on {result.scores.num_samples} test images.")
+    ratio = ""
+    if result.mean_pose is not None:
+        ratio = f"{result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm:.2f} of the mean pose's error, "
+    print(f"{ratio}on {result.scores.num_samples} test images.")
     order = "" if result.joint_order == "auto" else f" --joint-order {result.joint_order}"
     print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}{order}")
 

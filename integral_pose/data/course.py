@@ -21,13 +21,25 @@ from numpy.typing import NDArray
 from integral_pose.contracts import CropViews
 from integral_pose.data.image_source import FileImages, PackedImages, open_packed, read_image_list
 from integral_pose.errors import DataError
+from integral_pose.geometry.body_size import body_length_mm
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.sides import to_human36m_order
-from integral_pose.io.labels import CAMERA_MM, CROP_PX, read_labels, read_rows, stored_names, stored_order
+from integral_pose.io.labels import (
+    CAMERA_MM,
+    CROP_PX,
+    read_labels,
+    read_poses_mm,
+    read_rows,
+    stored_names,
+    stored_order,
+)
+from integral_pose.io.notices import notify
 from integral_pose.io.untrusted import read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 LARGEST_STATISTICS_BYTES = 100_000
+LARGEST_DIFFERENCE_MM = 1.0  # between mean.txt and the mean of train.h5, which may have been rounded
+LEAST_REACH_MM = 30.0  # of a mean pose's joints from the root; people's is hundreds
 VIEW_COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
 
 
@@ -187,10 +199,38 @@ class PoseStatistics:
 
 
 def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseStatistics:
-    """mean.txt and std.txt, or the same numbers computed from train.h5 where there is neither; official joint order.
+    """Of the poses in train.h5, in official joint order; from mean.txt and std.txt where these are of the same poses.
 
-    Raises DataError where there is but one of the two, which would not belong together with computed numbers.
+    Without train.h5 the text files are all there is. Raises DataError where there is but one of the two.
     """
+    labels, statistics = root / "annot" / "train.h5", _read_written(root, skeleton)
+    if statistics is not None and not labels.exists():
+        poses_mm = statistics[0][None]
+        if (reach := np.abs(poses_mm).max()) < LEAST_REACH_MM:
+            raise DataError(f"{root}/annot/mean.txt: reaches {reach:.3g} from the root; are these metres? Expected mm")
+    else:
+        poses_mm = root_relative(read_poses_mm(labels, skeleton), skeleton.root).astype(np.float64)
+        computed = poses_mm.mean(0), poses_mm.std(0)
+        if statistics is None or not _agree(statistics[0], computed[0], root):
+            statistics = computed
+    # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
+    order = stored_order(poses_mm, skeleton, joint_order, labels)
+    return PoseStatistics(*(to_human36m_order(values, order).astype(np.float32) for values in statistics))
+
+
+def _agree(written_mm: NDArray[np.float64], computed_mm: NDArray[np.float64], root: Path) -> bool:
+    """Whether mean.txt is the mean pose of train.h5; said where it is not."""
+    off_mm = float(np.abs(written_mm - computed_mm).max())
+    if off_mm > LARGEST_DIFFERENCE_MM:
+        notify(
+            f"{root / 'annot' / 'mean.txt'}: is up to {off_mm:.4g} mm off the mean pose of train.h5, so it is of other "
+            "data; mean and deviation are computed. Remove mean.txt and std.txt, or write them anew"
+        )
+    return off_mm <= LARGEST_DIFFERENCE_MM
+
+
+def _read_written(root: Path, skeleton: Skeleton) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """What mean.txt and std.txt say, (J, 3) each in the order of their train.h5; None where there is neither."""
     paths = [root / "annot" / name for name in ("mean.txt", "std.txt")]
     present = [path for path in paths if path.exists()]
     if len(present) == 1:
@@ -198,19 +238,12 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
             f"{present[0]}: mean.txt and std.txt belong together, and the other is missing; restore it, or remove "
             "this one and both are computed from train.h5"
         )
-    if present:
-        mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
-        if (std_mm < 0).any():
-            raise DataError(f"{paths[1]}: holds {std_mm.min():g}, but a standard deviation is 0 or more; write it anew")
-        # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
-        labels = root / "annot" / "train.h5"
-        poses_mm = read_rows(labels, CAMERA_MM, mean_mm.shape) if labels.exists() else mean_mm[None]
-        order = stored_order(poses_mm, skeleton, joint_order, labels)
-        mean_mm, std_mm = to_human36m_order(mean_mm, order), to_human36m_order(std_mm, order)
-    else:
-        joints_camera_mm = read_train(root, skeleton, joint_order).joints_camera_mm.astype(np.float64)
-        mean_mm, std_mm = joints_camera_mm.mean(0), joints_camera_mm.std(0)
-    return PoseStatistics(mean_mm.astype(np.float32), std_mm.astype(np.float32))
+    if not present:
+        return None
+    mean_mm, std_mm = (_read_numbers(path, skeleton) for path in paths)
+    if (std_mm < 0).any():
+        raise DataError(f"{paths[1]}: holds {std_mm.min():g}, but a standard deviation is 0 or more; write it anew")
+    return mean_mm, std_mm
 
 
 def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | None:
@@ -221,10 +254,7 @@ def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | No
     label_path = root / "annot" / "train.h5"
     if not label_path.exists():
         return None
-    poses_mm = read_rows(label_path, CAMERA_MM, (skeleton.num_joints, 3))
-    children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
-    lengths_mm = np.linalg.norm(poses_mm[:, children] - poses_mm[:, parents], axis=-1)
-    return float(lengths_mm.sum(-1, dtype=np.float64).mean())
+    return float(body_length_mm(read_poses_mm(label_path, skeleton), skeleton).mean())
 
 
 def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:

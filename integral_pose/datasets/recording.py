@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
+from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.io.images import Picture, read_picture
 from integral_pose.io.readers import optional
+from integral_pose.skeleton import HUMAN36M
 
 Array = NDArray[np.float64]
 
@@ -74,7 +76,7 @@ class PictureRecording:
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
         """As `Recording` says."""
         notes.extend(self.notes)
-        require_camera_axes(self.joints_image_px, self.joints_camera_mm, self.name)
+        require_labels(self.joints_image_px, self.joints_camera_mm, self.name)
         rows = zip(self.paths, self.file_names, self.joints_image_px, self.joints_camera_mm, strict=True)
         for path, file_name, joints_image_px, joints_camera_mm in rows:
             picture = read_picture(path)
@@ -112,7 +114,7 @@ class VideoRecording(ABC):
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
         """As `Recording` says; stops where joints or video end."""
         joints_camera_mm, joints_image_px = self.read_joints(notes)
-        require_camera_axes(joints_image_px, joints_camera_mm, self.name)
+        require_labels(joints_image_px, joints_camera_mm, self.name)
         rows, last = [row for row in self.rows if row < len(joints_camera_mm)], -1
         for row, picture in read_frames(self.video, rows):
             last = row
@@ -123,6 +125,12 @@ class VideoRecording(ABC):
             notes.append(
                 f"{self.video}: ends before its poses; stopped there, {missing} of {len(self.rows)} images are missing"
             )
+
+
+def require_labels(joints_image_px: Array, joints_camera_mm: Array, name: str) -> None:
+    """Raise DataError where joints are not in mm, or not in the axes of the camera that they are seen by."""
+    require_mm(joints_camera_mm, HUMAN36M, name)
+    require_camera_axes(joints_image_px, joints_camera_mm, name)
 
 
 def image_name(recording: str, row: int) -> str:

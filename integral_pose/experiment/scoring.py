@@ -1,6 +1,6 @@
 """A network over a whole data set: predictions, and from these scores."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from integral_pose.runs.stop import ScoringStopped, StopSignal
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.human36m_adapter import Human36mImageVolume
 from integral_pose.weights.model_file import BONE_LENGTH_MM
+
+MEAN_POSE = "mean_pose_mm"  # its key in what a checkpoint says of the data
 
 # Takes this process's arrays and returns those of all processes, each joined along its first axis.
 Gather = Callable[[list[NDArray]], list[NDArray]]
@@ -209,6 +211,21 @@ def score(table: PoseTable, predictions: Predictions) -> Scores:
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
-    """Scores of predicting the mean training pose: what a model must beat to have learnt anything."""
-    poses = np.broadcast_to(read_statistics(root, joint_order=joint_order).mean_mm, table.joints_camera_mm.shape)
-    return score(table, Predictions(np.arange(len(table)), poses))
+    """Scores of predicting the mean training pose of `root`: what a model must beat to have learnt anything."""
+    return constant_pose_scores(read_statistics(root, joint_order=joint_order).mean_mm, table)
+
+
+def constant_pose_scores(pose_mm: NDArray[np.float32], table: PoseTable) -> Scores:
+    """Scores of predicting one pose (J, 3) for every image."""
+    poses_mm = np.broadcast_to(pose_mm, table.joints_camera_mm.shape)
+    return score(table, Predictions(np.arange(len(table)), poses_mm))
+
+
+def find_mean_pose(content: Mapping[str, Any], root: Path, joint_order: str) -> tuple[NDArray[np.float32], str] | None:
+    """(J, 3) mm and whose it is: of the data that a checkpoint's run has learnt from, else of `root`; None without both."""
+    kept = content.get("data", {}).get(MEAN_POSE)
+    if kept is not None:
+        return np.array(kept, np.float32), "mean training pose"
+    if not any((root / "annot" / name).exists() for name in ("train.h5", "mean.txt", "std.txt")):
+        return None
+    return read_statistics(root, joint_order=joint_order).mean_mm, f"mean pose of {root}"

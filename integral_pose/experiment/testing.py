@@ -11,14 +11,21 @@ from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
-from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, mean_pose_scores, score
+from integral_pose.experiment.scoring import (
+    build_root_placement,
+    build_scorer,
+    check_can_lift,
+    constant_pose_scores,
+    find_mean_pose,
+    score,
+)
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network
-from integral_pose.weights.stored_network import configuration_of, read_network
+from integral_pose.weights.stored_network import StoredNetwork, configuration_of, read_network
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,14 @@ class TestResult:
     predictions_csv: Path
     truth: Path
     scores: Scores | None
-    mean_pose: Scores | None  # of predicting the mean training pose
+    mean_pose: Scores | None  # of predicting one pose for every image; None where none is known
     weights: str = ""  # which of the checkpoint's, in words
     lifting: str | None = None  # where the root's depth came from; None: the network says mm
     confidence_csv: Path | None = None
     sigma_csv: Path | None = None
     scores_json: Path | None = None
     joint_order: str = "auto"  # of the labels, as the configuration has it
+    mean_pose_name: str = ""  # whose mean that pose is
 
 
 def test(path: Path | None, overrides: list[str]) -> TestResult:
@@ -45,7 +53,8 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     how the files are called.
     """
     checkpoint = find_checkpoint(path or newest_run())
-    config, model, weights = _load_for_test(checkpoint, overrides)
+    stored = read_network(checkpoint)
+    config, model, weights = _build_for_test(stored, overrides)
     device = choose_device(config.trainer.device)
     root = Path(config.data.root)
     table = read_test(root, joint_order=config.data.joint_order)
@@ -65,6 +74,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     csv = beside(checkpoint, "predictions.csv")
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
+    mean_pose_name = ""
     if predictions.confidence is not None:
         confidence_csv = beside(checkpoint, "confidence.csv")
         order = model.order if isinstance(model, Human36mNetwork) else slice(None)
@@ -74,13 +84,16 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         write_sigma_csv(sigma_csv, predictions.sigma_mm, HUMAN36M)
     if table.has_labels:
         scores_json = beside(checkpoint, "scores.json")
-        scores, mean_pose = score(table, predictions), mean_pose_scores(root, table, config.data.joint_order)
+        scores, found = score(table, predictions), find_mean_pose(stored.content, root, config.data.joint_order)
+        mean_pose = None if found is None else constant_pose_scores(found[0], table)
+        mean_pose_name = "" if found is None else found[1]
         write_scores_json(scores_json, scores, {
-            "mean_pose_mpjpe_mm": mean_pose.mpjpe_mm, "checkpoint": str(checkpoint), "data_root": config.data.root,
+            "mean_pose_mpjpe_mm": mean_pose and mean_pose.mpjpe_mm,
+            "checkpoint": str(checkpoint), "data_root": config.data.root,
             "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
         })  # fmt: skip
     return TestResult(checkpoint, csv, root / "annot" / "valid.h5", scores, mean_pose, weights, lifting,
-                      confidence_csv, sigma_csv, scores_json, config.data.joint_order)  # fmt: skip
+                      confidence_csv, sigma_csv, scores_json, config.data.joint_order, mean_pose_name)  # fmt: skip
 
 
 def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
@@ -96,9 +109,8 @@ def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
     return [test(path, overrides) for path in paths]
 
 
-def _load_for_test(checkpoint: Path, overrides: list[str]) -> tuple[Config, PoseNet | Human36mNetwork, str]:
+def _build_for_test(stored: StoredNetwork, overrides: list[str]) -> tuple[Config, PoseNet | Human36mNetwork, str]:
     """How to test a checkpoint, its network for the joints of Human3.6M, and which weights these are, in words."""
-    stored = read_network(checkpoint)
     config = configuration_of(stored, overrides)
     wanted = config.evaluation.weights
     model = build_human36m_network(stored, config.data.image_size, wanted, config.model.decoder)

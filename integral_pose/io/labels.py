@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from integral_pose.errors import DataError
+from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
@@ -34,11 +35,12 @@ def read_labels(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Joints (N, J, 2) px of the crop and (N, J, 3) mm in camera axes, in the official order (`geometry.sides`).
 
-    Raises DataError naming the file where any of it is missing, of another shape or not finite, where the two have
-    other axes (`geometry.label_axes`), and where `joint_order` and the poses contradict each other.
+    Raises DataError naming the file where any of it is missing, of another shape or not finite, where the poses are not
+    in mm (`geometry.body_size`), the two have other axes (`geometry.label_axes`), or `joint_order` and the poses
+    contradict each other.
     """
     joints_crop_px = read_rows(path, CROP_PX, (skeleton.num_joints, 2), num_images)
-    joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), num_images)
+    joints_camera_mm = read_poses_mm(path, skeleton, num_images)
     require_camera_axes(joints_crop_px, joints_camera_mm, str(path))
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)
     return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order)
@@ -46,8 +48,17 @@ def read_labels(
 
 def read_joints_camera_mm(path: Path, skeleton: Skeleton, joint_order: str) -> NDArray[np.float64]:
     """As `read_labels`, the joints in mm alone and in full precision, of however many images there are."""
-    joints_camera_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), dtype=np.float64)
+    joints_camera_mm = read_poses_mm(path, skeleton, dtype=np.float64)
     return to_human36m_order(joints_camera_mm, stored_order(joints_camera_mm, skeleton, joint_order, path))
+
+
+def read_poses_mm(
+    path: Path, skeleton: Skeleton, num_images: int | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """(N, J, 3) as they are stored. Raises DataError as `read_rows`, and where they are not people's in mm."""
+    joints_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), num_images, dtype)
+    require_mm(joints_mm, skeleton, str(path))
+    return joints_mm
 
 
 def stored_order(joints_camera_mm: NDArray[Any], skeleton: Skeleton, joint_order: str, path: Path) -> str:

@@ -237,11 +237,29 @@ def test_statistics_are_read_or_computed(own_course_root):
     np.testing.assert_allclose(computed.mean_mm, poses.mean(0), atol=1e-3)
     np.testing.assert_allclose(computed.std_mm, poses.std(0), atol=1e-3)
     assert (computed.std_mm[0] == 0).all()
-    np.savetxt(own_course_root / "annot/mean.txt", computed.mean_mm + 1)
+    np.savetxt(own_course_root / "annot/mean.txt", computed.mean_mm + 0.5)
     np.savetxt(own_course_root / "annot/std.txt", (computed.std_mm + 2).reshape(1, 51))
     stored = read_statistics(own_course_root)
-    np.testing.assert_allclose(stored.mean_mm, computed.mean_mm + 1, rtol=1e-6)
+    np.testing.assert_allclose(stored.mean_mm, computed.mean_mm + 0.5, rtol=1e-6)
     np.testing.assert_allclose(stored.std_mm, computed.std_mm + 2, rtol=1e-6)
+
+
+def test_statistics_of_other_data_are_not_believed(own_course_root, capsys):
+    computed = read_statistics(own_course_root)
+    np.savetxt(own_course_root / "annot/mean.txt", computed.mean_mm / 1000)  # in metres
+    np.savetxt(own_course_root / "annot/std.txt", computed.std_mm)
+    np.testing.assert_array_equal(read_statistics(own_course_root).mean_mm, computed.mean_mm)
+    assert "mm off the mean pose of train.h5, so it is of other data" in capsys.readouterr().err
+    (own_course_root / "annot/train.h5").unlink()
+    assert error_of(read_statistics, own_course_root).endswith("from the root; are these metres? Expected mm")
+
+
+def test_poses_in_metres_are_refused_by_training_and_test(own_course_root):
+    for split, read in (("train", read_train), ("valid", read_test)):
+        path = own_course_root / f"annot/{split}.h5"
+        with h5py.File(path, "r+") as file:
+            file["pose3d"][...] /= 1000
+        assert re.search(rf"^{path}: all bones together are .* are these metres", error_of(read, own_course_root))
 
 
 @pytest.mark.parametrize(

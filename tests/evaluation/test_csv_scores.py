@@ -44,6 +44,13 @@ def test_a_csv_scores_as_the_poses_in_memory_do_to_the_last_bit(files):
     assert score_csv(files / "p.csv.gz", files / "valid.h5") == expected
 
 
+def test_labels_in_metres_are_not_scored_as_mm(files):
+    with h5py.File(files / "valid.h5", "r+") as file:
+        file["pose3d"][...] /= 1000
+    with pytest.raises(DataError, match=r"valid\.h5: all bones together are .* long, expected about 4,100 mm"):
+        score_csv(files / "p.csv", files / "valid.h5")
+
+
 def test_without_the_image_list_there_are_no_actions(files):
     (files / "valid_images.txt").unlink()
     scores = score_csv(files / "p.csv", files / "valid.h5")

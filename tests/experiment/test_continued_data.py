@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from integral_pose.config.schema import Config
+from integral_pose.data.course import read_statistics
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
+from integral_pose.experiment.scoring import find_mean_pose
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
@@ -67,3 +70,20 @@ def test_a_checkpoint_without_a_fingerprint_goes_on(values: dict[str, Any], own_
     save_checkpoint(last, content)
     relabel(own_course_root)
     assert train(Config.model_validate(values)) == last.parent
+
+
+def test_the_mean_pose_is_that_of_the_data_learnt_from(
+    values: dict[str, Any], make_course: Callable[..., Path]
+) -> None:
+    own, other = Path(values["data"]["root"]), make_course(seed=5)
+    content = load_checkpoint(Path(values["run_dir"]) / "last.pt")
+    found = find_mean_pose(content, other, "auto")
+    assert found is not None
+    np.testing.assert_array_equal(found[0], read_statistics(own).mean_mm)
+    assert found[1] == "mean training pose"
+    found = find_mean_pose({}, other, "auto")  # a model file, or a checkpoint from before
+    assert found is not None
+    np.testing.assert_array_equal(found[0], read_statistics(other).mean_mm)
+    assert found[1] == f"mean pose of {other}"
+    (other / "annot/train.h5").unlink()
+    assert find_mean_pose({}, other, "auto") is None

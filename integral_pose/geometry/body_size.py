@@ -1,0 +1,46 @@
+"""Whether poses are of people and in mm, by the length of all their bones together: an adult's are about 4,100 mm."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from integral_pose.errors import DataError
+from integral_pose.skeleton import Skeleton
+
+PLAUSIBLE_MM = (1000.0, 20_000.0)  # newborns have 1,300; wide enough for noise, narrower than any other unit's
+ADULT_MM = (2500.0, 6500.0)
+UNITS_MM = {"metres": 1000.0, "centimetres": 10.0, "inches": 25.4, "micrometres": 0.001}
+MOST_BAD = 0.05  # of the poses: single rows are for check-data to find
+
+
+def body_length_mm(joints_mm: NDArray[Any], skeleton: Skeleton) -> NDArray[np.float64]:
+    """(N,) All bones of poses (N, J, 3) together."""
+    children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    length_mm: NDArray[np.float64] = np.linalg.norm(joints_mm[:, children] - joints_mm[:, parents], axis=-1).sum(
+        -1, dtype=np.float64
+    )
+    return length_mm
+
+
+def require_mm(joints_mm: NDArray[Any], skeleton: Skeleton, source: str) -> None:
+    """Raise DataError naming `source` where the bones of poses (N, J, 3) are not as long as people's in mm."""
+    length_mm = body_length_mm(joints_mm, skeleton)
+    bad = np.flatnonzero(~((length_mm >= PLAUSIBLE_MM[0]) & (length_mm <= PLAUSIBLE_MM[1])))
+    if len(bad) <= MOST_BAD * len(length_mm):
+        return
+    found = float(np.median(length_mm[bad]))
+    some = (
+        "" if len(bad) == len(length_mm) else f" in {len(bad):,} of {len(length_mm):,} poses, the first in row {bad[0]}"
+    )
+    raise DataError(
+        f"{source}: all bones together are {found:.4g} long{some}, expected about 4,100 mm of an adult: "
+        f"{_meaning(found)}"
+    )
+
+
+def _meaning(found: float) -> str:
+    for unit, factor in UNITS_MM.items():
+        if ADULT_MM[0] <= found * factor <= ADULT_MM[1]:
+            return f"are these {unit}? Multiply 'pose3d' by {factor:g}, and 'root_camera_mm' too where there is one"
+    return "the poses are normalised, missing, or of another unit; write them in mm"
