@@ -23,7 +23,7 @@ from integral_pose.data.image_source import FileImages, PackedImages, open_packe
 from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import body_length_mm
 from integral_pose.geometry.coordinates import root_relative
-from integral_pose.geometry.sides import to_human36m_order
+from integral_pose.geometry.sides import doubt_of_sides, to_human36m_order
 from integral_pose.io.labels import (
     CAMERA_MM,
     CROP_PX,
@@ -183,6 +183,8 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
     if labels_needed or (has_file and not lacks_poses):
         crop_px, camera_mm = read_labels(label_path, skeleton, joint_order, len(names))
         camera_mm = root_relative(camera_mm, skeleton.root)
+        if skeleton is HUMAN36M and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
+            notify(doubt)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)

@@ -129,7 +129,7 @@ def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array) -> Fi
 
 def _check_sides(split: StoredSplit, camera_mm: Array) -> Finding:
     evidence = side_evidence(camera_mm)
-    result = f"order {evidence.order}: hips {evidence.hips:+.2f}, shoulders {evidence.shoulders:+.2f} (1 is certain)"
+    result = f"order {evidence.order}: {evidence}"
     advice = {
         "c2f": ["the left leg is at 1-3; training turns it (data.joint_order), other programs may not"],
         "mirrored": ["left and right are exchanged throughout; the poses are mirrored"],

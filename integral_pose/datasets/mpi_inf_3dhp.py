@@ -14,7 +14,7 @@ from integral_pose.datasets.conversion import ConversionSummary, Request, conver
 from integral_pose.datasets.recording import PictureRecording, Recording, VideoRecording, image_name
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import Camera
-from integral_pose.geometry.sides import order_of_poses
+from integral_pose.geometry.sides import require_official_order
 from integral_pose.io.readers import existing, read_hdf5, read_mat, require_shape
 from integral_pose.skeleton import HUMAN36M, joint_order
 
@@ -154,7 +154,7 @@ def _read_test_set(path: Path) -> tuple[list[int], list[str], Array, Array]:
 def _check_sides(joints_mm: Array, path: Path) -> None:
     """Raise DataError where left and right are not where the names say."""
     if len(joints_mm):
-        order_of_poses(joints_mm, "official", str(path))
+        require_official_order(joints_mm, str(path))
 
 
 def read_calibration(path: Path) -> dict[int, Camera]:

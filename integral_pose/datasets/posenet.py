@@ -13,7 +13,7 @@ from integral_pose.datasets.human36m_table import DRIFT_WORLD_MM, Choice, Chosen
 from integral_pose.datasets.recording import PictureRecording, image_name
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
-from integral_pose.geometry.sides import order_of_poses
+from integral_pose.geometry.sides import require_official_order
 from integral_pose.io.readers import existing, read_json
 from integral_pose.io.untrusted import inside
 
@@ -38,7 +38,7 @@ def convert_posenet(
         of_subject = [recording for recording in found if recording is not None]
         if of_subject:  # sides are told from many poses, not from one sequence of sitting on the floor
             joints_mm = np.concatenate([recording.joints_camera_mm for recording in of_subject])
-            order_of_poses(joints_mm, "official", str(annotations.joint_path))
+            require_official_order(joints_mm, str(annotations.joint_path))
         recordings += of_subject
     settings = {"from": str(source.resolve()), **asdict(choice), "subjects": list(choice.subjects)}
     return convert(recordings, request, settings)

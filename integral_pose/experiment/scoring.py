@@ -222,7 +222,7 @@ def constant_pose_scores(pose_mm: NDArray[np.float32], table: PoseTable) -> Scor
 
 
 def find_mean_pose(content: Mapping[str, Any], root: Path, joint_order: str) -> tuple[NDArray[np.float32], str] | None:
-    """(J, 3) mm and whose it is: of the data that a checkpoint's run has learnt from, else of `root`; None without both."""
+    """(J, 3) mm and whose it is: of the data that a checkpoint's run has learnt from, else of `root`, if any."""
     kept = content.get("data", {}).get(MEAN_POSE)
     if kept is not None:
         return np.array(kept, np.float32), "mean training pose"

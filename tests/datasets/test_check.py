@@ -78,7 +78,7 @@ def test_a_good_set_passes_and_is_drawn(root: Path, capsys: pytest.CaptureFixtur
     assert main(["check-data", str(root), "--sheet", str(sheet), "--workers", "1"]) == 0
     printed = capsys.readouterr().out
     assert "all checks passed" in printed
-    assert "order official: hips +1.00" in printed
+    assert "order official: hips along shoulders +1.00" in printed
     with Image.open(sheet) as picture:
         assert picture.width == 6 * 288
 
@@ -154,7 +154,7 @@ def test_left_leg_first_is_reported(root: Path) -> None:
         change(root, key, lambda v: v.__setitem__((slice(None), slice(1, 7)), v[:, [4, 5, 6, 1, 2, 3]]))
     report = check(root)
     assert not report.offenders
-    assert any("order c2f: hips -1.00" in finding.result for finding in report.findings)
+    assert any("order c2f: hips along shoulders -1.00" in finding.result for finding in report.findings)
 
 
 def test_faults_of_the_list(root: Path, layout: str) -> None:

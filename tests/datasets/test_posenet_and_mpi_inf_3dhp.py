@@ -225,7 +225,7 @@ def test_mpi_test_set(mpi_test: Path, tmp_path: Path) -> None:
     assert (parsed.subject, parsed.action) == ("TS5", "StandWalk")
     labels = subset(tmp_path / "out/annot/valid.h5")
     np.testing.assert_allclose(labels["camera"][0], [1500, 1480, 950, 530, 0, 0, 0, 0, 0], atol=1e-3)
-    assert side_evidence(labels["pose3d"]).hips > 0.9
+    assert side_evidence(labels["pose3d"]).agreement > 0.9
     assert not check_data(tmp_path / "out", show_progress=False).offenders
 
 
