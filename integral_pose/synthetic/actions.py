@@ -4,6 +4,7 @@ Every action is a stance (legs and trunk) and a gesture for each arm; noise is a
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,7 +37,10 @@ from integral_pose.synthetic.wide_poses import draw_wide_parts
 
 Random = np.random.Generator
 PoseParts = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
+DrawStance = Callable[[Random], Stance]
 DrawGesture = Callable[[Random], Gesture]
+DrawParts = Callable[[Random], PoseParts]
+Drawn = TypeVar("Drawn")
 
 
 def draw_pose(action: str, rng: Random, looseness: float = 1.0, wide_share: float = 0.0) -> Pose:
@@ -74,8 +78,31 @@ def _assemble(stance: Stance, left: Gesture, right: Gesture, head_lean: float, r
     )
 
 
-def _one_of(rng: Random, *families: DrawGesture) -> Gesture:
-    return families[int(rng.integers(len(families)))](rng)
+def one_of(*draws: Callable[[Random], Drawn]) -> Callable[[Random], Drawn]:
+    """Each as likely as the others; what is named twice comes twice as often."""
+    return lambda rng: draws[int(rng.integers(len(draws)))](rng)
+
+
+def in_share(
+    share: float, draw: Callable[[Random], Drawn], other: Callable[[Random], Drawn]
+) -> Callable[[Random], Drawn]:
+    """The first in that share of the pictures."""
+    return lambda rng: (draw if rng.random() < share else other)(rng)
+
+
+def with_arms(stance: DrawStance, left: DrawGesture, right: DrawGesture, head_lean: float = 0.0) -> DrawParts:
+    """A stance and a gesture for each arm."""
+    return lambda rng: (stance(rng), left(rng), right(rng), head_lean)
+
+
+def with_busy_hand(stance: DrawStance, busy: DrawGesture, other: DrawGesture, head_lean: float = 0.0) -> DrawParts:
+    """A stance, and a gesture for the hand that does something and for the other."""
+    return lambda rng: (stance(rng), *_either_hand(rng, busy(rng), other(rng)), head_lean)
+
+
+def sitting_or_standing(seated: float, family: Callable[[DrawStance, DrawGesture], DrawParts]) -> DrawParts:
+    """On a stool in the share `seated`; `family` is given the stance and how an idle arm rests in it."""
+    return in_share(seated, family(sit, on_lap), family(stand, one_of(hang, hang, on_hip)))
 
 
 def _either_hand(rng: Random, busy: Gesture, other: Gesture) -> tuple[Gesture, Gesture]:
@@ -83,100 +110,26 @@ def _either_hand(rng: Random, busy: Gesture, other: Gesture) -> tuple[Gesture, G
     return (other, busy) if rng.random() < 0.6 else (busy, other)
 
 
-def _seat_or_stand(rng: Random, seated: float) -> Stance:
-    return sit(rng) if rng.random() < seated else stand(rng)
-
-
-def _rest(rng: Random, stance: Stance) -> Gesture:
-    return on_lap(rng) if stance.seat == "stool" else _one_of(rng, hang, hang, on_hip)
-
-
-def directions(rng: Random) -> PoseParts:
-    """Showing the way."""
-    return stand(rng), *_either_hand(rng, point(rng), _one_of(rng, hang, point, talk)), 0.0
-
-
-def discussion(rng: Random) -> PoseParts:
-    """Talking with the hands."""
-    return stand(rng), *_either_hand(rng, talk(rng), _one_of(rng, talk, talk, hang, on_hip, point)), 0.0
-
-
-def eating(rng: Random) -> PoseParts:
-    """Mostly at a table: one hand at the mouth."""
-    stance = _seat_or_stand(rng, 0.75)
-    return (
-        stance,
-        *_either_hand(rng, _one_of(rng, hand_at_mouth, hand_at_mouth, talk), _one_of(rng, talk, on_lap)),
-        0.15,
-    )
-
-
-def greeting(rng: Random) -> PoseParts:
-    """Waving or stretching out a hand."""
-    return stand(rng), *_either_hand(rng, _one_of(rng, wave, wave, point), _one_of(rng, hang, wave, hang)), 0.0
-
-
-def phoning(rng: Random) -> PoseParts:
-    """One hand at the ear."""
-    stance = _seat_or_stand(rng, 0.4)
-    return stance, *_either_hand(rng, hand_at_ear(rng), _one_of(rng, talk, lambda r: _rest(r, stance))), 0.05
-
-
-def photo(rng: Random) -> PoseParts:
-    """Taking a picture: both hands before the eyes."""
-    stance = squat(rng) if rng.random() < 0.25 else stand(rng)
-    return stance, hold_camera(rng), hold_camera(rng), 0.0
-
-
 def posing(rng: Random) -> PoseParts:
     """Standing as for a portrait."""
-    families = (on_hip, behind_head, spread, hang, on_chest, wave)
-    left = _one_of(rng, *families)
-    right = left if rng.random() < 0.4 else _one_of(rng, *families)
+    arm = one_of(on_hip, behind_head, spread, hang, on_chest, wave)
+    left = arm(rng)
+    right = left if rng.random() < 0.4 else arm(rng)
     return stand(rng), left, right, 0.0
-
-
-def purchases(rng: Random) -> PoseParts:
-    """Taking things from low places and carrying them."""
-    stance = (bend_over, squat, stand)[int(rng.integers(3))](rng)
-    return stance, reach_down(rng), _one_of(rng, reach_down, talk, hang), 0.2
-
-
-def sitting(rng: Random) -> PoseParts:
-    """On a stool."""
-    return (
-        sit(rng),
-        _one_of(rng, on_lap, on_lap, on_chest, talk),
-        _one_of(rng, on_lap, on_lap, on_chest, talk),
-        0.0,
-    )
 
 
 def sitting_down(rng: Random) -> PoseParts:
     """On the floor, or on the way down to it."""
-    stance = squat(rng) if rng.random() < 0.2 else sit_on_floor(rng)
-    if stance.pelvis_lean < -0.1:
-        return (
-            stance,
-            _one_of(rng, behind_back, behind_back, on_lap),
-            _one_of(rng, behind_back, behind_back, on_lap),
-            0.25,
-        )
-    return stance, _one_of(rng, on_lap, reach_down, talk), _one_of(rng, on_lap, reach_down, talk), 0.1
+    stance = in_share(0.2, squat, sit_on_floor)(rng)
+    leans_back = stance.pelvis_lean < -0.1
+    arm = one_of(behind_back, behind_back, on_lap) if leans_back else one_of(on_lap, reach_down, talk)
+    return stance, arm(rng), arm(rng), 0.25 if leans_back else 0.1
 
 
-def smoking(rng: Random) -> PoseParts:
-    """One hand at or near the mouth."""
-    stance = _seat_or_stand(rng, 0.4)
-    busy = _one_of(rng, hand_at_mouth, hand_at_mouth, talk)
-    return stance, *_either_hand(rng, busy, _one_of(rng, on_chest, lambda r: _rest(r, stance))), 0.0
-
-
-def waiting(rng: Random) -> PoseParts:
+def waiting(stance: DrawStance, rest: DrawGesture) -> DrawParts:
     """Standing or sitting about."""
-    stance = _seat_or_stand(rng, 0.3)
-    families: tuple[DrawGesture, ...] = (lambda r: _rest(r, stance), on_chest, hand_at_mouth)
-    return stance, _one_of(rng, *families), _one_of(rng, *families), 0.1
+    arm = one_of(rest, on_chest, hand_at_mouth)
+    return with_arms(stance, arm, arm, 0.1)
 
 
 def walking(rng: Random) -> PoseParts:
@@ -199,22 +152,31 @@ def walking_together(rng: Random) -> PoseParts:
     stance, left, right, _ = walking(rng)
     if rng.random() < 0.5:
         return stance, left, right, 0.0
-    return stance, *_either_hand(rng, _one_of(rng, talk, spread), left), 0.0
+    return stance, *_either_hand(rng, one_of(talk, spread)(rng), left), 0.0
 
 
-ACTIONS: dict[str, Callable[[Random], PoseParts]] = {
-    "Directions": directions,
-    "Discussion": discussion,
-    "Eating": eating,
-    "Greeting": greeting,
-    "Phoning": phoning,
-    "Photo": photo,
+NEAR_MOUTH = one_of(hand_at_mouth, hand_at_mouth, talk)
+ON_STOOL = one_of(on_lap, on_lap, on_chest, talk)
+
+ACTIONS: dict[str, DrawParts] = {
+    "Directions": with_busy_hand(stand, point, one_of(hang, point, talk)),  # showing the way
+    "Discussion": with_busy_hand(stand, talk, one_of(talk, talk, hang, on_hip, point)),  # with the hands
+    # Mostly at a table.
+    "Eating": with_busy_hand(in_share(0.75, sit, stand), NEAR_MOUTH, one_of(talk, on_lap), 0.15),
+    "Greeting": with_busy_hand(stand, one_of(wave, wave, point), one_of(hang, wave, hang)),
+    "Phoning": sitting_or_standing(
+        0.4, lambda stance, rest: with_busy_hand(stance, hand_at_ear, one_of(talk, rest), 0.05)
+    ),
+    "Photo": with_arms(in_share(0.25, squat, stand), hold_camera, hold_camera),
     "Posing": posing,
-    "Purchases": purchases,
-    "Sitting": sitting,
+    # Taking things from low places and carrying them.
+    "Purchases": with_arms(one_of(bend_over, squat, stand), reach_down, one_of(reach_down, talk, hang), 0.2),
+    "Sitting": with_arms(sit, ON_STOOL, ON_STOOL),
     "SittingDown": sitting_down,
-    "Smoking": smoking,
-    "Waiting": waiting,
+    "Smoking": sitting_or_standing(
+        0.4, lambda stance, rest: with_busy_hand(stance, NEAR_MOUTH, one_of(on_chest, rest))
+    ),
+    "Waiting": sitting_or_standing(0.3, waiting),
     "WalkDog": walking_dog,
     "Walking": walking,
     "WalkTogether": walking_together,

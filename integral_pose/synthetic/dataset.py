@@ -72,18 +72,9 @@ def render_preset(out: Path, name: str, *, workers: int, show_progress: bool = T
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset '{name}'. Known: {', '.join(PRESETS)}")
-    preset = PRESETS[name]
-    digest = render_dataset(
-        out,
-        num_train=preset.num_train,
-        num_valid=preset.num_valid,
-        seed=preset.seed,
-        workers=workers,
-        difficulty=preset.difficulty,
-        first_of=preset.first_of,
-        show_progress=show_progress,
-    )
-    return digest == preset.sha256
+    what = PRESETS[name]._asdict()
+    sha256 = what.pop("sha256")
+    return render_dataset(out, **what, workers=workers, show_progress=show_progress) == sha256
 
 
 @dataclass(frozen=True)
