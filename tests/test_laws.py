@@ -46,7 +46,8 @@ LAZY = {
     "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"cv2", "imgaug"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
-    "geometry.coordinates": {"torch", "integral_pose.geometry.lifting"},  # labels are read without torch
+    # Labels are read without torch.
+    "geometry.coordinates": {"torch", "integral_pose.geometry.lifting", "integral_pose.geometry.constants_on_device"},
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }
 

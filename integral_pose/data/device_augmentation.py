@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from integral_pose.contracts import PoseBatch
 from integral_pose.data import draws
 from integral_pose.data.draws import draw_uniform, in_range, integer_in_range
+from integral_pose.geometry.constants_on_device import joints_in_order, vector_like
 from integral_pose.geometry.lifting import inverse_2x2, move_views
 
 # Columns of the drawn parameters (B, 21).
@@ -96,7 +97,7 @@ class DeviceAugmentation:
         axes = label_axes(changes, scale_depth=self.scale_depth)
         is_flipped = (changes[:, FLIP] > 0)[:, None, None]
         joints_camera_mm, joints_crop_px = (
-            torch.where(is_flipped, joints[:, list(self.flip_order)], joints)
+            torch.where(is_flipped, joints_in_order(joints, self.flip_order), joints)
             for joints in (batch.joints_camera_mm, batch.joints_crop_px)
         )
         return PoseBatch(
@@ -127,7 +128,7 @@ def crop_to_changed_crop(changes: Tensor, height: int, width: int) -> Tensor:
     linear = mirror[:, :, None] * turn * changes[:, None, SCALE]
     # The shift is that of the image before the flip: the same draws with a flip give the mirror image.
     shift = 0.5 + changes[:, SHIFT] * mirror - linear.sum(-1) / 2
-    sides = linear.new_tensor([width, height])
+    sides = vector_like(linear, (width, height))
     linear = linear * (sides[:, None] / sides)
     return torch.cat([linear, (shift * sides)[:, :, None]], -1)
 
@@ -157,7 +158,7 @@ def warp(images: Tensor, moved: Tensor) -> Tensor:
     along_y = ((y * back[:, None, :, 1] + origin) * 1024).round_()  # (B, H, 2)
     index = (along_y[:, :, None] + (along_x[:, None] + 16)).div_(32).floor_()  # (B, H, W, 2) in 1/32 px
     # grid_sample's coordinates span [-1, 1] over the image's area.
-    grid = index.add_(16).mul_(2 / 32 / moved.new_tensor([width, height])).sub_(1)
+    grid = index.add_(16).mul_(2 / 32 / vector_like(moved, (width, height))).sub_(1)
     floats = images.to(memory_format=torch.contiguous_format, dtype=torch.float32)
     return (
         F.grid_sample(floats, grid, mode="bilinear", padding_mode="zeros", align_corners=False).add_(HALF_UP).floor_()
@@ -199,7 +200,7 @@ def shift_hue_and_saturation(levels: Tensor, hue: Tensor, saturation: Tensor) ->
 def desaturate(images: Tensor, share: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) RGB blended towards their grey (ITU-R BT.601) by (B,) shares: 1 is a grey picture."""
     levels = images.float()
-    grey = (levels * levels.new_tensor(GREY_WEIGHTS)[:, None, None]).sum(1, keepdim=True)
+    grey = (levels * vector_like(levels, GREY_WEIGHTS)[:, None, None]).sum(1, keepdim=True)
     return torch.lerp(levels, grey, share[:, None, None, None]).round_().to(torch.uint8)
 
 

@@ -61,7 +61,9 @@ def centred_to_edge_norm(joints_norm: torch.Tensor, volume_shape: Sequence[int])
 
     That is how Sun et al. 2018 and 3DMPPE count, so weights of theirs mean the latter; see `cell_centers_norm`.
     """
-    return joints_norm - joints_norm.new_tensor([0.5 / cells for cells in axis_lengths_xyz(volume_shape)])
+    from integral_pose.geometry.constants_on_device import vector_like  # loads torch
+
+    return joints_norm - vector_like(joints_norm, [0.5 / cells for cells in axis_lengths_xyz(volume_shape)])
 
 
 def axis_lengths_xyz(volume_shape: Sequence[int]) -> tuple[int, int, int]:
@@ -83,7 +85,9 @@ def joints_norm_to_cell(joints_norm: torch.Tensor, volume_shape: Sequence[int]) 
     """
     import torch
 
-    lengths = torch.tensor(axis_lengths_xyz(volume_shape), device=joints_norm.device)
+    from integral_pose.geometry.constants_on_device import vector_like
+
+    lengths = vector_like(joints_norm, axis_lengths_xyz(volume_shape))
     # A joint on the far face belongs to no cell; NaN and huge values are outside, not some odd integer.
     cells = torch.floor((joints_norm + 0.5) * lengths).nan_to_num(nan=-1e6).clamp(-1e6, 1e6).long()
     return cells, ((cells >= 0) & (cells < lengths)).all(-1)
@@ -224,10 +228,12 @@ class CropVolume(PoseSpace):
 
     def decode(self, joints: torch.Tensor, views: CropViews | None = None) -> torch.Tensor:
         """(B, J, 3) norm -> (B, J, 3) mm, predicted root subtracted."""
+        from integral_pose.geometry.constants_on_device import joints_in_order, vector_like
+
         # Depth has the root in its middle and pixels of a crop are square, so this is one frame but for its origin.
-        joints_px = joints * joints.new_tensor([self.width_px, self.height_px, self.depth_extent_px])
-        children, parents = ([bone[end] for bone in self.bones] for end in (0, 1))
-        lengths_px = (joints_px[:, children] - joints_px[:, parents]).square().sum(-1).sqrt().sum(-1)
+        joints_px = joints * vector_like(joints, (self.width_px, self.height_px, self.depth_extent_px))
+        children, parents = (joints_in_order(joints_px, [bone[end] for bone in self.bones]) for end in (0, 1))
+        lengths_px = (children - parents).square().sum(-1).sqrt().sum(-1)
         return root_relative(joints_px * (self.bone_length_mm / lengths_px)[:, None, None], self.root)
 
 

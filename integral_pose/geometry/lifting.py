@@ -12,6 +12,7 @@ from torch import Tensor
 
 from integral_pose.contracts import CropViews
 from integral_pose.geometry.camera import distort
+from integral_pose.geometry.constants_on_device import vector_like
 from integral_pose.geometry.root_depth import root_depth_by_bone_length
 
 UNDISTORTION_ROUNDS = 20  # the lens is mild: each round leaves less than a tenth of the error
@@ -72,8 +73,8 @@ def move_views(views: CropViews, moved: Tensor, label_axes: Tensor | None = None
 
 def mirror_views(views: CropViews, width_px: int) -> CropViews:
     """The views of crops of `width_px` that were mirrored left to right, their labels too."""
-    moved = views.crop_to_image.new_tensor([[-1.0, 0, width_px], [0, 1, 0]])
-    axes = torch.diag(moved.new_tensor([-1.0, 1, 1]))
+    moved = vector_like(views.crop_to_image, (-1.0, 0, width_px, 0, 1, 0)).view(2, 3)
+    axes = torch.diag(vector_like(moved, (-1.0, 1, 1)))
     return move_views(views, moved.expand(len(views.camera), 2, 3), axes.expand(len(views.camera), 3, 3))
 
 

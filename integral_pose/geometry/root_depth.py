@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from integral_pose.geometry.constants_on_device import joints_in_order
+
 NEAREST_MM = 1.0  # of any joint: all are in front of the camera
 BISECTION_ROUNDS = 64  # each halves the interval; float64 has 53 bits
 
@@ -45,7 +47,7 @@ def scale_by_bone_length(
     if not bones or total_bone_length_mm <= 0:
         raise ValueError(f"expected bones and their length, found {len(bones)} and {total_bone_length_mm:g} mm")
     starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
-    u, v_mm = (points[:, ends] - points[:, starts] for points in (variable, fixed_mm))
+    u, v_mm = (joints_in_order(points, ends) - joints_in_order(points, starts) for points in (variable, fixed_mm))
 
     def is_too_small(s: Tensor) -> Tensor:
         """Whether the sum falls, or is too short, at (B,) values: true up to the answer, then false."""

@@ -13,6 +13,7 @@ cell, and raises the weight of the noise from 0.2 to 2 over the training.)
 import torch
 from torch import Tensor
 
+from integral_pose.geometry.constants_on_device import vector_like
 from integral_pose.geometry.coordinates import axis_lengths_xyz
 from integral_pose.heatmaps.outputs import VolumeLogits
 
@@ -22,5 +23,5 @@ def draw_joints(output: VolumeLogits) -> Tensor:
     logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
     gumbel = -torch.empty_like(logits).exponential_().log()
     joints_norm = output._replace(logits=logits + gumbel).joints()
-    lengths = joints_norm.new_tensor(axis_lengths_xyz(logits.shape[-3:]))
+    lengths = vector_like(joints_norm, axis_lengths_xyz(logits.shape[-3:]))
     return joints_norm + (torch.rand_like(joints_norm) - torch.rand_like(joints_norm)) / lengths

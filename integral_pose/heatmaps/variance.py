@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from integral_pose.contracts import NetworkOutput
+from integral_pose.geometry.constants_on_device import vector_like
 from integral_pose.geometry.coordinates import axis_lengths_xyz, cell_centers_norm
 from integral_pose.heatmaps.marginals import Marginals, axes_of, log_probability, planes_of_volume, volume_shape
 from integral_pose.heatmaps.outputs import MarginalLogits, VolumeLogits
@@ -26,7 +27,7 @@ class VarianceLoss:
         """The mean over batch and joints. Raises ValueError where there are no heat maps."""
         marginals = _marginals(output)
         variance = marginal_variance(marginals)
-        target = (self.sigma_cells / variance.new_tensor(axis_lengths_xyz(volume_shape(marginals)))) ** 2
+        target = (self.sigma_cells / vector_like(variance, axis_lengths_xyz(volume_shape(marginals)))) ** 2
         return ((variance - target) ** 2).sum(-1).mean()
 
 

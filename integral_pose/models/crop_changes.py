@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from integral_pose.contracts import CropViews
+from integral_pose.geometry.constants_on_device import vector_like
 from integral_pose.geometry.lifting import move_views
 
 SHIFT = 0.04  # of the side; training moves by 0.05 at most
@@ -53,8 +54,9 @@ def change_crop(images: Tensor, views: CropViews | None, change: CropChange) -> 
     if views is None:
         return changed, None
     like = views.crop_to_image
-    sides, shares = like.new_tensor([width, height]), like.new_tensor([change.right, change.down])
+    sides, shares = vector_like(like, (width, height)), vector_like(like, (change.right, change.down))
     offset = sides * (shares + (1 - change.scale) / 2)
-    moved = torch.cat([change.scale * torch.eye(2).to(like), offset[:, None]], -1).expand(len(images), 2, 3)
-    axes = torch.diag(like.new_tensor([1, 1, change.depth_scale])).expand(len(images), 3, 3)
+    unmoved = torch.eye(2, device=like.device, dtype=like.dtype)
+    moved = torch.cat([change.scale * unmoved, offset[:, None]], -1).expand(len(images), 2, 3)
+    axes = torch.diag(vector_like(like, (1, 1, change.depth_scale))).expand(len(images), 3, 3)
     return changed, move_views(views, moved, axes)

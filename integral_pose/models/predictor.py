@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from integral_pose.contracts import CropViews, NetworkOutput
+from integral_pose.geometry.constants_on_device import joints_in_order, vector_like
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.geometry.lifting import mirror_views
 from integral_pose.models.crop_changes import UNCHANGED, CropChange, change_crop
@@ -66,14 +67,14 @@ class Predictor:
         if self.flip:
             poses_mm.append(self._decode_mirrored(images, views))
         if change.depth_scale != 1:
-            poses_mm = [pose_mm / pose_mm.new_tensor([1.0, 1.0, change.depth_scale]) for pose_mm in poses_mm]
+            poses_mm = [pose_mm / vector_like(pose_mm, (1.0, 1.0, change.depth_scale)) for pose_mm in poses_mm]
         return output, poses_mm
 
     def _decode_mirrored(self, images: Tensor, views: CropViews | None) -> Tensor:
         """Mirroring negates x and swaps left with right, exactly, since the crop's middle is its centre."""
         mirrored_views = None if views is None else mirror_views(views, images.shape[-1])
-        mirrored_mm = self._decode(self.network(images.flip(-1)), mirrored_views)[:, list(self.skeleton.flip_order)]
-        return mirrored_mm * mirrored_mm.new_tensor([-1.0, 1.0, 1.0])
+        mirrored_mm = self._decode(self.network(images.flip(-1)), mirrored_views)
+        return joints_in_order(mirrored_mm, self.skeleton.flip_order) * vector_like(mirrored_mm, (-1.0, 1.0, 1.0))
 
     def _decode(self, output: NetworkOutput, views: CropViews | None) -> Tensor:
         joints = output.joints()

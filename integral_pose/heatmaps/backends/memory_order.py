@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from integral_pose.geometry.constants_on_device import vector_like
+
 AlongAxes = tuple[Tensor, Tensor, Tensor]  # a tensor an axis
 
 _CHANNELS_LAST = (0, 3, 4, 1, 2)  # (B, J, D, H, W) <-> (B, H, W, J, D): its own inverse
@@ -80,7 +82,7 @@ def axis_steps(volume: Tensor) -> tuple[int, int, int]:
 
 def voxel_offsets(cells: Tensor, volume: Tensor) -> Tensor:
     """(Q,) places in memory of one voxel a joint, `cells` (Q, 3) along (A, B, K)."""
-    return joint_offsets(volume) + (cells * cells.new_tensor(axis_steps(volume))).sum(-1)
+    return joint_offsets(volume) + (cells * vector_like(cells, axis_steps(volume))).sum(-1)
 
 
 def joint_blocks(volume: Tensor) -> Iterator[tuple[slice, Tensor]]:
