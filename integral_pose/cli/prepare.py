@@ -82,7 +82,7 @@ def _add_converter(sources: Any, name: str, converter: Converter) -> None:
     parser.add_argument("--out", type=file_path, metavar="DIR", help="a folder that is not there yet",
                         required=not is_planned)  # fmt: skip
     parser.add_argument("--layout", default="files", metavar="files|packed", help="%(default)s")
-    parser.add_argument("--crop", default="c2f", metavar="c2f|tight|metric", help="%(default)s")
+    parser.add_argument("--crop", default="c2f", metavar="c2f|tight|posenet|metric", help="%(default)s")
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     if is_planned:
         parser.add_argument("--plan", action="store_true", help="print what would be written, and stop")

@@ -5,7 +5,7 @@ from typing import Any
 
 from integral_pose.cli.arguments import add_command, file_path
 
-SOURCES = ("posenet", "mks-integral", "integral", "epipolar")
+SOURCES = ("posenet", "mks-integral", "integral", "integral-challenge", "epipolar")
 
 
 def add_model_commands(commands: Any) -> None:

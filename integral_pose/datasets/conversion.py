@@ -19,13 +19,13 @@ from integral_pose.datasets.human36m_table import takes
 from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.datasets.writer import JpegFiles, label_row, write_split
 from integral_pose.errors import ConfigError, DataError
-from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_tight
+from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_posenet, crop_tight
 from integral_pose.io.atomic import atomic_write, write_text_atomic
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.parallel import run_tasks
 from integral_pose.io.resampling import encode_crop
 
-CROPS = ("c2f", "tight", "metric")
+CROPS = ("c2f", "tight", "posenet", "metric")
 LAYOUTS = ("files", "packed")
 SPLITS = ("train", "valid")
 SIZE_PX = 256
@@ -191,7 +191,7 @@ def choose_crop(frame: LabelledFrame, crop: str) -> Crop:
         root_camera_mm = frame.joints_camera_mm[0]
         root_image_px = frame.camera.camera_to_image_px(root_camera_mm)
         return crop_metric(root_image_px, float(root_camera_mm[2]), frame.camera.focal_px, SIZE_PX)
-    return {"c2f": crop_c2f, "tight": crop_tight}[crop](frame.joints_image_px, SIZE_PX)
+    return {"c2f": crop_c2f, "tight": crop_tight, "posenet": crop_posenet}[crop](frame.joints_image_px, SIZE_PX)
 
 
 def _columns_of_name(file_name: str) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from integral_pose.experiment.scoring import (
 )
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
+from integral_pose.io.notices import notify
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
 from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network
+from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network, crop_notice
 from integral_pose.weights.stored_network import StoredNetwork, configuration_of, read_network
 
 
@@ -58,6 +59,10 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     device = choose_device(config.trainer.device)
     root = Path(config.data.root)
     table = read_test(root, joint_order=config.data.joint_order)
+    if stored.config_yaml is None and table.has_labels:
+        line = crop_notice(stored.description, table.joints_crop_px, config.data.stored_size)
+        if line:
+            notify(f"{root}: {line}")
     place_root, lifting = build_root_placement(config, model.space)
     if model.space.needs_views:
         check_can_lift(config, table)

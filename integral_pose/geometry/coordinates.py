@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class ImageVolume(PoseSpace):
     height_px: int
     width_px: int
     root: int
+    undo_lens: bool = True  # False: pixels mean where a pinhole sees the joints, as in labels projected without a lens
     needs_views = True
 
     def encode(self, joints_camera_mm: torch.Tensor, joints_crop_px: torch.Tensor | None = None) -> torch.Tensor:
@@ -174,7 +175,7 @@ class ImageVolume(PoseSpace):
 
         if views is None:
             raise ValueError("the image volume needs the views of the crops to tell millimetres")
-        return root_relative(lift(*self.crop_px_and_depth_mm(joints), views), self.root)
+        return root_relative(lift(*self.crop_px_and_depth_mm(joints), self._seen(views)), self.root)
 
     def crop_px_and_depth_mm(self, joints: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, J, 3) norm -> (B, J, 2) px of the crop and (B, J) mm of depth from the root, in the labels' axes."""
@@ -197,7 +198,14 @@ class ImageVolume(PoseSpace):
         from integral_pose.geometry.lifting import at_bone_length
 
         crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
-        return at_bone_length(crop_px, depth_mm, views, bones, total_bone_length_mm, self.root)
+        placed = at_bone_length(crop_px, depth_mm, self._seen(views), bones, total_bone_length_mm, self.root)
+        return replace(views, root_camera_mm=placed.root_camera_mm)
+
+    def _seen(self, views: CropViews) -> CropViews:
+        """The views with the lens that the pixels were seen through."""
+        from integral_pose.geometry.lifting import without_lens
+
+        return views if self.undo_lens else without_lens(views)
 
     def decode_labelled(self, joints: torch.Tensor, batch: PoseBatch) -> torch.Tensor:
         """As `decode`; without views each person's own labels say how many mm a pixel is, about."""

@@ -14,6 +14,7 @@ Points = TypeVar("Points", bound=NDArray[Any])
 
 MARGIN_PX = 40.0  # of the picture of about 1000 px, both sides together
 TIGHT_FACTOR = 1.25  # of 3DMPPE and Integral: side of the square over the larger side of the joints' box
+POSENET_FACTOR = 1.5
 METRIC_SIDE_MM = 2000.0  # of Sun et al. 2018
 
 
@@ -87,6 +88,15 @@ def crop_tight(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
     """The square of 1.25 times the larger side of the tight box of the joints (J, 2), about that box's middle."""
     middle_px, sides_px = tight_box(joints_image_px)
     return _square(middle_px, float(sides_px.max()) * TIGHT_FACTOR, size_px)
+
+
+def crop_posenet(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
+    """The square that 3DMPPE cuts out, about the middle of the tight box of the joints (J, 2).
+
+    Its larger side less a pixel, times 1.2 as in its annotations, times 1.25 as when they are loaded.
+    """
+    middle_px, sides_px = tight_box(joints_image_px)
+    return _square(middle_px, (float(sides_px.max()) - 1) * POSENET_FACTOR, size_px)
 
 
 def crop_metric(

@@ -36,6 +36,13 @@ def crop_px_to_plane(joints_crop_px: Tensor, views: CropViews) -> Tensor:
     return _undistort((image_px - views.camera[:, None, 2:4]) / views.camera[:, None, :2], views.camera)
 
 
+def without_lens(views: CropViews) -> CropViews:
+    """The views through a pinhole with the same focal lengths and principal point."""
+    camera = views.camera.clone()
+    camera[:, 4:] = 0
+    return replace(views, camera=camera)
+
+
 def at_root_depth(views: CropViews, root_depth_mm: float | Tensor) -> CropViews:
     """The views of persons that far away, a number or (B,) mm. Root-relative poses do not depend on the rest of it."""
     root_camera_mm = torch.zeros_like(views.root_camera_mm)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from integral_pose.errors import CheckpointError, DataError, UnreadableCheckpointError
 from integral_pose.io.atomic import atomic_write
+from integral_pose.io.numpy_numbers import SAFE_GLOBALS
 from integral_pose.io.untrusted import require_zip
 
 FORMAT = "integral-pose/2"
@@ -85,7 +86,8 @@ def load_tensors(path: Path) -> Any:
         if file.read(2) == b"PK":
             require_zip(path)
         # Said here, not left to a default: an environment variable can turn the default off, this it cannot.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
         _require_backed(content, path)
     return content
 

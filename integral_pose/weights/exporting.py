@@ -125,6 +125,7 @@ def describe(loaded: LoadedNetwork, file_format: ExportFormat) -> dict[str, Any]
         "mirror_pairs": [list(pair) for pair in description.skeleton.mirror_pairs],
         "volume": "crop" if isinstance(space, CropVolume) else description.network.get("volume", "metric"),
         "cells": description.cells,
+        "lens": "the camera's" if description.undo_lens else "none: the crop's px are a pinhole's",
         "bone_length_mm": description.bone_length_mm,
     }  # fmt: skip
 

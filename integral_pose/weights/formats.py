@@ -67,7 +67,7 @@ IMAGENET = tuple(255 * value for value in _MEAN), tuple(255 * value for value in
 UNSCALED = _MEAN, _STD
 
 # Sides of the crops over those of the tight box of a standing person's joints.
-TIGHT_BOX = 1.5  # that box is 1.2 times the joints', and 1.25 times that is cut out
+TIGHT_BOX = 1.49  # a pixel less than that box, 1.2 times as large, and 1.25 times that is cut out
 METRIC_BOX = 1.31  # 2 m at the root's depth; the joints of the smallest subject, standing, span 1.53 m
 DETECTED_BOX = 1.25
 
@@ -103,6 +103,7 @@ class CheckpointFormat:
     bone_length_mm: float | None = None
     depth_extent_mm: float = 2000.0
     depth_extent_crop_px: float | None = None
+    undo_lens: bool = False  # all of these projects make their labels with a pinhole
     note: str = ""
 
     @property
@@ -123,14 +124,24 @@ def _posenet(box_scale: float) -> tuple[CheckpointFormat, ...]:
     )
 
 
+def _challenge(depth: int, image_size: tuple[int, int]) -> CheckpointFormat:
+    """Depth in pixels of the crop, over its width, and a body scaled to the mean length."""
+    return CheckpointFormat(
+        INTEGRAL_LAYOUT, HUMAN36M_18, depth, image_size, IMAGENET, DETECTED_BOX, HUMAN36M_18_MM,
+        depth_extent_crop_px=float(image_size[1]), note="the form of the ECCV 2018 challenge",
+    )  # fmt: skip
+
+
 CHECKPOINT_FORMATS: dict[str, tuple[CheckpointFormat, ...]] = {
     "posenet": _posenet(TIGHT_BOX),
     "mks-integral": _posenet(METRIC_BOX),
     "integral": (
-        CheckpointFormat(INTEGRAL_LAYOUT, HUMAN36M_18, 64, (256, 256), IMAGENET, METRIC_BOX, HUMAN36M_18_MM),
-        CheckpointFormat(INTEGRAL_LAYOUT, HUMAN36M_18, 72, (384, 288), IMAGENET, DETECTED_BOX, HUMAN36M_18_MM,
-             depth_extent_crop_px=288.0, note="the form of the ECCV 2018 challenge"),
+        CheckpointFormat(INTEGRAL_LAYOUT, HUMAN36M_18, 64, (256, 256), IMAGENET, METRIC_BOX, HUMAN36M_18_MM,
+             note="taken for its Human3.6M form; the ECCV 2018 challenge's for 256 px has the same shapes, and is "
+                  "imported as integral-challenge"),
+        _challenge(72, (384, 288)),
     ),
+    "integral-challenge": (_challenge(64, (256, 256)), _challenge(72, (384, 288))),
     "epipolar": (
         CheckpointFormat(EPIPOLAR_LAYOUT, HUMAN36M, 64, (256, 256), IMAGENET, METRIC_BOX),
         CheckpointFormat(EPIPOLAR_LAYOUT, MPII_16, 64, (256, 256), IMAGENET, METRIC_BOX,
@@ -141,5 +152,6 @@ PROJECT_NAMES = {
     "posenet": "3DMPPE PoseNet",
     "mks-integral": "PoseNet's ancestor Integral-Human-Pose-Regression-for-3D-Human-Pose-Estimation",
     "integral": "integral-human-pose of Sun et al. 2018",
+    "integral-challenge": "integral-human-pose of Sun et al. 2018",
     "epipolar": "EpipolarPose",
 }

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +16,10 @@ from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import move_views
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.skeleton import HUMAN36M, joint_order
+from integral_pose.weights.model_file import ModelDescription
 from integral_pose.weights.stored_network import StoredNetwork, Weights
+
+LARGEST_DIFFERENCE = 0.12  # of crops, by their sides: people of all sizes in crops of 2 m vary by as much
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,24 @@ def margins_px(size_px: Sequence[int] | torch.Size, aspect: float) -> tuple[int,
     if aspect == 1:  # a crop that is no square in px shows a square of the picture all the same
         return 0, 0
     return max(0, round((height_px * aspect - width_px) / 2)), max(0, round((width_px / aspect - height_px) / 2))
+
+
+def crop_scale(joints_crop_px: NDArray[np.float32], stored_px: int, aspect: float) -> float:
+    """Sides of the crops that a network sees over those of the box of the joints (N, J, 2), as `box_scale`: the median.
+
+    The crops are squares of `stored_px`, padded to the network's aspect.
+    """
+    width_px, height_px = (joints_crop_px.max(1) - joints_crop_px.min(1)).T
+    return float(np.median(stored_px * max(1.0, aspect) / np.maximum(np.maximum(width_px, height_px * aspect), 1e-6)))
+
+
+def crop_notice(description: ModelDescription, joints_crop_px: NDArray[np.float32], stored_px: int) -> str | None:
+    """What to say where a data set's crops are not of the size that a network was trained on; None: they are."""
+    found = crop_scale(joints_crop_px, stored_px, description.crop_aspect)
+    if abs(found / description.box_scale - 1) <= LARGEST_DIFFERENCE:
+        return None
+    return (
+        f"the crops of this data set are {found:.2f} times the joints' box, the network was trained on about "
+        f"{description.box_scale:.2f}: its errors here are larger than they need be. Prepare the data with the --crop "
+        "of docs/models.md that is its own"
+    )

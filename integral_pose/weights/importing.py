@@ -66,6 +66,7 @@ def _describe(recognised: RecognisedCheckpoint, provenance: str) -> ModelDescrip
         box_scale=source.box_scale,
         crop_aspect=width_px / height_px,
         cells="edge",
+        undo_lens=source.undo_lens,
         depth_extent_crop_px=source.depth_extent_crop_px,
         bone_length_mm=source.bone_length_mm or BONE_LENGTH_MM,
         provenance=f"{provenance}; {source.note}" if source.note else provenance,

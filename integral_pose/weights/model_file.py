@@ -58,6 +58,7 @@ class ModelDescription:
     box_scale: PositiveFloat = C2F_BOX_SCALE  # sides of the rectangle cut out over those of the person's box
     stored_size: StoredPx | None = None  # side in px of square crops shrunk to image_size; None: cut out in that size
     crop_aspect: PositiveFloat = 1.0  # width over height of that rectangle in the picture
+    undo_lens: bool = True  # image volume: False where the pixels of its labels were projected by a pinhole
     cells: Literal["centred", "edge"] = "centred"  # cell i of n lies at (i + 0.5) / n or at i / n of its axis
     depth_extent_crop_px: PositiveFloat | None = None  # image volume whose depth is in px of the crop, not in mm
     bone_length_mm: PositiveFloat = BONE_LENGTH_MM  # sum over all bones of the skeleton, of a mean person

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import Tensor
 from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config, ModelConfig
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.geometry.coordinates import CropVolume, PoseSpace
+from integral_pose.geometry.coordinates import CropVolume, ImageVolume, PoseSpace
 from integral_pose.io.checkpoint_file import load_checkpoint, require_same_shapes, require_state_dict
 from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.runs.checkpoint import find_checkpoint
@@ -139,7 +139,10 @@ def configuration_of(stored: StoredNetwork, overrides: Sequence[str]) -> Config:
 def _space(description: ModelDescription, section: ModelConfig, crop_size_px: tuple[int, int]) -> PoseSpace:
     skeleton, depth_extent_px = description.skeleton, description.depth_extent_crop_px
     if depth_extent_px is None:
-        return build_space(section, crop_size_px, skeleton.root)
+        space = build_space(section, crop_size_px, skeleton.root)
+        if isinstance(space, ImageVolume):
+            return replace(space, undo_lens=description.undo_lens)
+        return space
     height_px, width_px = description.image_size
     return CropVolume(depth_extent_px, height_px, width_px, description.bone_length_mm, skeleton.bones, skeleton.root)
 

@@ -19,7 +19,7 @@ from integral_pose.datasets.conversion import Request, convert
 from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import human36m_camera
-from integral_pose.geometry.crop import Crop, crop_metric, crop_tight
+from integral_pose.geometry.crop import Crop, crop_metric, crop_posenet, crop_tight
 from integral_pose.io.resampling import resample
 
 CAMERA = human36m_camera("S1", "54138969")
@@ -65,6 +65,8 @@ def test_outside_of_the_picture_is_black() -> None:
 def test_tight_and_metric_crops_known_answers() -> None:
     tight = crop_tight(np.array([[100.0, 50.0], [300.0, 130.0]]), 256)
     assert (tight.left_px, tight.top_px, tight.side_px) == (75, -35, 250)
+    posenet = crop_posenet(np.array([[100.0, 50.0], [300.0, 130.0]]), 256)
+    assert (posenet.left_px, posenet.top_px, posenet.side_px) == (200 - 149.25, 90 - 149.25, 298.5)
     # Integral's box of the first picture of S1: 440.08 x 439.59 px about the root 5.2 m away.
     metric = crop_metric(np.array([473.654, 444.887]), 5203.9, CAMERA.focal_px, 256)
     assert metric.side_px == pytest.approx((440.08 + 439.59) / 2, abs=0.02)
@@ -195,7 +197,7 @@ def test_faults_of_the_disk_name_the_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--crop 'wide' is unknown; known: c2f, tight, metric"):
+    with pytest.raises(ConfigError, match="--crop 'wide' is unknown; known: c2f, tight, posenet, metric"):
         convert(made(tmp_path), request(tmp_path, crop="wide"), {})
     with pytest.raises(DataError, match="twice"):
         convert(

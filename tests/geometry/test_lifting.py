@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,23 @@ def make_views(kind):
     lens, affine, root = (torch.tensor(np.array(column)) for column in zip(*columns, strict=True))
     views = CropViews(lens, affine, root, torch.eye(3, dtype=torch.float64).repeat(4, 1, 1))
     return torch.tensor(np.array(poses)), torch.tensor(np.array(pixels)), views
+
+
+def test_labels_of_a_pinhole_are_lifted_without_the_lens():
+    camera_mm, _, views = make_views("c2f")
+    space = dataclasses.replace(SPACE, undo_lens=False)
+    absolute_mm = camera_mm + views.root_camera_mm[:, None]
+    focal_px, middle_px = views.camera[:, None, :2], views.camera[:, None, 2:4]
+    pinhole_px = absolute_mm[..., :2] / absolute_mm[..., 2:] * focal_px + middle_px
+    scale = views.crop_to_image[:, None, [0, 1], [0, 1]]
+    norm = space.encode(camera_mm, (pinhole_px - views.crop_to_image[:, None, :, 2]) / scale)
+    assert (space.decode(norm, views) - camera_mm).abs().max() < 1e-6
+    assert 2 < (SPACE.decode(norm, views) - camera_mm).norm(dim=-1).mean() < 20  # as it was
+    children, parents = (list(ends) for ends in zip(*HUMAN36M.bones, strict=True))
+    length_mm = (camera_mm[:, children] - camera_mm[:, parents]).norm(dim=-1).sum(-1)[0]
+    placed = space.at_bone_length(norm, views, bones=HUMAN36M.bones, total_bone_length_mm=length_mm)
+    assert placed.root_camera_mm[0, 2] == pytest.approx(views.root_camera_mm[0, 2].item(), abs=1)
+    assert torch.equal(placed.camera, views.camera)
 
 
 @pytest.mark.parametrize("kind", ["c2f", "tight", "metric"])

@@ -87,7 +87,7 @@ class EpipolarOriginal(Features):
 
 ORIGINALS = {
     "posenet": PoseNetOriginal, "mks-integral": PoseNetOriginal, "integral": IntegralOriginal,
-    "epipolar": EpipolarOriginal,
+    "integral-challenge": IntegralOriginal, "epipolar": EpipolarOriginal,
 }  # fmt: skip
 
 

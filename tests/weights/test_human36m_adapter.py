@@ -15,7 +15,7 @@ from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.io.images import decode_crop
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.formats import CHECKPOINT_FORMATS
-from integral_pose.weights.human36m_adapter import margins_px
+from integral_pose.weights.human36m_adapter import crop_notice, crop_scale, margins_px
 from integral_pose.weights.importing import import_checkpoint
 from integral_pose.weights.stored_network import configuration_of, read_network
 from tests.weights.originals import make_original, save_original, voxels
@@ -117,3 +117,23 @@ def test_a_model_file_is_tested_by_default_settings(tmp_path):
 )
 def test_margins(size, aspect, margins):
     assert margins_px(size, aspect) == margins
+
+
+def test_crops_of_another_size_than_the_networks_are_said(seen_root, tmp_path, capsys):
+    with h5py.File(seen_root / "annot/valid.h5") as file:
+        crop_px = file["pose2d"][()]
+    sides_px = crop_px.max(1) - crop_px.min(1)
+    assert crop_scale(crop_px, 64, 1.0) == pytest.approx(np.median(64 / sides_px.max(-1)))
+    tall = np.array([[[0, 0], [20, 40]]], np.float32)
+    assert crop_scale(tall, 64, 0.75) == pytest.approx(64 / 30)  # 64 wide, 85 high, round a box of 20 x 40
+    path = imported(tmp_path, "posenet", 0, 5, (96, 96))[1]
+    description = read_network(path).description
+    own = dataclasses.replace(description, box_scale=1.05 * crop_scale(crop_px, 64, 1.0))
+    assert crop_notice(own, crop_px, 64) is None
+    experiment.test(path, [f"data.root={seen_root}", *CPU])
+    said = capsys.readouterr().err
+    assert (f"{seen_root}: the crops of this data set are" in said) == (
+        crop_notice(description, crop_px, 64) is not None
+    )
+    other = dataclasses.replace(description, box_scale=1.2 * crop_scale(crop_px, 64, 1.0))
+    assert "the network was trained on about" in (crop_notice(other, crop_px, 64) or "")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from integral_pose.cli import main as cli
 from integral_pose.errors import CheckpointError, ConfigError
-from integral_pose.io.checkpoint_file import load_checkpoint
+from integral_pose.io.checkpoint_file import load_checkpoint, load_tensors
 from integral_pose.skeleton import HUMAN36M, joint_order
 from integral_pose.weights.formats import (
     CHECKPOINT_FORMATS,
@@ -121,6 +121,38 @@ def test_the_challenge_form_as_published(tmp_path):
     assert (found_mm.double() - expected_mm).abs().max() < 0.02
 
 
+def test_the_challenge_form_for_256_px_has_a_name_of_its_own(tmp_path):
+    """It has the shapes of the Human3.6M form, and depth in pixels of the crop."""
+    net = make_original("integral", "resnet18", [8, 8, 8], 18, 64)
+    file = save_original(tmp_path / "model.pth.tar", net, container="network")
+    images = images_of((256, 256), 1)
+    index = voxels("integral", net, images.float(), 18)
+    loaded = load_network(import_weights("integral-challenge", file, tmp_path / "m.pt").path)
+    assert (loaded.description.image_size, loaded.description.depth_extent_crop_px) == ((256, 256), 256.0)
+    patch = (index / 64 - torch.tensor([0, 0, 0.5])) * 256
+    pose = patch - patch[:, :1]
+    parents = [0, 0, 1, 2, 0, 4, 5, 0, 17, 17, 8, 17, 11, 12, 17, 14, 15, 0]
+    total = (pose - pose[:, parents]).square().sum(-1).sqrt().sum(-1)
+    with torch.inference_mode():
+        found_mm = loaded.network.predict_camera_mm(images)
+    assert (found_mm.double() - pose * (4502.881 / total)[:, None, None]).abs().max() < 0.02
+    assert (
+        "imported as integral-challenge" in import_weights("integral", file, tmp_path / "m.pt").description.provenance
+    )
+
+
+def test_epipolars_file_with_a_number_of_numpy_is_read(tmp_path):
+    net = make_original("epipolar", "resnet18", [4], 17, 64)
+    state = {f"module.{key}": value for key, value in net.state_dict().items()}
+    for legacy, perf in ((True, np.float64(-61.25)), (False, np.float32(0.5))):
+        content = {"epoch": 139, "model": "pose3d_resnet", "state_dict": state, "perf": perf, "optimizer": {}}
+        torch.save(content, tmp_path / "checkpoint.pth.tar", _use_new_zipfile_serialization=not legacy)
+        assert load_tensors(tmp_path / "checkpoint.pth.tar")["perf"] == perf
+        done = import_weights("epipolar", tmp_path / "checkpoint.pth.tar", tmp_path / "m.pt")
+        assert done.description.undo_lens is False
+        assert load_network(done.path).network.space.undo_lens is False
+
+
 def test_each_project_has_its_own_pixels_and_joints(tmp_path):
     expected = {
         ("posenet", 0): (18, 0.485), ("posenet", 1): (21, 0.485), ("mks-integral", 0): (18, 0.485),
@@ -185,7 +217,7 @@ def test_unknown_keys_and_non_finite_weights(tmp_path):
     [
         ("integral", {}, r"is not a network of this project: expected deconvolutions .* head\.features\.0\.weight"),
         ("posenet", {"depth": 9}, r"head\.final_layer\.weight has 72 channels; known .*: 1152 \(18 joints, depth 64\)"),
-        ("hourglass", {}, "unknown source 'hourglass'; known: posenet, mks-integral, integral, epipolar"),
+        ("hourglass", {}, "unknown source 'hourglass'; known: posenet, mks-integral, integral, integral-challenge, "),
     ],
 )  # fmt: skip
 def test_another_network_is_refused(source, change, message, tmp_path):
@@ -225,7 +257,8 @@ def test_no_code_is_run_whatever_variables_are_set(legacy, careless, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("value", "name"), [(collections.defaultdict(dict), "collections.defaultdict"), (np.float64(1), "numpy.*scalar")]
+    ("value", "name"),
+    [(collections.defaultdict(dict), "collections.defaultdict"), (np.zeros(2), "numpy.*_reconstruct")],
 )
 def test_what_else_a_file_holds_is_named(value, name, tmp_path):
     torch.save({"network": {"w": torch.zeros(1)}, "loss": value}, tmp_path / "a.pth")
