@@ -34,8 +34,9 @@ class PoseSample:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
     joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
-    moved: NDArray[np.float32] | None = None  # (2, 3) px of the original crop -> px of this one; None: identity
-    label_axes: NDArray[np.float32] | None = None  # (3, 3) camera axes -> axes of the labels; None: identity
+    # (2, 3) px of the original crop -> px of this one; (3, 3) camera axes -> axes of the labels
+    moved: NDArray[np.float32] = field(default_factory=lambda: np.eye(2, 3, dtype=np.float32))
+    label_axes: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
 
 
 @dataclass

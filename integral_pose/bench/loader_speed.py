@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from integral_pose.bench.measuring import in_own_process, interleaved, median_ratio, proc_bytes
+from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
-from integral_pose.data.augmentation import ImgaugAugmentation
+from integral_pose.data.augmentation import Augmentation, build_augmentation, build_device_augmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train
-from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.image_source import FileImages, PackedImages
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.io.images import decode_crop_scaled
@@ -41,10 +41,6 @@ BATCH = 32
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 HUMAN36M_ROWS = 312_188
 MEMORY_WORKERS = 4
-RANGES: dict[str, Any] = {
-    "translate_percent": [-0.05, 0.05], "scale": [0.75, 1.25], "hue_saturation": [-60, 60],
-    "contrast": [0.7, 1.3], "brightness": [0.5, 1.5],
-}  # fmt: skip
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 BASELINE = "files + Pillow + imgaug + float"
@@ -132,17 +128,8 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
     file_images, packed_images = FileImages(files.images_folder, files.names), packed.images
     encoded = [packed_images.read(row) for row in rows]
     pixels = np.empty((side_px, side_px, 3), np.uint8)
-    on_device = DeviceAugmentation(
-        seed=0,
-        rotation=[0, 0],
-        flip=0,
-        desaturation=[0, 0],
-        blur_px=[0, 0],
-        erase=0,
-        scale_depth=False,
-        flip_order=HUMAN36M.flip_order,
-        **RANGES,
-    )
+    on_device = build_device_augmentation(AugmentationConfig(backend="device"), 0, HUMAN36M.flip_order)
+    assert on_device is not None, "asked for"
     images = partial(PoseImages, stored_size=side_px, image_size=size, scaled_decoding=True)
     loaded = _batches(images(packed, augmentation=None, draw=on_device.draw))
     candidates: dict[str, Callable[[], object]] = {
@@ -154,7 +141,8 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
         "device backend alone, on the CPU": lambda: [on_device(batch) for batch in loaded],
     }
     if importlib.util.find_spec("imgaug") and importlib.util.find_spec("cv2"):
-        imgaug = ImgaugAugmentation(seed=0, **RANGES)
+        imgaug = build_augmentation(AugmentationConfig(backend="imgaug"), 0, HUMAN36M.flip_order)
+        assert imgaug is not None, "asked for"
         candidates["packed, imgaug backend"] = lambda: _batches(images(packed, augmentation=imgaug))
         candidates[BASELINE] = lambda: _baseline(files, imgaug)
     return candidates
@@ -166,15 +154,11 @@ def _decode(encoded: list[bytes], pixels: NDArray[np.uint8]) -> None:
 
 
 def _batches(images: PoseImages) -> list[PoseBatch]:
-    found = []
-    for first in range(0, len(images), BATCH):
-        batch = images.__getitems__([SampleKey(0, row) for row in range(first, min(first + BATCH, len(images)))])
-        assert isinstance(batch, PoseBatch), batch
-        found.append(batch)
-    return found
+    rows = range(len(images))
+    return [images.read(rows[first : first + BATCH]) for first in range(0, len(images), BATCH)]
 
 
-def _baseline(files: PoseTable, imgaug: ImgaugAugmentation) -> None:
+def _baseline(files: PoseTable, imgaug: Augmentation) -> None:
     """What most projects do: a file an image, Pillow, imgaug with key points, normalised floats, then stacked."""
     for first in range(0, len(files), BATCH):
         samples = []

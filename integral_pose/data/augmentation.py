@@ -7,7 +7,7 @@ nor on the other augmenters, and a resumed run sees the images that it would hav
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -85,12 +85,8 @@ PIXEL_AUGMENTERS = {
 }
 
 
-class Augmentation(Protocol):
-    """An augmentation of one sample; labels in pixels move with the image."""
-
-    def __call__(self, sample: PoseSample, key: SampleKey) -> PoseSample:
-        """The augmented sample."""
-        ...
+# One sample augmented; labels in pixels move with the image.
+Augmentation = Callable[[PoseSample, SampleKey], PoseSample]
 
 
 def stream_seed(seed: int, key: SampleKey, stream: int) -> int:
@@ -169,8 +165,6 @@ class ImgaugAugmentation:
 def mirror(sample: PoseSample, flip_order: Sequence[int]) -> PoseSample:
     """The sample seen in a mirror: left is right in the picture, in both labels and in the names of the joints."""
     width, order = sample.image.shape[1], list(flip_order)
-    moved = np.eye(2, 3, dtype=np.float32) if sample.moved is None else sample.moved
-    axes = np.eye(3, dtype=np.float32) if sample.label_axes is None else sample.label_axes
     to_left = np.array([-1, 1, 1], np.float32)
     mirrored_px = sample.joints_crop_px[order] * to_left[:2] + np.array([width, 0], np.float32)
     return PoseSample(
@@ -178,8 +172,8 @@ def mirror(sample: PoseSample, flip_order: Sequence[int]) -> PoseSample:
         np.ascontiguousarray(sample.image[:, ::-1]),
         sample.joints_camera_mm[order] * to_left,
         mirrored_px,
-        moved * to_left[:2, None] + np.array([[0, 0, width], [0, 0, 0]], np.float32),
-        axes * to_left[:, None],
+        sample.moved * to_left[:2, None] + np.array([[0, 0, width], [0, 0, 0]], np.float32),
+        sample.label_axes * to_left[:, None],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,13 @@ class PoseImages(Dataset[PoseSample]):
         faults = [fault for _, faults in found for fault in faults]
         return ReplacedBatch(batch, faults) if faults else batch
 
+    def read(self, rows: Iterable[int]) -> PoseBatch:
+        """Some rows as the first epoch has them. Raises the error of an image that has none to take its place."""
+        batch = self.__getitems__([SampleKey(0, row) for row in rows])
+        if isinstance(batch, IntegralPoseError):
+            raise batch
+        return batch.batch if isinstance(batch, ReplacedBatch) else batch
+
     def _fill(self, pixels: NDArray[np.uint8], row: int) -> tuple[int, list[str]]:
         """Decode an image into `pixels` (H, W, 3); returns the row it is of, and what was wrong with those before."""
         decode = decode_crop_scaled if self.scaled_decoding else decode_crop
@@ -93,16 +100,13 @@ class PoseImages(Dataset[PoseSample]):
         joints_crop_px = self.table.joints_crop_px[rows] * self.px_per_stored_px
         views = None if self.table.views is None else self.table.views.batch(rows, self.px_per_stored_px)
         if self.augmentation:
-            moved, axes = (np.tile(np.eye(n, 3, dtype=np.float32), (len(rows), 1, 1)) for n in (2, 3))
+            moved, axes = np.empty((len(rows), 2, 3), np.float32), np.empty((len(rows), 3, 3), np.float32)
             for at, (row, key) in enumerate(zip(rows.tolist(), keys, strict=True)):
                 sample = PoseSample(row, images[at].numpy(), joints_camera_mm[at], joints_crop_px[at])
                 sample = self.augmentation(sample, SampleKey(key.epoch, row))
                 images[at] = torch.from_numpy(np.ascontiguousarray(sample.image))
                 joints_camera_mm[at], joints_crop_px[at] = sample.joints_camera_mm, sample.joints_crop_px
-                if sample.moved is not None:
-                    moved[at] = sample.moved
-                if sample.label_axes is not None:
-                    axes[at] = sample.label_axes
+                moved[at], axes[at] = sample.moved, sample.label_axes
             views = None if views is None else move_views(views, torch.from_numpy(moved), torch.from_numpy(axes))
         return PoseBatch(
             indices=torch.from_numpy(rows),
@@ -156,8 +160,11 @@ class _Batches:
             generator=torch.Generator(),  # else every epoch would draw from the global one, which a run must not share
         )
 
-    def epoch(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
-        """From a batch on; what was wrong with replaced images is added to `faults`.
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def read(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
+        """An epoch from a batch on; what was wrong with replaced images is added to `faults`.
 
         Raises DataError for an image that cannot be read, WorkerError where a worker is lost or hangs.
         """
@@ -178,7 +185,7 @@ class _Batches:
             yield batch
 
 
-class TrainingBatches:
+class TrainingBatches(_Batches):
     """Shuffled batches for the trainer, epoch by epoch, from any batch on. An epoch is what `BatchOrder` says."""
 
     def __init__(
@@ -199,14 +206,10 @@ class TrainingBatches:
                 f"{len(images)} training images are fewer than trainer.batch_size {batch_size}, which would give no "
                 "step at all; take a smaller batch"
             )
-        self._images = images
         order = BatchOrder(
             len(images), batch_size, seed=seed, shuffle=True, rank=rank, world=world, epoch_images=epoch_images
         )
-        self._batches = _Batches(images, order, workers, pin_memory, worker_timeout_s)
-
-    def __len__(self) -> int:
-        return len(self._batches.order)
+        super().__init__(images, order, workers, pin_memory, worker_timeout_s)
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
         """The batches of an epoch from `first_batch` on; its end says which images could not be read.
@@ -214,7 +217,7 @@ class TrainingBatches:
         Raises DataError if an image cannot be read and is not to be skipped, WorkerError as `data.workers` can.
         """
         faults: list[str] = []
-        yield from self._batches.epoch(epoch, first_batch, faults)
+        yield from self.read(epoch, first_batch, faults)
         if faults:
             shown = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS_SHOWN])
             more = f"\n  and {len(faults) - MOST_FAULTS_SHOWN} more" if len(faults) > MOST_FAULTS_SHOWN else ""
@@ -226,7 +229,7 @@ class TrainingBatches:
         return self._images.table.name(row)
 
 
-class EvaluationBatches:
+class EvaluationBatches(_Batches):
     """Every sample of a table once, in order, over all processes together; fewer where `leave` says so meanwhile."""
 
     def __init__(
@@ -242,13 +245,11 @@ class EvaluationBatches:
         leave: Callable[[], bool] = lambda: False,
     ) -> None:
         order = BatchOrder(len(images), batch_size * world, seed=0, shuffle=False, rank=rank, world=world)
-        self._batches, self._leave = _Batches(images, order, workers, pin_memory, worker_timeout_s), leave
-
-    def __len__(self) -> int:
-        return len(self._batches.order)
+        super().__init__(images, order, workers, pin_memory, worker_timeout_s)
+        self._leave = leave
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        return itertools.takewhile(lambda _: not self._leave(), self._batches.epoch(0, 0, []))
+        return itertools.takewhile(lambda _: not self._leave(), self.read(0, 0, []))
 
 
 def _as_is(batch: Any) -> Any:

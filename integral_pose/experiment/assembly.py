@@ -13,12 +13,7 @@ from torch import nn
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.course import (
-    PoseTable,
-    evenly_spaced,
-    read_train,
-    split_by_subject,
-)
+from integral_pose.data.course import PoseTable, evenly_spaced, read_train, split_by_subject
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.errors import ConfigError
@@ -91,15 +86,7 @@ def _build_batches(
     config: Config, table: PoseTable, device: torch.device, group: Processes, on_device: DeviceAugmentation | None
 ) -> TrainingBatches:
     return TrainingBatches(
-        PoseImages(
-            table,
-            config.data.stored_size,
-            config.data.image_size,
-            build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
-            draw=on_device.draw if on_device else None,
-            scaled_decoding=True,
-            skip_bad=config.data.on_bad_image == "skip",
-        ),
+        build_training_images(config, table, on_device, skip_bad=config.data.on_bad_image == "skip"),
         config.trainer.batch_size,
         seed=config.seed,
         workers=config.data.workers,
@@ -108,6 +95,21 @@ def _build_batches(
         pin_memory=device.type == "cuda",
         epoch_images=config.data.epoch_images,
         worker_timeout_s=config.data.worker_timeout_s,
+    )
+
+
+def build_training_images(
+    config: Config, table: PoseTable, on_device: DeviceAugmentation | None, *, skip_bad: bool
+) -> PoseImages:
+    """The images as training sees them, but for what is done `on_device`."""
+    return PoseImages(
+        table,
+        config.data.stored_size,
+        config.data.image_size,
+        build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
+        draw=on_device.draw if on_device else None,
+        scaled_decoding=True,
+        skip_bad=skip_bad,
     )
 
 

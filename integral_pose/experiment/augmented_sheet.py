@@ -6,12 +6,10 @@ import numpy as np
 import torch
 
 from integral_pose.config.schema import Config
-from integral_pose.contracts import SampleKey
-from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
+from integral_pose.data.augmentation import build_device_augmentation
 from integral_pose.data.course import PoseTable
-from integral_pose.data.loader import PoseImages, ReplacedBatch
 from integral_pose.datasets.contact_sheet import Cell, write_contact_sheet
-from integral_pose.errors import IntegralPoseError
+from integral_pose.experiment.assembly import build_training_images
 from integral_pose.skeleton import HUMAN36M
 
 NUM_IMAGES = 24
@@ -23,21 +21,9 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
     Changed in the loader or on `device`, whichever the configuration says. Unreadable images are replaced by the next.
     """
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
-    images = PoseImages(
-        table,
-        config.data.stored_size,
-        config.data.image_size,
-        build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
-        draw=on_device.draw if on_device else None,
-        scaled_decoding=True,
-        skip_bad=True,
-    )
+    images = build_training_images(config, table, on_device, skip_bad=True)
     rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()
-    batch = images.__getitems__([SampleKey(0, row) for row in rows])
-    if isinstance(batch, IntegralPoseError):
-        raise batch
-    if isinstance(batch, ReplacedBatch):
-        batch = batch.batch
+    batch = images.read(rows)
     if on_device:
         batch = on_device(batch.to(torch.device(device))).to(torch.device("cpu"))
     pictures, joints_crop_px = batch.images.permute(0, 2, 3, 1).numpy(), batch.joints_crop_px.numpy()

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from integral_pose.contracts import NetworkOutput, PoseBatch, SampleKey
+from integral_pose.contracts import NetworkOutput, PoseBatch
 from integral_pose.data.loader import PoseImages
-from integral_pose.errors import IntegralPoseError
 from integral_pose.experiment.scoring import evaluation_mode
 from integral_pose.geometry.coordinates import norm_to_voxel
 from integral_pose.models.pose_net import PoseNet
@@ -24,10 +23,7 @@ def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> di
 
     A network that makes no heat maps has no such picture.
     """
-    batch = images.__getitems__([SampleKey(0, row) for row in range(len(images))])
-    if isinstance(batch, IntegralPoseError):
-        raise batch
-    assert isinstance(batch, PoseBatch), "pictures are of images that were asked for, not of replacements"
+    batch = images.read(range(len(images)))
     with evaluation_mode(model), torch.inference_mode():
         on_device = batch.to(device)
         predicted_mm = model.predict_camera_mm(on_device.images, on_device.views).cpu().numpy()

@@ -7,12 +7,14 @@ Each is logits, the softmax of which is the sum of the volume's softmax over the
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from integral_pose.geometry.coordinates import cell_centers_norm, joints_norm_to_cell, norm_to_voxel
+from integral_pose.heatmaps.reference import at_least_float32, log_probability
 
 Marginals = tuple[Tensor, Tensor, Tensor]
 
@@ -45,24 +47,26 @@ def volume_shape(marginals: Marginals) -> tuple[int, int, int]:
 
 def planes_of_volume(logits: Tensor) -> Marginals:
     """(B, J, D, H, W) logits -> planes, float32 at least: the logarithms of the sums of the exponentials."""
-    logits = _accumulated(logits)
+    logits = at_least_float32(logits)
     return logits.logsumexp(-3), logits.logsumexp(-1), logits.logsumexp(-2)
 
 
-def log_probability(logits: Tensor) -> Tensor:
-    """Logarithm of the softmax of each joint's marginal, (B, J, ...), float32 at least."""
-    return _accumulated(logits).flatten(2).log_softmax(-1).view(logits.shape)
-
-
 def marginal_soft_argmax(marginals: Marginals) -> Tensor:
-    """Expected position (B, J, 3) norm (x, y, z); an axis that two planes know gets the mean of what both say."""
+    """Expected position (B, J, 3) norm (x, y, z)."""
+    return along_axes(marginals, lambda along: (along * cell_centers_norm(along.shape[-1], along)).sum(-1))
+
+
+def along_axes(marginals: Marginals, statistic: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B, J, 3): a statistic (B, J) of the probabilities (B, J, cells) along x, y and z.
+
+    An axis that two planes know gets the mean of what both say.
+    """
     found: dict[str, list[Tensor]] = {"x": [], "y": [], "z": []}
     for axes, logits in zip(axes_of(marginals), marginals, strict=True):
         probability = log_probability(logits).exp()
         for place, axis in enumerate(axes, start=2):
             along = probability.movedim(place, 2)
-            along = along.reshape(*along.shape[:3], -1).sum(-1)
-            found[axis].append((along * cell_centers_norm(along.shape[-1], along)).sum(-1))
+            found[axis].append(statistic(along.reshape(*along.shape[:3], -1).sum(-1)))
     return torch.stack([torch.stack(each).mean(0) for each in found.values()], -1)
 
 
@@ -99,7 +103,3 @@ def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     log_m = torch.logaddexp(log_p, log_q) - math.log(2)
     terms = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
     return terms.flatten(2).sum(-1) / 2
-
-
-def _accumulated(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()

@@ -12,14 +12,8 @@ from integral_pose.contracts import AxisLogits, HeatmapLoss
 from integral_pose.geometry.coordinates import centred_to_edge_norm
 from integral_pose.heatmaps.confidence import heatmap_confidence
 from integral_pose.heatmaps.debias import without_background
-from integral_pose.heatmaps.marginals import (
-    Marginals,
-    axes_of,
-    log_probability,
-    marginal_soft_argmax,
-    planes_of_volume,
-)
-from integral_pose.heatmaps.reference import with_axis_logits
+from integral_pose.heatmaps.marginals import Marginals, axes_of, marginal_soft_argmax, planes_of_volume
+from integral_pose.heatmaps.reference import at_least_float32, log_probability, with_axis_logits
 from integral_pose.heatmaps.volume import soft_argmax
 
 
@@ -100,7 +94,7 @@ class Coordinates(NamedTuple):
 
     def joints(self) -> Tensor:
         """The coordinates, float32 at least."""
-        return self.coordinates if self.coordinates.dtype == torch.float64 else self.coordinates.float()
+        return at_least_float32(self.coordinates)
 
     def joints_and_heatmap_loss(self, true_norm: Tensor, loss: HeatmapLoss) -> tuple[Tensor, Tensor]:
         """Raises ValueError: there is no heat map to compare."""

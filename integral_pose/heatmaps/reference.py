@@ -35,12 +35,12 @@ def with_axis_logits(logits: Tensor, axis_logits: AxisLogits | None) -> Tensor:
     if axis_logits is None:
         return logits
     x, y, z = axis_logits
-    return _accumulated(logits) + (z[..., :, None, None] + y[..., None, :, None] + x[..., None, None, :])
+    return at_least_float32(logits) + (z[..., :, None, None] + y[..., None, :, None] + x[..., None, None, :])
 
 
 def soft_argmax(logits: Tensor, *, axis_logits: AxisLogits | None = None) -> Tensor:
     """(B, J, D, H, W) logits, any memory layout -> (B, J, 3) expected position, norm (x, y, z)."""
-    return expected_position(_log_softmax(with_axis_logits(logits, axis_logits)).exp())
+    return expected_position(log_probability(with_axis_logits(logits, axis_logits)).exp())
 
 
 def soft_argmax_and_heatmap_loss(
@@ -52,7 +52,7 @@ def soft_argmax_and_heatmap_loss(
     the volume contributes nothing to it. Accumulates in float32 at least.
     """
     logits = with_axis_logits(logits, axis_logits)
-    log_p = _log_softmax(logits)
+    log_p = log_probability(logits)
     cube, inside = target_cube(joints_norm.to(log_p.dtype), logits.shape[-3:], target)
     cross_entropy = -(cube * log_p + (1 - cube) * _log_one_minus_p(logits, log_p)).flatten(2)
     per_joint = cross_entropy.sum(-1) if target.reduction == "sum" else cross_entropy.mean(-1)
@@ -82,14 +82,14 @@ def target_cube(joints_norm: Tensor, volume_shape: tuple[int, ...], target: Heat
     return target.peak * cube, inside
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
-    """log p over the last three axes."""
-    logits = _accumulated(logits)
-    return logits.flatten(2).log_softmax(-1).view(logits.shape)
+def log_probability(logits: Tensor) -> Tensor:
+    """Logarithm of the softmax of each joint's heat map, (B, J, ...), float32 at least."""
+    return at_least_float32(logits).flatten(2).log_softmax(-1).view(logits.shape)
 
 
-def _accumulated(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
+def at_least_float32(values: Tensor) -> Tensor:
+    """As sums are made: float64 stays, anything else becomes float32."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _log_one_minus_p(logits: Tensor, log_p: Tensor) -> Tensor:

@@ -6,13 +6,12 @@ them it is 2, so that the same weight counts 16 times as much.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from integral_pose.contracts import NetworkOutput
 from integral_pose.geometry.constants_on_device import vector_like
 from integral_pose.geometry.coordinates import axis_lengths_xyz, cell_centers_norm
-from integral_pose.heatmaps.marginals import Marginals, axes_of, log_probability, planes_of_volume, volume_shape
+from integral_pose.heatmaps.marginals import Marginals, along_axes, planes_of_volume, volume_shape
 from integral_pose.heatmaps.outputs import MarginalLogits, VolumeLogits
 from integral_pose.heatmaps.uncertain_output import UncertainOutput
 
@@ -32,16 +31,14 @@ class VarianceLoss:
 
 
 def marginal_variance(marginals: Marginals) -> Tensor:
-    """(B, J, 3) norm^2 along x, y, z; of an axis that two planes know the mean of both."""
-    found: dict[str, list[Tensor]] = {"x": [], "y": [], "z": []}
-    for axes, logits in zip(axes_of(marginals), marginals, strict=True):
-        probability = log_probability(logits).exp()
-        for place, axis in enumerate(axes, start=2):
-            along = probability.movedim(place, 2).flatten(3).sum(-1) if len(axes) > 1 else probability
-            cells = cell_centers_norm(along.shape[-1], along)
-            mean = (along * cells).sum(-1, keepdim=True)
-            found[axis].append((along * (cells - mean) ** 2).sum(-1))
-    return torch.stack([torch.stack(each).mean(0) for each in found.values()], -1)
+    """(B, J, 3) norm^2 along x, y, z."""
+
+    def variance(along: Tensor) -> Tensor:
+        cells = cell_centers_norm(along.shape[-1], along)
+        mean = (along * cells).sum(-1, keepdim=True)
+        return (along * (cells - mean) ** 2).sum(-1)
+
+    return along_axes(marginals, variance)
 
 
 def _marginals(output: NetworkOutput) -> Marginals:

@@ -4,6 +4,7 @@ The colours of limbs are classes of the page's style sheet: side-left, side-righ
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -60,18 +61,8 @@ def overlay(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
     return DrawnPoses(image.picture.shape[1], [_limb_paths(pose, skeleton) for pose in fitted], truth)
 
 
-def front_view(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
-    """x to the right, y down."""
-    return _flat_view(image, 0, skeleton)
-
-
-def side_view(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
-    """Depth to the right, y down."""
-    return _flat_view(image, 2, skeleton)
-
-
-def _flat_view(image: ShownImage, across: int, skeleton: Skeleton) -> DrawnPoses:
-    """One scale for all poses, chosen so that both views of an image have it too."""
+def flat_view(image: ShownImage, skeleton: Skeleton = HUMAN36M, *, across: int) -> DrawnPoses:
+    """`across` (0: x, 2: depth) to the right, y down. One scale for all poses, the same in both views of an image."""
     points_mm = np.concatenate([*image.predicted_mm, *([] if image.true_mm is None else [image.true_mm])])
     low, high = points_mm.min(0), points_mm.max(0)
     px_per_mm = VIEW_PX / max(1.0, float((high - low).max()) * _MARGIN)
@@ -83,6 +74,9 @@ def _flat_view(image: ShownImage, across: int, skeleton: Skeleton) -> DrawnPoses
     return DrawnPoses(
         VIEW_PX, [place(pose) for pose in image.predicted_mm], None if image.true_mm is None else place(image.true_mm)
     )
+
+
+front_view, side_view = partial(flat_view, across=0), partial(flat_view, across=2)
 
 
 def _limb_paths(joints_px: FloatArray, skeleton: Skeleton) -> Paths:

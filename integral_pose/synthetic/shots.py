@@ -1,5 +1,6 @@
 """Which pictures a synthetic set holds: counts dealt evenly over people, actions, cameras and sequences."""
 
+import itertools
 from collections import Counter
 from typing import NamedTuple
 
@@ -28,14 +29,7 @@ class Shot(NamedTuple):
 def list_shots(split: str, count: int) -> list[Shot]:
     """`count` pictures of 'train' or 'valid', ordered by subject, action, sub-action, camera and frame."""
     dealt = Counter(_deal(split, turn) for turn in range(count))
-    actions = tuple(ACTIONS)
-    order = [
-        (subject, action, sub_action, camera_id)
-        for subject in SUBJECTS[split]
-        for action in actions
-        for sub_action in SUB_ACTIONS
-        for camera_id in CAMERA_IDS
-    ]
+    order = itertools.product(SUBJECTS[split], ACTIONS, SUB_ACTIONS, CAMERA_IDS)
     return [Shot(*group, frame) for group in order for frame in range(1, dealt[group] + 1)]
 
 

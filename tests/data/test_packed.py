@@ -178,7 +178,7 @@ def test_bad_images_give_their_places_to_the_next_ones(own_course_root, capsys):
     images = PoseImages(table, 64, (64, 64), None, skip_bad=True)
     batches = TrainingBatches(images, 10, seed=0, workers=0, rank=0, world=1, pin_memory=False)
     (batch,) = batches.epoch(4)
-    order = batches._batches.order.order(4)
+    order = batches.order.order(4)
     expected = [{2: 4, 3: 4, 9: 0}.get(row, row) for row in order.tolist()]
     assert batch.indices.tolist() == expected
     assert torch.equal(batch.joints_camera_mm, torch.from_numpy(table.joints_camera_mm[expected]))
