@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import CropViews
 from integral_pose.data.image_source import FileImages, PackedImages, open_packed, read_image_list
+from integral_pose.data.subjects import subject_of_path
 from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import body_length_mm
 from integral_pose.geometry.coordinates import root_relative
@@ -145,9 +146,15 @@ def read_test(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "aut
     return _read_split(root, "valid", skeleton, joint_order, labels_needed=False)
 
 
-def split_by_subject(table: PoseTable, held_out: Sequence[str]) -> tuple[PoseTable, PoseTable]:
-    """(images of all other subjects, images of the `held_out` subjects), by the start of the file names."""
-    subjects = np.array([name.rpartition(b"/")[2].partition(b"_")[0].decode() for name in table.names.tolist()])
+def split_by_subject(
+    table: PoseTable, held_out: Sequence[str], subjects: NDArray[np.str_] | None = None
+) -> tuple[PoseTable, PoseTable]:
+    """(images of all other subjects, images of the `held_out` ones); `subjects` (N,) as `data.subjects` reads them.
+
+    None: by the paths of the images alone.
+    """
+    if subjects is None:
+        subjects = np.array([subject_of_path(table.name(row)) for row in range(len(table))])
     known = sorted(set(subjects.tolist()))
     for subject in held_out:
         if subject not in known:

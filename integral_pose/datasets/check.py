@@ -6,7 +6,7 @@ shows a few of them.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from integral_pose.data.course import read_statistics, read_test, read_train
 from integral_pose.datasets.check_labels import Finding, check_labels, check_names
 from integral_pose.datasets.contact_sheet import COLUMNS, Cell, write_contact_sheet
 from integral_pose.datasets.stored import StoredSplit, read_split
@@ -23,6 +24,7 @@ from integral_pose.io.parallel import run_tasks
 
 SHEET_ROWS = 4
 IMAGES_A_TASK = 500
+DEFAULT_STORED_PX = 256  # data.stored_size where a configuration does not say it
 SHOWN = 5  # offenders of a kind
 
 
@@ -76,10 +78,12 @@ def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_
             splits.append(split)
     if not splits and not report.findings:
         raise DataError(f"{root}: holds no data set; expected annot/train_images.txt or annot/valid_images.txt in it")
+    sizes_px = {}
     for split in splits:
-        report.findings += check_names(split) + check_labels(split)
-        report.findings += _check_images(split, workers, show_progress)
-    report.findings += _check_subjects(splits)
+        of_images, sizes_px[split.split] = _check_images(split, workers, show_progress)
+        findings = check_names(split) + check_labels(split, sizes_px[split.split]) + of_images
+        report.findings += findings if any(f.is_bad for f in findings) else [*findings, _check_loading(split)]
+    report.findings += _check_sizes(sizes_px) + _check_subjects(splits)
     if sheet is None:
         return report
     crops = [crop for split in splits for crop in _pick(split, COLUMNS * SHEET_ROWS // len(splits))]
@@ -97,8 +101,32 @@ class _Image(NamedTuple):
     digest: bytes = b""
 
 
-def _check_images(split: StoredSplit, workers: int, show_progress: bool) -> list[Finding]:
-    """Every image decodes, all have one size, none is there twice."""
+def _check_loading(split: StoredSplit) -> Finding:
+    """What training and test say of the split, which the other checks found nothing wrong with."""
+    try:
+        table = {"train": read_train, "valid": read_test}[split.split](split.root)
+        if split.split == "train":
+            read_statistics(split.root)
+    except DataError as error:
+        return Finding(split.split, "loads", True, str(error))
+    return Finding(split.split, "loads", False, f"{len(table):,} as {split.split} data")
+
+
+def _check_sizes(sizes_px: Mapping[str, tuple[int, int]]) -> list[Finding]:
+    """Training and test take square crops of one size, `data.stored_size`."""
+    found = sorted(set(sizes_px.values()))
+    shown = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes_px.items())
+    if len(found) > 1:
+        return [Finding("both", "one image size", True, f"{shown}; crop all images to one size")]
+    width, height = found[0]
+    if width != height:
+        return [Finding("both", "one image size", True, f"{shown}; crops have to be square")]
+    hint = "" if width == DEFAULT_STORED_PX else f"; to be used with data.stored_size={width}"
+    return [Finding("both", "one image size", False, f"{shown}{hint}")]
+
+
+def _check_images(split: StoredSplit, workers: int, show_progress: bool) -> tuple[list[Finding], tuple[int, int]]:
+    """Every image decodes, all have one size, none is there twice; and the width and height that most have."""
     total = len(split.names)
     parts = [split.images_only(first, first + IMAGES_A_TASK) for first in range(0, total, IMAGES_A_TASK)]
     results = run_tasks(_decode, parts, workers, unit="images", title=split.split, show_progress=show_progress,
@@ -112,11 +140,12 @@ def _check_images(split: StoredSplit, workers: int, show_progress: bool) -> list
         for name, image in zip(split.names, images, strict=True)
         if not image.fault and image.size_px != common
     ]
-    return [
+    findings = [
         Finding(split.split, "images decode", bool(faults), f"{total - len(faults):,} of {total:,}", faults),
         Finding(split.split, "image size", bool(odd), f"{common[0]} x {common[1]} px, {len(odd):,} others", odd),
         _duplicates(split, [image.digest for image in images]),
     ]
+    return findings, common
 
 
 def _decode(split: StoredSplit) -> list[_Image]:

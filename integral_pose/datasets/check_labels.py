@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.data.joints_in_crop import MOST_OUTSIDE, share_outside
+from integral_pose.data.subjects import SUBJECT
 from integral_pose.datasets.stored import StoredSplit
 from integral_pose.datasets.writer import camera_of_row
+from integral_pose.geometry.body_size import fault_of_unit
 from integral_pose.geometry.label_axes import axis_evidence
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
@@ -16,7 +19,6 @@ from integral_pose.skeleton import HUMAN36M
 Array = NDArray[np.float64]
 Rows = NDArray[Any]  # a bool a row
 
-CROP_SIZE_PX = 256.0
 PLAUSIBLE_BONE_MM = (30.0, 650.0)  # the shortest is the neck, the longest a shin or thigh; of adults
 # Motion capture keeps a subject's bones to a few mm; some sets blend hips and spine, so the spread is judged mildly.
 LARGEST_SPREAD = 0.10  # standard deviation over mean, of the limbs
@@ -36,21 +38,25 @@ class Finding:
 
 
 def check_names(split: StoredSplit) -> list[Finding]:
-    """Names say subject, action, camera and frame; scores by action need that."""
+    """Names may say subject, action, camera and frame; only scores by action and their intervals need that."""
     odd = [name for name in split.names if parse_frame_name(name) is None]
     parsed = f"{len(split.names) - len(odd):,} of {len(split.names):,}"
+    if odd:
+        parsed += f"; scores know no action of {odd[0][:80]!r}" + (" and the like" if len(odd) > 1 else "")
     return [
         Finding(split.split, "images", not split.names, f"{len(split.names):,} listed"),
-        Finding(split.split, "names parse", bool(odd), parsed, odd),
+        Finding(split.split, "names parse", False, parsed),
     ]
 
 
-def check_labels(split: StoredSplit) -> list[Finding]:
-    """All checks of the .h5; a test set may have none."""
+def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Finding]:
+    """All checks of the .h5, of crops of (width, height) px; a test set may have none."""
     if not split.label_path.exists():
         is_train = split.split == "train"
         return [Finding(split.split, "labels", is_train, f"none: {split.label_path.name} is not there")]
     wrong = [_wrong_shape(split, key, axes) for key, axes in (("pose2d", 2), ("pose3d", 3))]
+    if (subjects := split.columns.get(SUBJECT)) is not None and subjects.shape != (len(split.names),):
+        wrong.append(f"'{SUBJECT}' has the shape {subjects.shape}, expected ({len(split.names)},)")
     findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or "shapes agree")]
     if any(wrong):
         return findings
@@ -62,11 +68,10 @@ def check_labels(split: StoredSplit) -> list[Finding]:
     if not len(rows):
         return findings
     outside: Rows = np.zeros(len(finite), bool)
-    outside[rows] = ((crop_px[rows] < 0) | (crop_px[rows] > CROP_SIZE_PX)).any((1, 2))
+    outside[rows] = ((crop_px[rows] < 0) | (crop_px[rows] > crop_size_px)).any((1, 2))
     # Crops about the root or the person box of another project may cut off a hand: worth a remark.
-    findings.append(
-        _rows_finding(split, "pose2d inside crop", outside, "with a joint outside", is_fault=bool(outside.mean() > 0.5))
-    )
+    is_fault = share_outside(crop_px[rows], *crop_size_px) > MOST_OUTSIDE
+    findings.append(_rows_finding(split, "pose2d inside crop", outside, "with a joint outside", is_fault=is_fault))
     findings.append(_check_axes(split, crop_px, camera_mm, rows))
     findings += _check_bones(split, camera_mm, rows)
     findings += [_check_sides(split, camera_mm[rows]), _check_projection(split, crop_px, camera_mm, rows)]
@@ -105,7 +110,9 @@ def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -
     low, high = PLAUSIBLE_BONE_MM
     bad = np.zeros(len(camera_mm), bool)
     bad[rows] = ((lengths_mm < low) | (lengths_mm > high)).any(1)
-    what = f"implausible; {lengths_mm.min():.0f} to {lengths_mm.max():.0f} mm"
+    what = f"implausible; {lengths_mm.min():.3g} to {lengths_mm.max():.3g} mm"
+    if unit := fault_of_unit(camera_mm[rows], HUMAN36M):
+        what += f". {unit}"
     limbs_mm = lengths_mm[:, [children.tolist().index(HUMAN36M.names.index(name)) for name in LIMBS]]
     return [
         _rows_finding(split, "bone lengths", bad, what),
@@ -129,7 +136,8 @@ def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array) -> Fi
 
 def _check_sides(split: StoredSplit, camera_mm: Array) -> Finding:
     evidence = side_evidence(camera_mm)
-    result = f"order {evidence.order}: {evidence}"
+    doubt = "; doubtful, look at the contact sheet" if evidence.is_doubtful else ""
+    result = f"order {evidence.order}: {evidence}{doubt}"
     advice = {
         "c2f": ["the left leg is at 1-3; training turns it (data.joint_order), other programs may not"],
         "mirrored": ["left and right are exchanged throughout; the poses are mirrored"],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.data.image_source import PackedImages, open_packed
+from integral_pose.data.subjects import SUBJECT, subjects_of_column
 from integral_pose.errors import DataError
 from integral_pose.io.labels import stored_names
 from integral_pose.io.readers import read_hdf5, read_lines
@@ -35,8 +36,10 @@ class StoredSplit:
 
     @property
     def subjects(self) -> NDArray[np.str_]:
-        """(N,) The beginnings of the file names."""
-        return np.array([name.rpartition("/")[2].partition("_")[0] for name in self.names])
+        """(N,) As training tells them apart; by the names alone where the column is not of them."""
+        column = self.columns.get(SUBJECT)
+        is_of_them = column is not None and column.shape == (len(self.names),)
+        return subjects_of_column(column if is_of_them else None, self.names, self.label_path)
 
     def images_only(self, first: int, end: int) -> StoredSplit:
         """Some of its rows without their labels, to be handed to another process."""

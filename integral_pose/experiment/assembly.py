@@ -15,7 +15,9 @@ from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
 from integral_pose.data.course import PoseTable, evenly_spaced, read_train, split_by_subject
 from integral_pose.data.device_augmentation import DeviceAugmentation
+from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.data.subjects import read_subjects
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.model import build_model, mean_distance_mm
 from integral_pose.experiment.sample_figures import draw_samples
@@ -130,9 +132,12 @@ def read_training_data(config: Config) -> TrainingData:
             f"{HUMAN36M.num_joints} joints of Human3.6M; set it to {HUMAN36M.num_joints}"
         )
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+    require_inside_crop(table, config.data.stored_size, Path(config.data.root))
     if not config.data.val_subjects:
         return TrainingData(table, None)
-    table, held_out = split_by_subject(table, config.data.val_subjects)
+    names = [table.name(row) for row in range(len(table))]
+    subjects = read_subjects(Path(config.data.root) / "annot" / "train.h5", names)
+    table, held_out = split_by_subject(table, config.data.val_subjects, subjects)
     return TrainingData(table, evenly_spaced(held_out, config.data.val_limit))
 
 

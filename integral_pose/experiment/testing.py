@@ -8,6 +8,7 @@ import torch
 from integral_pose.config.schema import Config
 from integral_pose.contracts import Scores
 from integral_pose.data.course import read_test
+from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
@@ -59,6 +60,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     device = choose_device(config.trainer.device)
     root = Path(config.data.root)
     table = read_test(root, joint_order=config.data.joint_order)
+    require_inside_crop(table, config.data.stored_size, root)
     if stored.config_yaml is None and table.has_labels:
         line = crop_notice(stored.description, table.joints_crop_px, config.data.stored_size)
         if line:

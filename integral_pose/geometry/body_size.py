@@ -25,18 +25,21 @@ def body_length_mm(joints_mm: NDArray[Any], skeleton: Skeleton) -> NDArray[np.fl
 
 def require_mm(joints_mm: NDArray[Any], skeleton: Skeleton, source: str) -> None:
     """Raise DataError naming `source` where the bones of poses (N, J, 3) are not as long as people's in mm."""
+    if fault := fault_of_unit(joints_mm, skeleton):
+        raise DataError(f"{source}: {fault}")
+
+
+def fault_of_unit(joints_mm: NDArray[Any], skeleton: Skeleton) -> str | None:
+    """What is wrong with the size of poses (N, J, 3), and what to change; None where nothing is."""
     length_mm = body_length_mm(joints_mm, skeleton)
     bad = np.flatnonzero(~((length_mm >= PLAUSIBLE_MM[0]) & (length_mm <= PLAUSIBLE_MM[1])))
     if len(bad) <= MOST_BAD * len(length_mm):
-        return
+        return None
     found = float(np.median(length_mm[bad]))
     some = (
         "" if len(bad) == len(length_mm) else f" in {len(bad):,} of {len(length_mm):,} poses, the first in row {bad[0]}"
     )
-    raise DataError(
-        f"{source}: all bones together are {found:.4g} long{some}, expected about 4,100 mm of an adult: "
-        f"{_meaning(found)}"
-    )
+    return f"all bones together are {found:.4g} long{some}, expected about 4,100 mm of an adult: {_meaning(found)}"
 
 
 def _meaning(found: float) -> str:

@@ -13,15 +13,18 @@ import pytest
 from PIL import Image
 
 from integral_pose.cli.main import main
+from integral_pose.config.schema import Config
 from integral_pose.datasets.check import CheckReport, check_data
 from integral_pose.datasets.conversion import Request, convert
 from integral_pose.datasets.recording import PictureRecording, VideoRecording
 from integral_pose.errors import DataError
+from integral_pose.experiment.assembly import read_training_data
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.io.resampling import encode_crop
 from tests.geometry.test_sides import standing
 
 CAMERA = human36m_camera("S1", "54138969")
+RUN = {"run_dir": "run", "stages": [{"epochs": 1, "learning_rate": 0.001}]}
 
 
 def recording(folder: Path, subject: str, split: str, count: int = 12) -> PictureRecording:
@@ -88,7 +91,7 @@ def test_a_bad_set_gives_status_1_and_the_offenders(root: Path, capsys: pytest.C
     assert main(["check-data", str(root), "--sheet", str(root.parent / "s.png"), "--workers", "1"]) == 1
     printed = capsys.readouterr().out
     assert "row 5: S1_Walking_1.54138969_000006.jpg" in printed
-    assert "1 of 27 checks failed" in printed
+    assert "1 of 29 checks failed" in printed
 
 
 def test_damaged_images_are_named(root: Path, layout: str) -> None:
@@ -123,7 +126,8 @@ def test_an_image_of_another_size_is_named(root: Path, layout: str) -> None:
 @pytest.mark.parametrize(
     ("key", "edit", "checks"),
     [
-        ("pose2d", lambda v: v.__setitem__((slice(0, 8), 4), 300), {"axes", "pose2d inside crop", "3D meets 2D"}),
+        ("pose2d", lambda v: v.__setitem__((slice(0, 8), 4), 300), {"axes", "3D meets 2D"}),
+        ("pose2d", lambda v: v.__iadd__(300), {"pose2d inside crop", "3D meets 2D"}),  # of the picture
         ("pose2d", lambda v: v.__setitem__((3, 4, 0), v[3, 4, 0] + 1.5), {"3D meets 2D"}),
         ("pose3d", lambda v: v.__imul__(0.001), {"bone lengths", "3D meets 2D"}),  # metres
         ("pose3d", lambda v: v.__setitem__(slice(0, 6), v[:6] * 0.7), {"bones constant", "3D meets 2D"}),
@@ -167,9 +171,8 @@ def test_faults_of_the_list(root: Path, layout: str) -> None:
         assert "'pose2d' is float32 (12, 17, 2), expected numbers (11, 17, 2)" in bad(root)["train", "labels"]
     path.write_text("\n".join([*names[:-1], names[0]]))
     assert f"{names[0]}: listed 2 times" in bad(root)["train", "duplicates"]
-    path.write_text("\n".join([*names[:-1], "img_12.jpg"]))
-    assert "img_12.jpg" in bad(root)["train", "names parse"]
-    path.write_text("\n".join([*names[:-1], "S9_Walking_1.54138969_000001.jpg"]))
+    with h5py.File(root / "annot/train.h5", "r+") as file:
+        file["subject"][-1] = b"S9"
     assert "S9 is in both" in bad(root)["both", "subjects apart"]
     path.write_text("")
     assert ("train", "files" if layout == "packed" else "images") in bad(root)
@@ -213,3 +216,75 @@ def test_converters_refuse_poses_in_other_axes_before_a_picture_is_read(tmp_path
     video = Video("S1_Walking_1.54138969", "train", Path("gone.mp4"), range(12), CAMERA)
     with pytest.raises(DataError, match="y up"):
         next(video.frames([]))
+
+
+def resize_images(root: Path, split: str, size_px: tuple[int, int]) -> None:
+    for name in (root / f"annot/{split}_images.txt").read_text().split():
+        with Image.open(root / "images" / name) as picture:
+            picture.resize(size_px).save(root / "images" / name)
+
+
+def results(root: Path) -> dict[tuple[str, str], str]:
+    return {(finding.split, finding.check): finding.result for finding in check(root).findings}
+
+
+def test_crops_of_any_one_square_size_pass(root: Path, layout: str) -> None:
+    if layout == "packed":
+        return
+    for split in ("train", "valid"):
+        resize_images(root, split, (384, 384))
+        change(root, "pose2d", lambda v: v.__imul__(1.5), split)
+        change(root, "crop_to_image", lambda v: v.__imul__([1, 1, 1 / 1.5]), split)
+    assert not bad(root)
+    assert "data.stored_size=384" in results(root)["both", "one image size"]
+    resize_images(root, "valid", (256, 256))
+    change(root, "pose2d", lambda v: v.__imul__(1 / 1.5), "valid")
+    assert "train 384 x 384, valid 256 x 256; crop all" in bad(root)["both", "one image size"]
+    for split in ("train", "valid"):
+        resize_images(root, split, (320, 240))
+    assert "have to be square" in bad(root)["both", "one image size"]
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("anna/take0/frame_{:05d}.jpg", "anna"),
+        ("s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_{:06d}.jpg", "S1"),
+        ("videos/S1_walk_{:06d}.jpg", "S1"),
+        ("bob_{:03d}.jpg", "bob"),
+    ],
+)
+def test_other_names_pass_and_say_who_it_is(name: str, subject: str, root: Path, layout: str) -> None:
+    if layout == "files":
+        names = (root / "annot/train_images.txt").read_text().split()
+        for row, old in enumerate(names):
+            path = root / "images" / name.format(row)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (root / "images" / old).rename(path)
+        (root / "annot/train_images.txt").write_text("".join(f"{name.format(row)}\n" for row in range(len(names))))
+        with h5py.File(root / "annot/train.h5", "r+") as file:
+            del file["subject"]
+        assert not bad(root)
+        assert results(root)["both", "subjects apart"] == f"{subject} train; S9 test"
+        assert results(root)["train", "names parse"].startswith("0 of 12; scores know no action of")
+
+
+def test_the_column_says_who_it_is_in_check_data_and_in_training(root: Path) -> None:
+    change(root, "subject", lambda v: v.__setitem__(slice(0, 6), b"S9"))
+    assert "S9 is in both" in bad(root)["both", "subjects apart"]
+    config = Config.model_validate({**RUN, "data": {"root": str(root), "val_subjects": ["S9"]}})
+    train, held_out = read_training_data(config)
+    assert held_out is not None
+    assert (len(train), [held_out.name(row)[-10:-4] for row in range(6)]) == (6, [f"{i:06d}" for i in range(1, 7)])
+
+
+def test_joints_in_px_of_the_picture_are_refused_by_training_too(root: Path) -> None:
+    change(root, "pose2d", lambda v: v.__iadd__(300))
+    config = Config.model_validate({**RUN, "data": {"root": str(root)}})
+    with pytest.raises(DataError, match=r"100% of the joints in 'pose2d'.* outside of the crops of 256 x 256 px"):
+        read_training_data(config)
+
+
+def test_what_training_refuses_is_an_offender(root: Path) -> None:
+    (root / "annot/mean.txt").write_text("1 2 3")
+    assert "expected 51 finite numbers" in bad(root)["train", "loads"]
