@@ -92,6 +92,7 @@ def _print_one(result: TestResult) -> None:
 
 
 def _print_files(result: TestResult) -> None:
+    print(f"data         {result.truth.parents[1]}, {result.num_images:,} images")
     print(f"predictions  {result.predictions_csv}")
     if result.confidence_csv:
         print(f"confidence   {result.confidence_csv}")

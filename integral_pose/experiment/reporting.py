@@ -19,6 +19,7 @@ from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.scores_json import read_scores_json
+from integral_pose.experiment.prediction_record import is_of_checkpoint, is_of_data, read_record
 from integral_pose.experiment.sample_figures import HEATMAP_JOINT, draw_heatmaps
 from integral_pose.experiment.testing import beside, test
 from integral_pose.io.atomic import write_text_atomic
@@ -63,9 +64,11 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
         raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
     loaded = load_config_text(content["config"], str(checkpoint), overrides)
     csv, scores_json = beside(checkpoint, "predictions.csv"), beside(checkpoint, "scores.json")
-    if not _is_current(csv, scores_json, checkpoint, Path(loaded.config.data.root)):
+    if not _is_current(csv, scores_json, checkpoint, loaded.config):
         test(path, list(overrides))
-    scores, extra = read_scores_json(scores_json) if _is_newer(scores_json, csv) else (None, {})
+    record = read_record(beside(checkpoint, "predictions.json"))
+    is_scored = scores_json.exists() if record and record.get("is_scored") else _is_newer(scores_json, csv)
+    scores, extra = read_scores_json(scores_json) if is_scored else (None, {})
     mean_pose_mm = extra.get("mean_pose_mpjpe_mm")
     notes = RunNotes(
         name,
@@ -79,8 +82,21 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
     return TestedRun(notes, checkpoint, loaded.config, read_predictions_csv(csv), scores)
 
 
-def _is_current(csv: Path, scores_json: Path, checkpoint: Path, root: Path) -> bool:
-    """Whether the predictions are of this checkpoint and data set, as far as the files say."""
+def _is_current(csv: Path, scores_json: Path, checkpoint: Path, config: Config) -> bool:
+    """Whether the predictions are of this checkpoint and data set: by what `test` recorded, else by time stamps."""
+    root, record = Path(config.data.root), read_record(beside(checkpoint, "predictions.json"))
+    if record is None or not csv.exists():
+        return _looks_current(csv, scores_json, checkpoint, root)
+    if not is_of_checkpoint(record, checkpoint):
+        return False
+    try:
+        return is_of_data(record, read_test(root, joint_order=config.data.joint_order))
+    except DataError:  # what there is of the data cannot tell
+        return _looks_current(csv, scores_json, checkpoint, root)
+
+
+def _looks_current(csv: Path, scores_json: Path, checkpoint: Path, root: Path) -> bool:
+    """As far as time stamps and scores.json say."""
     if not _is_newer(csv, checkpoint):
         return False
     if not _is_newer(scores_json, csv):  # written of a set without labels, so not of this one if it has some

@@ -7,11 +7,12 @@ import torch
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import Scores
-from integral_pose.data.course import read_test
+from integral_pose.data.course import PoseTable, read_test
 from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
+from integral_pose.experiment.prediction_record import write_record
 from integral_pose.experiment.scoring import (
     build_root_placement,
     build_scorer,
@@ -45,6 +46,7 @@ class TestResult:
     sigma_csv: Path | None = None
     scores_json: Path | None = None
     joint_order: str = "auto"  # of the labels, as the configuration has it
+    num_images: int = 0
     mean_pose_name: str = ""  # whose mean that pose is
 
 
@@ -59,12 +61,7 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     config, model, weights = _build_for_test(stored, overrides)
     device = choose_device(config.trainer.device)
     root = Path(config.data.root)
-    table = read_test(root, joint_order=config.data.joint_order)
-    require_inside_crop(table, config.data.stored_size, root)
-    if stored.config_yaml is None and table.has_labels:
-        line = crop_notice(stored.description, table.joints_crop_px, config.data.stored_size)
-        if line:
-            notify(f"{root}: {line}")
+    table = _read_table(config, stored)
     place_root, lifting = build_root_placement(config, model.space)
     if model.space.needs_views:
         check_can_lift(config, table)
@@ -78,7 +75,8 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         sigma=config.model.uncertainty != "none",
     )
     predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
-    csv = beside(checkpoint, "predictions.csv")
+    csv, record = beside(checkpoint, "predictions.csv"), beside(checkpoint, "predictions.json")
+    record.unlink(missing_ok=True)  # what it says is not true until everything is written
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
     mean_pose_name = ""
@@ -99,8 +97,24 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
             "checkpoint": str(checkpoint), "data_root": config.data.root,
             "weights": weights, "lifting": lifting, "flip": config.evaluation.flip, "crops": config.evaluation.crops,
         })  # fmt: skip
+    made_with = {"weights": weights, "flip": config.evaluation.flip, "crops": config.evaluation.crops}
+    write_record(record, checkpoint, root, table, {**made_with, "is_scored": table.has_labels})
     return TestResult(checkpoint, csv, root / "annot" / "valid.h5", scores, mean_pose, weights, lifting,
-                      confidence_csv, sigma_csv, scores_json, config.data.joint_order, mean_pose_name)  # fmt: skip
+                      confidence_csv, sigma_csv, scores_json, config.data.joint_order, len(table),
+                      mean_pose_name)  # fmt: skip
+
+
+def _read_table(config: Config, stored: StoredNetwork) -> PoseTable:
+    """The test set; what speaks against its crops is said or raised."""
+    root, stored_px = Path(config.data.root), config.data.stored_size
+    table = read_test(root, joint_order=config.data.joint_order)
+    require_inside_crop(table, stored_px, root)
+    is_model_file = stored.config_yaml is None  # of a run, the crops that it has learnt from are not known
+    if is_model_file and table.has_labels:
+        notice = crop_notice(stored.description, table.joints_crop_px, stored_px)
+        if notice:
+            notify(f"{root}: {notice}")
+    return table
 
 
 def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:

@@ -75,6 +75,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def checksum_of(path: Path) -> str:
+    """The checksum that a checkpoint ends with; of a file without one, the SHA-256 of its bytes. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_COMMENT_START) - _DIGEST_BYTES))
+        ending = file.read()
+        if ending.startswith(_COMMENT_START):
+            return ending[len(_COMMENT_START) :].decode("ascii", "replace")
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load_tensors(path: Path) -> Any:
     """Plain types and tensors, on the CPU, of a zip archive or of the bare pickles of PyTorch before 1.6.
 

@@ -128,6 +128,20 @@ def test_predictions_are_made_where_there_are_none_of_this_checkpoint(trained, r
     (run / "predictions.csv").unlink()
     assert opened(run) == (1, True)
     os.utime(run / "predictions.csv", (1, 1))
+    assert opened(run) == (0, True)  # time stamps say nothing
+    shutil.copy(run / "last.pt", run / "best.pt")  # another checkpoint, and older by its time stamp
+    os.utime(run / "best.pt", (1, 1))
+    assert opened(run) == (1, True)
+    assert opened(run) == (0, True)
+    relabelled = Path(shutil.copytree(trained["root"], tmp_path / "relabelled"))
+    assert opened(run, f"data.root={relabelled}") == (0, True)  # the same data elsewhere
+    with h5py.File(relabelled / "annot/valid.h5", "r+") as file:
+        file["pose3d"][0, 5] += 10
+    assert opened(run, f"data.root={relabelled}") == (1, True)
+    assert opened(run) == (1, True)
+    (run / "predictions.json").unlink()  # of before there were records
+    assert opened(run) == (0, True)
+    os.utime(run / "predictions.csv", (0, 0))
     assert opened(run) == (1, True)
     assert [opened(run / "last.pt") for _ in range(2)] == [(1, True), (0, True)]  # in files of its own
     assert opened(run) == (0, True)
