@@ -290,6 +290,16 @@ def test_subjects_are_held_out(course_root):
     assert re.search(r"holds out every training image; leave some to learn from$", message)
 
 
+def test_a_subject_is_not_one_whose_name_begins_like_it(own_course_root):
+    listed = own_course_root / "annot" / "train_images.txt"
+    for path in (own_course_root / "images").glob("S8_*"):
+        path.rename(path.with_name(path.name.replace("S8_", "S11_")))
+    listed.write_text(listed.read_text().replace("S8_", "S11_"))
+    rest, held_out = split_by_subject(read_train(own_course_root), ["S1"])
+    assert {held_out.name(row).split("_")[0] for row in range(len(held_out))} == {"S1"}
+    assert {rest.name(row).split("_")[0] for row in range(len(rest))} == {"S5", "S6", "S7", "S11"}
+
+
 @pytest.mark.parametrize(("limit", "rows"), [(None, range(10)), (20, range(10)), (1, [0]), (4, [0, 3, 6, 9])])
 def test_evenly_spaced(course_root, limit, rows):
     table = read_train(course_root)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from integral_pose.errors import CheckpointError
+from integral_pose.io import checkpoint_file
 from integral_pose.io.checkpoint_file import FORMAT, load_checkpoint, load_weights, save_checkpoint
 
 
@@ -98,3 +99,23 @@ def test_long_lists_of_names_are_cut_at_ten_and_say_what_to_do() -> None:
     assert lines[-2] == "    and 290 more"
     assert "goes into model.pretrained=PATH" in lines[-1]
     assert len(lines) == 14
+
+
+def test_what_is_not_on_the_disk_as_it_was_written_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk gives back another byte than it was given."""
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def exchange_first(self: checkpoint_file._Summed, data: bytes) -> int:
+        self.sum.update(data)
+        changed = bytearray(data)
+        changed[0] ^= 1
+        return self.file.write(changed)
+
+    monkeypatch.setattr(checkpoint_file._Summed, "write", exchange_first)
+    with pytest.raises(CheckpointError, match="bytes have changed since it was written"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path)["step"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pt"]
