@@ -4,6 +4,8 @@ Heavy packages are imported inside the commands that need them, so that --help a
 """
 
 import argparse
+import errno
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -15,9 +17,18 @@ from integral_pose.cli.prepare import add_check, add_prepare
 from integral_pose.cli.score_commands import add_report, add_score, add_test
 from integral_pose.cli.train_commands import add_config, add_doctor, add_processes, add_status, add_train
 from integral_pose.cli.weights_commands import add_model_commands
-from integral_pose.errors import IntegralPoseError
-from integral_pose.io.notices import notify, open_closed_streams, unfailing_stderr
+from integral_pose.errors import IntegralPoseError, OutputError
+from integral_pose.io.notices import flush_output, give_up_lost_output, notify, open_closed_streams, unfailing_stderr
 from integral_pose.runs.stop import Signalled, signals_as_errors
+
+ADVICE = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within the quota",
+    errno.EMFILE: "allow more open files (ulimit -n 1024), or take fewer data.workers",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "mend its rights, or choose another place",
+    errno.ENOTEMPTY: "another program has just written there; look at it, or choose another place",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,10 +60,23 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
             warnings.catch_warnings(),
         ):  # a command may print warnings its own way
             status: int = options.run(options) or 0
+            flush_output()
     except (IntegralPoseError, Signalled) as error:
         notify(f"{parser.prog} {options.command}: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         notify(f"{parser.prog} {options.command}: stopped")
         return 130
+    except OSError as error:  # of the machine: disk, rights, limits
+        give_up_lost_output()
+        if not isinstance(error, BrokenPipeError):  # `| head` has seen enough
+            notify(f"{parser.prog} {options.command}: {explained(error)}")
+        return OutputError.exit_code
     return status
+
+
+def explained(error: OSError) -> str:
+    """A fault of the machine in words: where, what, and what to do."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return ". ".join(part for part in (f"{where}: {reason}" if where else reason, ADVICE.get(error.errno or 0)) if part)

@@ -18,6 +18,9 @@ from torch.utils.data import DataLoader
 from integral_pose.errors import WorkerError
 from integral_pose.io.parallel import STOP_SIGNALS, end_with_parent
 
+SHARED_MEMORY = Path("/dev/shm")
+LEAST_SHARED_BYTES = 16_000_000  # a few images; with less free no batch is sure to get through
+
 
 def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[Any]:
     """What the loader gives. Raises WorkerError where a worker process was lost, is silent or had too little memory.
@@ -51,6 +54,11 @@ def _fault(error: Exception, timeout_s: float, next_images: Callable[[], str]) -
         return f"a worker process had too little memory. {memory_hint()}"
     told = str(error.__cause__ if isinstance(error.__cause__, RuntimeError) else error).strip()
     if "timed out" in told:
+        if SHARED_MEMORY.exists() and shutil.disk_usage(SHARED_MEMORY).free < LEAST_SHARED_BYTES:
+            return (
+                f"no batch came for {timeout_s:g} s: {SHARED_MEMORY}, through which they travel, is full. Remove files "
+                "from it, start the container with --shm-size=8g, or set data.workers=0"
+            )
         return (
             f"no batch came for {timeout_s:g} s: a worker process hangs at one of the images {next_images()}. Look "
             "whether their disk answers; for slow storage raise data.worker_timeout_s"
@@ -125,7 +133,7 @@ def memory_hint() -> str:
     if Path("/proc/meminfo").exists():
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
         found.append(f"{int(lines['MemAvailable'].split()[0]) / 2**20:.1f} GiB of RAM")
-    if Path("/dev/shm").exists():
-        found.append(f"{shutil.disk_usage('/dev/shm').free / 2**30:.1f} GiB of /dev/shm")
+    if SHARED_MEMORY.exists():
+        found.append(f"{shutil.disk_usage(SHARED_MEMORY).free / 2**30:.1f} GiB of {SHARED_MEMORY}")
     now = f" ({' and '.join(found)} are free now)" if found else ""
     return f"Take fewer data.workers or a smaller batch, or give the machine or container more memory{now}"

@@ -25,6 +25,20 @@ def announce(text: str) -> None:
         pass
 
 
+def flush_output() -> None:
+    """Have what was printed written, if stdout is open. Raises OSError."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def give_up_lost_output() -> None:
+    """Lead stdout nowhere if it cannot be written, or the interpreter tries again at its end."""
+    try:
+        flush_output()
+    except OSError:
+        sys.stdout = io.StringIO()
+
+
 class UnfailingStream:
     """A text stream whose words are lost where it is closed, full, or read by nobody any more."""
 

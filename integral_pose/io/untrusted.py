@@ -3,6 +3,7 @@
 A bomb is a small file that says it holds much. What is claimed is held against what is there before it is unpacked.
 """
 
+import errno
 import gzip
 import io
 import os
@@ -33,13 +34,27 @@ def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """The file to read from. Whatever damage does inside the block becomes a DataError that names it."""
+    """The file to read from. Whatever damage does inside the block becomes a DataError that names it.
+
+    So does what only keeps it from being read just now: a lock, rights, the limit of open files.
+    """
     try:
         with h5py.File(path, "r") as file:
             yield file
     except DataError:
         raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError and more on damaged bytes
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            raise DataError(f"{path}: another program has it open for writing; close it there") from None
+        if "already open for write" in str(error):
+            raise DataError(
+                f"{path}: another program has it open for writing, or was killed with it open; close it there, or "
+                f"copy the file anew (h5clear --status {path} clears the mark)"
+            ) from None
+        if error.errno in (None, errno.EINVAL):  # of what was read, not of reading
+            raise DataError(f"{path}: is damaged, cut short or no HDF5 file ({error})") from None
+        raise DataError(f"{path}: cannot be read: {os.strerror(error.errno)}") from None
+    except Exception as error:  # h5py raises KeyError, RuntimeError, ValueError and more on damaged bytes
         raise DataError(f"{path}: is damaged, cut short or no HDF5 file ({error})") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -123,3 +124,14 @@ def test_scoring_is_left_when_asked(course_root: Path) -> None:
     for batch in batches:
         rows += batch.indices.tolist()
     assert rows == [0, 1, 2, 3]
+
+
+def test_full_shared_memory_is_not_blamed_on_images(
+    course_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is full the worker's batch is lost, and silence is all that is noticed."""
+    monkeypatch.setattr(loader, "decode_crop", lambda *_: time.sleep(60))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**8, 10**8, 0))
+    with pytest.raises(WorkerError, match="no batch came for 1 s: /dev/shm, .* is full. .*--shm-size=8g") as error:
+        list(make_batches(course_root, 1, timeout_s=1).epoch(0))
+    assert "images" not in str(error.value)
