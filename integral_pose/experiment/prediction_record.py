@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from integral_pose.data.course import PoseTable
-from integral_pose.data.fingerprint import find_data_changes, fingerprint
+from integral_pose.data.fingerprint import fingerprint
 from integral_pose.errors import DataError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import checksum_of
@@ -41,5 +41,5 @@ def is_of_checkpoint(record: dict[str, Any], checkpoint: Path) -> bool:
 
 def is_of_data(record: dict[str, Any], table: PoseTable) -> bool:
     """Whether the predictions are of these images and labels, wherever they lie."""
-    changes = find_data_changes(record["data"], fingerprint(table))
-    return all(change.part in UNIMPORTANT for change in changes)
+    found = fingerprint(table)
+    return all(record["data"].get(part) == found[part] for part in found if part not in UNIMPORTANT)

@@ -149,7 +149,11 @@ def _space(description: ModelDescription, section: ModelConfig, crop_size_px: tu
 
 def _described(content: dict[str, Any], source: Path) -> ModelDescription:
     if "description" in content:
-        return parse_description(content["description"], source)
+        plain = content["description"]
+        if isinstance(plain, dict) and plain.get("cells") == "edge":
+            # Of before files said it: cells have edges in imported networks alone, whose labels are a pinhole's.
+            plain = {"undo_lens": False, **plain}
+        return parse_description(plain, source)
     if "config" not in content:
         raise CheckpointError(f"{source}: holds neither a configuration nor a description of its network")
     config = load_config_text(content["config"], str(source), ()).config

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from integral_pose.config.loading import load_config
+from integral_pose.config.schema import ModelConfig
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
+from integral_pose.models.pose_net import build_network
 from integral_pose.skeleton import HUMAN36M, Skeleton
 from integral_pose.weights.model_file import ModelDescription, save_model_file
 from integral_pose.weights.stored_network import load_network, read_network
@@ -57,3 +59,16 @@ def test_what_cannot_be_built_is_named(tmp_path):
     save_checkpoint(tmp_path / "n.pt", {"model": {}})
     with pytest.raises(CheckpointError, match="n.pt: holds neither a configuration nor a description of its network"):
         load_network(tmp_path / "n.pt")
+
+
+def test_imported_files_of_before_the_lens_was_stated_have_none(tmp_path):
+    section = {**NETWORK, "volume": "image"}
+    network = build_network(ModelConfig.model_validate(section), (64, 64), 0, pretrained=False)
+    for cells in ("edge", "centred"):
+        save_model_file(
+            tmp_path / "m.pt", ModelDescription(section, (64, 64), THREE, cells=cells), network.state_dict()
+        )
+        content = load_checkpoint(tmp_path / "m.pt")
+        del content["description"]["undo_lens"], content["format"]
+        save_checkpoint(tmp_path / "m.pt", content)
+        assert load_network(tmp_path / "m.pt").network.space.undo_lens is (cells == "centred")
