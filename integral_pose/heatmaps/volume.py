@@ -115,13 +115,21 @@ def _is_available(implementation: Implementation) -> bool:
     """Whether it builds and runs here; if not, one warning that says why."""
     try:
         if implementation == "triton":
-            _triton()(torch.zeros(1, 1, 2, 2, 2, device="cuda"), None, None, None)
+            _try_triton()
         else:
             _engine(implementation)
     except Exception as error:  # whatever a compiler can fail with: there is another way
         warnings.warn(f"the volume operator runs several times slower than it could: {error}", stacklevel=2)
         return False
     return True
+
+
+def _try_triton() -> None:
+    """All three kernels, with the loss: what does not compile is to show here, not in the first step that needs it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        logits = torch.zeros(1, 1, 2, 2, 2, device="cuda", requires_grad=True)
+        joints, loss = _triton()(logits, torch.zeros(1, 1, 3, device="cuda"), HeatmapTarget(), None)
+        (joints.sum() + loss).backward()
 
 
 @functools.cache

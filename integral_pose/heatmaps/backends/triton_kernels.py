@@ -118,12 +118,14 @@ def merge_tiles(
     tl.store(peaks + q, peak_index)
     if WITH_LOSS:
         softmax = (shift, log_sum, log_others, peak_index)
-        joint = volume + joint_start(q, SHAPE), terms, q, WITH_TERMS
+        joint = volume + joint_start(q, SHAPE), terms, q
         series = _series(sums, weight * (others / total), weight_alone * (others / total), others, num_tiles, exists)
         is_large = _log_p(tl.maximum(top, alone), softmax) > LOG_LARGEST_IN_SERIES
-        series = _correct_large(series, joint, softmax, num_tiles, tile, is_large, SHAPE, TILE_ROWS, PADDED_K)
+        series = _correct_large(
+            series, joint, softmax, num_tiles, tile, is_large, SHAPE, TILE_ROWS, PADDED_K, WITH_TERMS
+        )
         cell = load_3(cells + q * 3)
-        cube = _cube_sums(joint, softmax, cell, height, SHAPE, RADIUS)
+        cube = _cube_sums(joint, softmax, cell, height, SHAPE, RADIUS, WITH_TERMS)
         at_peak = _target(peak_index, cell, height, SHAPE, RADIUS)
         loss = series[0] + cube[0] + (1 - at_peak) * log_others + at_peak * log_peak
         tl.store(values + LOSS, -loss)
@@ -164,10 +166,10 @@ def _series(sums, p, p_alone, others, num_tiles, exists):
 @triton.jit
 def _correct_large(
     series, joint, softmax, num_tiles, tile, is_large,
-    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr,
+    SHAPE: tl.constexpr, TILE_ROWS: tl.constexpr, PADDED_K: tl.constexpr, WITH_TERMS: tl.constexpr,
 ):  # fmt: skip
     """Both sums with log p > log 1/32 exact: at most 31 voxels, whose tiles `is_large` are read again."""
-    voxels, terms, q, WITH_TERMS = joint
+    voxels, terms, q = joint
     log_complement, odds = series
     for t in range(num_tiles):
         if tl.sum(tl.where((tile == t) & is_large, 1, 0), 0) > 0:
@@ -199,9 +201,9 @@ def _target(index, cell, height, SHAPE: tl.constexpr, RADIUS: tl.constexpr):
 
 
 @triton.jit
-def _cube_sums(joint, softmax, cell, height, SHAPE: tl.constexpr, RADIUS: tl.constexpr):
+def _cube_sums(joint, softmax, cell, height, SHAPE: tl.constexpr, RADIUS: tl.constexpr, WITH_TERMS: tl.constexpr):
     """Sums over the cube, the peak left out: as fused.CubeSums."""
-    voxels, terms, q, WITH_TERMS = joint
+    voxels, terms, q = joint
     A, B, G, K = SHAPE
     WIDTH: tl.constexpr = 2 * RADIUS + 1
     SPAN_A: tl.constexpr = WIDTH if WIDTH < A else A
