@@ -62,7 +62,7 @@ class PoseBatch:
     images: torch.Tensor  # (B, 3, H, W) uint8 RGB, channels last in memory
     joints_camera_mm: torch.Tensor  # (B, J, 3) float32, root-relative; NaN where the set has no labels
     joints_crop_px: torch.Tensor  # (B, J, 2) float32, pixels of the crop; NaN where the set has no labels
-    changes: torch.Tensor | None = None  # (B, P) float32, parameters of the device augmentation; None: no augmentation
+    changes: torch.Tensor | None = None  # (B, P) float32, how the device is to augment the images; None: not at all
     views: CropViews | None = None  # None: the data set has no camera columns
 
     def __len__(self) -> int:

@@ -45,6 +45,7 @@ LAZY = {
     "cli.train_commands": {"integral_pose"},
     "cli.weights_commands": {"integral_pose"},
     "data.augmentation": {"cv2", "imgaug"},
+    "data.device_augmentation": {"integral_pose.data.triton_pixels"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     # Labels are read without torch.
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting", "integral_pose.geometry.constants_on_device"},

@@ -131,14 +131,14 @@ def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, 
     on_device = build_device_augmentation(AugmentationConfig(backend="device"), 0, HUMAN36M.flip_order)
     assert on_device is not None, "asked for"
     images = partial(PoseImages, stored_size=side_px, image_size=size, scaled_decoding=True)
-    loaded = _batches(images(packed, augmentation=None, draw=on_device.draw))
+    loaded = _batches(images(packed, augmentation=None, on_device=on_device))
     candidates: dict[str, Callable[[], object]] = {
         "files: read": lambda: [file_images.read(row) for row in rows],
         "packed: read": lambda: [packed_images.read(row) for row in rows],
         "decode": lambda: _decode(encoded, pixels),
         "files: read + decode + collate": lambda: _batches(images(files, augmentation=None)),
         WHOLE: lambda: _batches(images(packed, augmentation=None)),
-        "device backend alone, on the CPU": lambda: [on_device(batch) for batch in loaded],
+        "device backend alone, on the CPU": lambda: [on_device.change_pixels(batch) for batch in loaded],
     }
     if importlib.util.find_spec("imgaug") and importlib.util.find_spec("cv2"):
         imgaug = build_augmentation(AugmentationConfig(backend="imgaug"), 0, HUMAN36M.flip_order)

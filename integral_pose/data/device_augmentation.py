@@ -5,7 +5,7 @@ Parameters are drawn where the samples are loaded, one row of numbers a sample; 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,31 +87,54 @@ class DeviceAugmentation:
         return torch.from_numpy(changes.astype(np.float32))
 
     def __call__(self, batch: PoseBatch) -> PoseBatch:
-        """The augmented batch; the same batch where no parameters were drawn."""
+        """The augmented batch, pixels and labels; the same batch where no parameters were drawn."""
+        return self.change_pixels(self.change_labels(batch))
+
+    def change_pixels(self, batch: PoseBatch) -> PoseBatch:
+        """The batch with its images augmented and no parameters left; its labels are changed already."""
+        if batch.changes is None:
+            return batch
+        moved = crop_to_changed_crop(batch.changes, *batch.images.shape[-2:])
+        pixels = self._pixels_at_once if batch.images.device.type == "cuda" else self._pixels_plainly
+        return replace(batch, images=pixels(batch.images, moved, batch.changes), changes=None)
+
+    def _pixels_at_once(self, images: Tensor, moved: Tensor, changes: Tensor) -> Tensor:
+        from integral_pose.data.triton_pixels import change_pixels  # a package that only CUDA builds bring
+
+        blurs = self.blur_px[1] > 0
+        back = torch.cat(source_of_pixels(moved), -1)
+        images = change_pixels(
+            images, back, changes, desaturates=self.desaturation[1] > 0, erases=self.erase > 0 and not blurs
+        )
+        return self._blur_and_erase(images, changes) if blurs else images
+
+    def _pixels_plainly(self, images: Tensor, moved: Tensor, changes: Tensor) -> Tensor:
+        images = change_colours(warp(images, moved), changes)
+        if self.desaturation[1] > 0:
+            images = desaturate(images, changes[:, DESATURATION])
+        return self._blur_and_erase(images, changes)
+
+    def change_labels(self, batch: PoseBatch) -> PoseBatch:
+        """The batch with the labels that its images will have: cheap, and done where samples are loaded."""
         changes = batch.changes
         if changes is None:
             return batch
-        height, width = batch.images.shape[-2:]
-        moved = crop_to_changed_crop(changes, height, width)
-        images = self._change_pixels(change_colours(warp(batch.images, moved), changes), changes)
+        moved = crop_to_changed_crop(changes, *batch.images.shape[-2:])
         axes = label_axes(changes, scale_depth=self.scale_depth)
         is_flipped = (changes[:, FLIP] > 0)[:, None, None]
         joints_camera_mm, joints_crop_px = (
             torch.where(is_flipped, joints_in_order(joints, self.flip_order), joints)
             for joints in (batch.joints_camera_mm, batch.joints_crop_px)
         )
-        return PoseBatch(
-            indices=batch.indices,
-            images=images,
+        return replace(
+            batch,
             joints_camera_mm=joints_camera_mm @ axes.mT,
             joints_crop_px=joints_crop_px @ moved[:, :, :2].mT + moved[:, None, :, 2],
             views=None if batch.views is None else move_views(batch.views, moved, axes),
         )
 
-    def _change_pixels(self, images: Tensor, changes: Tensor) -> Tensor:
+    def _blur_and_erase(self, images: Tensor, changes: Tensor) -> Tensor:
         """What is off by default; uint8 (B, 3, H, W)."""
-        if self.desaturation[1] > 0:
-            images = desaturate(images, changes[:, DESATURATION])
         if self.blur_px[1] > 0:
             images = blur(images, changes[:, BLUR])
         return erase(images, changes) if self.erase > 0 else images
@@ -144,6 +167,12 @@ def label_axes(changes: Tensor, *, scale_depth: bool) -> Tensor:
     return axes
 
 
+def source_of_pixels(moved: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 2, 2) and (B, 2, 1): index of a pixel of the augmented crop -> index in the crop, linear part and offset."""
+    back = inverse_2x2(moved[:, :, :2])
+    return back, (back @ (0.5 - moved[:, :, 2:])) - 0.5
+
+
 def warp(images: Tensor, moved: Tensor) -> Tensor:
     """(B, 3, H, W) transformed by (B, 2, 3): bilinear, black outside; float32 0..255 rounded to integer levels.
 
@@ -151,8 +180,8 @@ def warp(images: Tensor, moved: Tensor) -> Tensor:
     level of difference would become many in the colour augmentation.
     """
     height, width = images.shape[-2:]
-    back = inverse_2x2(moved[:, :, :2])
-    origin = (back @ (0.5 - moved[:, :, 2:])).mT - 0.5  # (B, 1, 2) index in the source of the first pixel
+    back, first = source_of_pixels(moved)
+    origin = first.mT  # (B, 1, 2) index in the source of the first pixel
     x, y = (torch.arange(n, device=moved.device, dtype=moved.dtype)[:, None] for n in (width, height))
     along_x = (x * back[:, None, :, 0] * 1024).round_()  # (B, W, 2)
     along_y = ((y * back[:, None, :, 1] + origin) * 1024).round_()  # (B, H, 2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.batch_order import BatchOrder
 from integral_pose.data.course import PoseTable
+from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.workers import start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
@@ -33,7 +35,7 @@ class PoseImages(Dataset[PoseSample]):
 
     With `scaled_decoding` the JPEG decoder scales the images: faster, and not to the last bit what `predict` sees, so
     for training alone. With `skip_bad` an image that cannot be read gives its place to the next one of the table that
-    can. `draw` says for an epoch and rows (B,) what an augmentation on the device will do to them.
+    can. Batches come with what `on_device` will do to their pixels, and with the labels that they will have.
     """
 
     def __init__(
@@ -43,13 +45,13 @@ class PoseImages(Dataset[PoseSample]):
         image_size: Sequence[int],
         augmentation: Augmentation | None,
         *,
-        draw: Callable[[int, NDArray[np.int64]], torch.Tensor] | None = None,
+        on_device: DeviceAugmentation | None = None,
         scaled_decoding: bool = False,
         skip_bad: bool = False,
     ) -> None:
         self.table, self.stored_size, self.augmentation = table, stored_size, augmentation
         self.height, self.width = image_size
-        self.draw, self.scaled_decoding, self.skip_bad = draw, scaled_decoding, skip_bad
+        self.on_device, self.scaled_decoding, self.skip_bad = on_device, scaled_decoding, skip_bad
         self.px_per_stored_px = np.array([self.width / stored_size, self.height / stored_size], np.float32)
         self._images = table.images
 
@@ -108,25 +110,26 @@ class PoseImages(Dataset[PoseSample]):
                 joints_camera_mm[at], joints_crop_px[at] = sample.joints_camera_mm, sample.joints_crop_px
                 moved[at], axes[at] = sample.moved, sample.label_axes
             views = None if views is None else move_views(views, torch.from_numpy(moved), torch.from_numpy(axes))
-        return PoseBatch(
+        batch = PoseBatch(
             indices=torch.from_numpy(rows),
             images=images.permute(0, 3, 1, 2),  # channels last in memory, as it came from the decoder
             joints_camera_mm=torch.from_numpy(joints_camera_mm),
             joints_crop_px=torch.from_numpy(joints_crop_px),
-            changes=self._changes(rows, keys),
             views=views,
         )
+        if self.on_device is None:
+            return batch
+        return self.on_device.change_labels(replace(batch, changes=_drawn(self.on_device, rows, keys)))
 
-    def _changes(self, rows: NDArray[np.int64], keys: list[SampleKey]) -> torch.Tensor | None:
-        """What is drawn for a batch, which may hold the end of one pass over the data and the start of the next."""
-        if self.draw is None:
-            return None
-        parts, start = [], 0
-        for number, same in itertools.groupby(key.epoch for key in keys):
-            end = start + len(list(same))
-            parts.append(self.draw(number, rows[start:end]))
-            start = end
-        return torch.cat(parts)
+
+def _drawn(augmentation: DeviceAugmentation, rows: NDArray[np.int64], keys: list[SampleKey]) -> torch.Tensor:
+    """What is drawn for a batch, which may hold the end of one pass over the data and the start of the next."""
+    parts, start = [], 0
+    for number, same in itertools.groupby(key.epoch for key in keys):
+        end = start + len(list(same))
+        parts.append(augmentation.draw(number, rows[start:end]))
+        start = end
+    return torch.cat(parts)
 
 
 @dataclass
@@ -183,6 +186,15 @@ class _Batches:
                 faults += batch.faults
                 batch = batch.batch
             yield batch
+
+    def again(self, epoch: int, number: int) -> PoseBatch:
+        """Batch `number` of an epoch, made by this process; what `epoch` gives meanwhile stays as it is."""
+        order = copy.copy(self.order)
+        order.epoch, order.first_batch = epoch, number
+        made = self._images.__getitems__(next(iter(order)))
+        if isinstance(made, IntegralPoseError):
+            raise made
+        return made.batch if isinstance(made, ReplacedBatch) else made
 
 
 class TrainingBatches(_Batches):

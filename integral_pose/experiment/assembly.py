@@ -37,6 +37,8 @@ from integral_pose.training.trainer import Trainer
 from integral_pose.weights.initialisation import initialise_from
 from integral_pose.weights.stored_network import load_network
 
+SMALL_SHARE = 16  # images a process and forward pass
+
 
 class TrainingData(NamedTuple):
     """Images to learn from, and held-out ones to choose the best epoch by."""
@@ -72,7 +74,7 @@ def build_trainer(
         for stage in config.stages
     ]
     return Trainer(
-        train_step=_build_step(config, model, device, group, on_device),
+        train_step=_build_step(config, model, device, group, on_device.change_pixels if on_device else None),
         batches=batches,
         stages=stages,
         settings=_settings(config),
@@ -109,7 +111,7 @@ def build_training_images(
         config.data.stored_size,
         config.data.image_size,
         build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
-        draw=on_device.draw if on_device else None,
+        on_device=on_device,
         scaled_decoding=True,
         skip_bad=skip_bad,
     )
@@ -163,6 +165,12 @@ def _build_step(
         raise ConfigError(
             f"trainer.batch_size {config.trainer.batch_size} is the batch of all processes and accumulation steps "
             f"together and must be divisible by {group.world} x {config.trainer.accumulation_steps}"
+        )
+    share = config.trainer.batch_size // (group.world * config.trainer.accumulation_steps)
+    if share < SMALL_SHARE and group.world > 1 and group.is_first and not config.trainer.sync_batch_norm:
+        notify(
+            f"each process makes its batch statistics of {share} images, which below {SMALL_SHARE} are noisy: raise "
+            "trainer.batch_size (and the learning rate, docs/scaling.md), or set trainer.sync_batch_norm=true on CUDA"
         )
     return TrainStep(
         model,

@@ -25,7 +25,7 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
     rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()
     batch = images.read(rows)
     if on_device:
-        batch = on_device(batch.to(torch.device(device))).to(torch.device("cpu"))
+        batch = on_device.change_pixels(batch.to(torch.device(device))).to(torch.device("cpu"))
     pictures, joints_crop_px = batch.images.permute(0, 2, 3, 1).numpy(), batch.joints_crop_px.numpy()
     titles = [Path(table.name(row)).name for row in batch.indices.tolist()]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,10 @@ class Batches(Protocol):
         """The batches of an epoch from `first_batch` on; this process's share of each."""
         ...
 
+    def again(self, epoch: int, number: int) -> PoseBatch:
+        """One batch of an epoch once more; this process's share."""
+        ...
+
     def name(self, row: int) -> str:
         """What a row of the data is called, for messages."""
         ...

@@ -240,3 +240,14 @@ def test_fewer_images_than_a_batch(course_root):
     assert str(caught.value) == (
         "10 training images are fewer than trainer.batch_size 11, which would give no step at all; take a smaller batch"
     )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_batch_once_more_while_the_epoch_goes_on(workers, course_root):
+    batches = training(make_images(course_root), workers=workers, batch_size=2)
+    epoch = batches.epoch(1)
+    given = [next(epoch), next(epoch)]
+    assert_same(batches.again(1, 1), given[1])
+    assert_same(batches.again(1, 0), given[0])
+    rest = [batch.indices.tolist() for batch in epoch]
+    assert rest == [batch.indices.tolist() for batch in training(make_images(course_root), batch_size=2).epoch(1, 2)]
