@@ -144,6 +144,7 @@ class TrainerConfig(Section):
     channels_last: bool = True
     compile: Literal["auto", "on", "off"] = "auto"  # the training step; auto: on CUDA
     sync_batch_norm: bool = False  # statistics over all processes (CUDA only)
+    deterministic: bool = False  # bit for bit the same on CUDA too, where torch can, and slower; docs/reliability.md
     compress_gradients: bool = False  # processes exchange gradients as bf16, half the bytes
     clip_gradient: PositiveFloat | None = None  # largest norm of the gradient
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: no moving average of the weights

@@ -21,6 +21,7 @@ from integral_pose.experiment.scoring import (
     find_mean_pose,
     score,
 )
+from integral_pose.io.arithmetic import arithmetic
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
@@ -74,7 +75,8 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
         confidence=config.evaluation.confidence,
         sigma=config.model.uncertainty != "none",
     )
-    predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
+    with arithmetic():
+        predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
     csv, record = beside(checkpoint, "predictions.csv"), beside(checkpoint, "predictions.json")
     record.unlink(missing_ok=True)  # what it says is not true until everything is written
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)

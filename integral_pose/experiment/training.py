@@ -13,6 +13,7 @@ from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
 from integral_pose.experiment.reach import reach_notice
 from integral_pose.experiment.scoring import MEAN_POSE
+from integral_pose.io.arithmetic import arithmetic
 from integral_pose.io.devices import choose_device, describe_device, device_name, explained_shortage
 from integral_pose.io.distributed import processes
 from integral_pose.io.notices import notify, unfailing_stderr
@@ -38,9 +39,10 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
     run_dir = Path(config.run_dir)
     with (
         unfailing_stderr(),
+        arithmetic(deterministic=config.trainer.deterministic),
         stop_signal(config.trainer.max_seconds) as stop,
         run_status(run_dir, int(os.environ.get("RANK", "0"))) as status,
-        processes(device.type, config.trainer.process_timeout_s) as group,
+        processes(device.type, config.trainer.process_timeout_s, status.ended) as group,
         RunFolder(run_dir, writes=group.is_first) as folder,
         status.faults_written_at_once(),
     ):

@@ -4,8 +4,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from integral_pose.errors import ProcessLostError
 from integral_pose.io.parallel import end_with_parent
+from integral_pose.io.peer_watch import watched_peers
 
 # How long to wait for the others to report that they too have lost a process: they notice at nearly the same moment.
 ROLL_CALL_S = 3.0
+SHARE_OF_WATCH = 0.8  # of the time that silence may last: NCCL ends a process at the end of it, without a word
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,14 @@ def true_everywhere(flag: Tensor) -> Tensor:
 
 
 @contextmanager
-def processes(device_type: str, timeout_s: float = 600) -> Iterator[Processes]:
+def processes(
+    device_type: str, timeout_s: float = 600, on_lost: Callable[[ProcessLostError], None] = lambda error: None
+) -> Iterator[Processes]:
     """The processes that torchrun started, or this one alone; leaves the group at the end.
 
     Inside, an exchange that fails since another process ended, or was silent for `timeout_s`, raises ProcessLostError
-    with its number. A process whose launcher is killed gets a SIGTERM, so that it saves and leaves.
+    with its number. Where exchanges wait outside Python (CUDA), `on_lost` is called with that error instead, and this
+    process ends. A process whose launcher is killed gets a SIGTERM, so that it saves and leaves.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -85,27 +90,44 @@ def processes(device_type: str, timeout_s: float = 600) -> Iterator[Processes]:
         return
     end_with_parent(signal.SIGTERM)
     local_rank = int(os.environ["LOCAL_RANK"])
-    if device_type == "cuda":
-        torch.cuda.set_device(local_rank)
+    device = torch.device("cuda", local_rank) if device_type == "cuda" else None
+    if device:
+        torch.cuda.set_device(device)
     store, rank, world = next(dist.rendezvous("env://", timeout=timedelta(seconds=timeout_s)))
-    backend = "nccl" if device_type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s))
+    dist.init_process_group(
+        "nccl" if device else "gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s),
+        device_id=device,  # else NCCL guesses it from the rank, at the first exchange
+    )  # fmt: skip
+
+    def end(lost: list[int]) -> None:
+        on_lost(_loss(_who(lost, world, timeout_s), rank))
+        os._exit(ProcessLostError.exit_code)  # the main thread cannot be woken
+
+    silence_s = SHARE_OF_WATCH * timeout_s
     try:
-        yield Processes(rank, world)
+        with watched_peers(store.clone(), rank, world, silence_s, end) if device else nullcontext():
+            yield Processes(rank, world)
         dist.barrier()  # gloo aborts a process whose peer has left in the middle of its last exchange
     except RuntimeError as error:
         if not _is_of_exchange(error):
             raise
-        who = "an exchange between processes failed though all of them answer"
-        if missing := _missing(store, rank, world):
-            who = f"process {', '.join(map(str, missing))} of 0..{world - 1} ended, or was silent for {timeout_s:g} s"
-        raise ProcessLostError(
-            f"{who} (reports process {rank} on {socket.gethostname()}: {str(error).splitlines()[0]}). Its own "
-            "messages, if any, stand above. The same command continues from the last checkpoint; "
-            "trainer.process_timeout_s sets how long silence may last"
-        ) from None
+        who = _who(_missing(store, rank, world), world, timeout_s)
+        raise _loss(who, rank, f": {str(error).splitlines()[0]}") from None
     finally:
         dist.destroy_process_group()
+
+
+def _who(missing: list[int], world: int, timeout_s: float) -> str:
+    if not missing:
+        return "an exchange between processes failed though all of them answer"
+    return f"process {', '.join(map(str, missing))} of 0..{world - 1} ended, or was silent for {timeout_s:g} s"
+
+
+def _loss(who: str, rank: int, reason: str = "") -> ProcessLostError:
+    return ProcessLostError(
+        f"{who} (reports process {rank} on {socket.gethostname()}{reason}). Its own messages, if any, stand above. The "
+        "same command continues from the last checkpoint; trainer.process_timeout_s sets how long silence may last"
+    )
 
 
 def _is_of_exchange(error: RuntimeError) -> bool:

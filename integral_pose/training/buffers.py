@@ -24,8 +24,18 @@ class BufferCopy:
         """Make them what they were at the last `take`, if `where`, a bool on the device, is true."""
         for group, before in zip(self._groups, self._before, strict=True):
             chosen = torch.where(where, before, _joined(group))  # not a product: NaN times 0 is NaN
-            for buffer, part in zip(group, chosen.split([buffer.numel() for buffer in group]), strict=True):
-                buffer.copy_(part.view_as(buffer))
+            parts = chosen.split([buffer.numel() for buffer in group])
+            torch._foreach_copy_(group, [part.view_as(own) for own, part in zip(group, parts, strict=True)])
+
+    def state(self) -> list[Tensor]:
+        """The buffers as they are now, joined by dtype, on the CPU."""
+        return [_joined(group).cpu() for group in self._groups]
+
+    @torch.no_grad()
+    def restore(self, state: list[Tensor]) -> None:
+        """Undo what came since `state`."""
+        self._before = [before.to(group[0].device) for before, group in zip(state, self._groups, strict=True)]
+        self.put_back(where=torch.ones((), dtype=torch.bool, device=self._before[0].device))
 
 
 def _joined(group: list[Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,20 +14,22 @@ from integral_pose.errors import NonFiniteLossError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
+from integral_pose.training.plan import Batches
 from integral_pose.training.state import SkippedSteps, TrainingState
 
 MAX_IN_A_ROW = 20
 MAX_SHARE = 0.01
 STEPS_FOR_A_SHARE = 500  # of fewer steps a share says nothing
 MAX_DESCRIBED = 20  # a file each
-MAX_UNREAD = 50  # batches that wait to be described, on the device
+MAX_UNREAD = 50  # steps whose flags wait on the device
 
 
 class StepRecord(NamedTuple):
     """A step of which is not known yet whether it was skipped."""
 
     step: int
-    batch: PoseBatch
+    epoch: int
+    number: int  # of its batch in the epoch, which is made anew where it is described: fifty would fill a device
     values: Mapping[str, Tensor]
     skipped: Tensor
 
@@ -35,8 +37,8 @@ class StepRecord(NamedTuple):
 class NonFiniteSteps:
     """Counts and describes skipped steps, some at a time, since each reading waits for the device."""
 
-    def __init__(self, state: TrainingState, processes: Processes, folder: Path, name: Callable[[int], str]) -> None:
-        self._state, self._processes, self._folder, self._name = state, processes, folder, name
+    def __init__(self, state: TrainingState, processes: Processes, folder: Path, batches: Batches) -> None:
+        self._state, self._processes, self._folder, self._batches = state, processes, folder, batches
         self._unread: list[StepRecord] = []
 
     def add(self, record: StepRecord) -> None:
@@ -83,20 +85,23 @@ class NonFiniteSteps:
     def _share(self, record: StepRecord) -> dict[str, Any]:
         samples = [
             {
-                "name": self._name(row),
+                "name": self._batches.name(row),
                 "image": _statistics(part.images[at]),
                 "joints_camera_mm": _statistics(part.joints_camera_mm[at]),
                 "output": {name: _statistics(values[at]) for name, values in output.tensors().items()},
             }
-            for part, output in self._state.train_step.repeat_forward(record.batch)
+            for part, output in self._state.train_step.repeat_forward(self._batch(record))
             for at, row in enumerate(part.indices.tolist())
         ]
         terms = {name: _plain(value.item()) for name, value in record.values.items()}
         return {"rank": self._processes.rank, "terms": terms, "samples": samples}
 
+    def _batch(self, record: StepRecord) -> PoseBatch:
+        return self._batches.again(record.epoch, record.number).to(self._state.train_step.device)
+
     def _message(self, record: StepRecord, reason: str) -> str:
         terms = ", ".join(f"{name} {value.item():g}" for name, value in record.values.items())
-        samples = ", ".join(self._name(row) for row in record.batch.indices.tolist())
+        samples = ", ".join(self._batches.name(row) for row in self._batch(record).indices.tolist())
         return (
             f"step {record.step}: the loss or its gradient is not finite ({terms}). {reason} were so and were skipped, "
             f"which changed no weights; {self._folder}/nonfinite_step_*.json describe them. Take a lower "

@@ -43,10 +43,15 @@ class TrainingState:
         self.history: list[dict[str, Any]] = []  # what was changed in the configuration, and at which step
 
     def content(self) -> dict[str, Any]:
-        """For a checkpoint. Called at the same step in every process, whose meters and generators it gathers."""
-        meters, generators = zip(*self._processes.gather((self.meter.state(), random_state())), strict=True)
+        """For a checkpoint. Called at the same step in every process, whose meters, generators and buffers it gathers.
+
+        Buffers are batch statistics, which each process has of its own images; the model's are the first one's.
+        """
+        own = self.meter.state(), random_state(), self.train_step.buffers.state()
+        meters, generators, buffers = zip(*self._processes.gather(own), strict=True)
         return {
             **self.train_step.state(),
+            **({"buffers": list(buffers)} if len(buffers) > 1 else {}),  # of one they are in the model
             "progress": vars(self.progress),
             "meter": list(meters),
             "skipped": vars(self.skipped),
@@ -67,5 +72,7 @@ class TrainingState:
             meters = content["meter"] if isinstance(content["meter"], list) else [content["meter"]]  # before format 2
             self.meter.restore(Meter.share(meters, rank, self._processes.world), self.train_step.device)
         self.skipped = SkippedSteps(**content.get("skipped", {}))
+        if len(buffers := content.get("buffers", [])) == self._processes.world:
+            self.train_step.buffers.restore(buffers[rank])
         if rank < len(content["random"]):
             restore_random_state(content["random"][rank])

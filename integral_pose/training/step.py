@@ -15,6 +15,7 @@ from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
 from integral_pose.runs.checkpoint import random_state, restore_random_state
 from integral_pose.training.buffers import BufferCopy
+from integral_pose.training.compilation import compiled_where_possible
 from integral_pose.training.moving_average import MovingAverage
 
 Loss = Callable[[NetworkOutput, PoseBatch], LossResult]
@@ -46,14 +47,21 @@ class TrainStep:
         self.accumulation_steps, self.clip_gradient, self.augment = accumulation_steps, clip_gradient, augment
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
         self.is_whole = True  # false within an update, and after a fault in it
-        self._buffers = BufferCopy(model)
+        self.buffers = BufferCopy(model)
         self._predicted: list[tuple[Tensor, PoseBatch]] = []  # of the last step
-        self._exchange = DistributedDataParallel(model, gradient_as_bucket_view=True) if distributed else None
+        # Batch statistics are each process's own, so that buffers need no exchange before every step.
+        self._exchange = (
+            DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
+            if distributed
+            else None
+        )
         if self._exchange and compress_gradients:
             self._exchange.register_comm_hook(None, bf16_compress_hook)
         forward = self._exchange or model
         # Only the training step: scoring has batches of another size, each of which would be compiled anew.
-        self._forward: Callable[[Tensor], NetworkOutput] = torch.compile(forward) if compiled else forward
+        self._forward: Callable[[Tensor], NetworkOutput] = (
+            compiled_where_possible(forward, device) if compiled else forward
+        )
 
     @property
     def averaged_model(self) -> nn.Module:
@@ -70,7 +78,7 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
-        self._buffers.take()
+        self.buffers.take()
         with self._undone_by_faults():
             values = _mean_terms(self._accumulate_gradients(batch, loss))
         limit = self.clip_gradient or float("inf")
@@ -82,7 +90,7 @@ class TrainStep:
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.is_whole = False
         self.optimizer.step()
-        self._buffers.put_back(where=~finite)
+        self.buffers.put_back(where=~finite)
         if self.average is not None:
             self.average.update(self.model, counts=finite)
         self.is_whole = True
@@ -97,7 +105,7 @@ class TrainStep:
         except Exception:
             self.optimizer.zero_grad(set_to_none=True)
             self._predicted = []  # a shortage of memory must not last
-            self._buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
+            self.buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
             restore_random_state(drawn)
             raise
 
@@ -121,14 +129,14 @@ class TrainStep:
 
     def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:
         """The parts of a batch as the network sees them and its output for them now; changes nothing."""
-        self._buffers.take()
+        self.buffers.take()
         try:
             for part in self._parts(batch):
                 with torch.no_grad(), self._autocast():
                     output = self.model(part.images)
                 yield part, output
         finally:
-            self._buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
+            self.buffers.put_back(where=torch.ones((), dtype=torch.bool, device=self.device))
 
     def state(self) -> dict[str, Any]:
         """All that a continuation needs of the step, as plain state dicts."""

@@ -57,7 +57,7 @@ class Trainer:
         self.state = TrainingState(train_step, processes)
         self._best = BestModel(evaluate, output, processes)
         self._stop = SharedStop(stop, processes, train_step.device)
-        self._non_finite = NonFiniteSteps(self.state, processes, output.folder.path, batches.name)
+        self._non_finite = NonFiniteSteps(self.state, processes, output.folder.path, batches)
         self._save_timer = SaveTimer(settings.checkpoint_seconds)
         self._time_to_save = SharedStop(self._save_timer, processes, train_step.device)
         self._saved_step = -1
@@ -83,7 +83,7 @@ class Trainer:
                 for batch, waited_s in self._batches_to_come():
                     step_in_stage = (progress.epoch - first_epoch) * len(self.batches) + progress.batch
                     learning_rate = stage.learning_rate(step_in_stage)
-                    self._count(batch, train_step(batch, stage.loss, learning_rate), waited_s)
+                    self._count(train_step(batch, stage.loss, learning_rate), waited_s)
                     bar.update(self.settings.batch_size)
                     if progress.step % self.settings.log_every == 0:
                         self._log(learning_rate, bar)
@@ -144,14 +144,15 @@ class Trainer:
         if progress.epoch == stage_first_epoch and progress.batch == 0:
             self.state.meter.reset()  # another stage has other terms
 
-    def _count(self, batch: PoseBatch, values: dict[str, torch.Tensor], waited_s: float) -> None:
+    def _count(self, values: dict[str, torch.Tensor], waited_s: float) -> None:
         """One more step."""
+        place = self.state.progress.epoch, self.state.progress.batch
         self.state.progress.step += 1
         self.state.progress.batch += 1
         skipped = values.pop("skipped")
         self.state.meter.add(values, counts=~skipped)
         self.state.meter.add_work(self.settings.batch_size, waited_s)
-        self._non_finite.add(StepRecord(self.state.progress.step, batch, values, skipped))
+        self._non_finite.add(StepRecord(self.state.progress.step, *place, values, skipped))
 
     def _is_save_due(self) -> bool:
         step, every = self.state.progress.step, self.settings.checkpoint_every

@@ -169,11 +169,15 @@ def test_workers_make_no_difference(course_root):
 def test_a_batch_of_two_passes_draws_for_each_of_them(course_root):
     drawn = []
 
-    def draw(number, rows):
-        drawn.append((number, rows.tolist()))
-        return torch.from_numpy(rows + 100.0 * number)[:, None]
+    class Augmentation:
+        def draw(self, number, rows):
+            drawn.append((number, rows.tolist()))
+            return torch.from_numpy(rows + 100.0 * number)[:, None]
 
-    images = PoseImages(read_train(course_root), 64, (64, 64), None, draw=draw)
+        def change_labels(self, batch):
+            return batch
+
+    images = PoseImages(read_train(course_root), 64, (64, 64), None, on_device=Augmentation())
     batches = training(images, batch_size=8, epoch_images=16)
     first, second = batches.epoch(0)
     assert [number for number, _ in drawn] == [0, 0, 1]

@@ -17,8 +17,10 @@ import torch
 from integral_pose.cli import main as cli
 from integral_pose.config.loading import load_config
 from integral_pose.errors import OutOfMemoryError
-from integral_pose.experiment import train
+from integral_pose.experiment import assembly, train
+from integral_pose.io import distributed
 from integral_pose.io.checkpoint_file import load_checkpoint
+from integral_pose.io.distributed import Processes
 from integral_pose.runs.status import read_status
 from integral_pose.training.step import TrainStep
 from tests.conftest import write_course
@@ -160,3 +162,30 @@ def test_too_little_memory_says_what_to_lower(experiment: Path, monkeypatch: pyt
         "cpu: out of memory (CUDA out of memory. Tried to allocate 20.00 GiB.). Lower trainer.batch_size, or raise "
         "trainer.accumulation_steps; or see with nvidia-smi whether other programs hold memory"
     )
+
+
+def test_nccl_is_told_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    for name, value in environment_of(1, 1).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "end_with_parent", lambda number: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: told.update(set=device))
+    monkeypatch.setattr(torch.distributed, "rendezvous", lambda *a, **k: iter([(torch.distributed.HashStore(), 1, 2)]))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **k: told.update(k, backend=backend))
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    with distributed.processes("cuda") as group:
+        assert (group.rank, group.world) == (1, 2)
+    assert (told["backend"], told["device_id"], told["set"]) == ("nccl", torch.device("cuda", 1), told["device_id"])
+
+
+@pytest.mark.parametrize(("batch_size", "warns"), [(16, True), (32, False)])
+def test_small_shares_are_warned_of(
+    batch_size: int, warns: bool, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config(str(experiment), [f"trainer.batch_size={batch_size}"]).config
+    monkeypatch.setattr(assembly, "TrainStep", lambda *a, **k: None)
+    model = torch.nn.Linear(1, 1)
+    model.space = None
+    assembly._build_step(config, model, torch.device("cpu"), Processes(0, 2), None)
+    assert ("each process makes its batch statistics of 8 images" in capsys.readouterr().err) == warns

@@ -308,6 +308,8 @@ def test_two_processes_ended_anywhere_equal_two_uninterrupted(
     train_in_processes(2, experiment, both, "first", None, None, monkeypatch)
     expected, samples = everything(both), seen_samples(both, "first", 2)
     assert samples == seen_samples(whole, "first")  # one process sees the same
+    first, second = load_checkpoint(both / "last.pt")["buffers"]
+    assert differences(first, second) != []  # each has the batch statistics of its own images
     for name in ("mid-epoch", "during validation", "after the change of stage"):
         run, (steps, scorings, _) = tmp_path / name, POINTS[name]
         train_in_processes(2, experiment, run, "first", steps, scorings, monkeypatch)

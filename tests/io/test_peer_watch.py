@@ -1,0 +1,72 @@
+"""A process that gives no more signs of life is noticed; one that leaves in order is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from integral_pose.io.peer_watch import watched_peers
+
+SILENCE_S = 0.3
+
+
+def test_the_silent_one_is_named() -> None:
+    store, lost, noticed = dist.HashStore(), [], threading.Event()
+
+    def on_lost(ranks: list[int]) -> None:
+        lost.append(ranks)
+        noticed.set()
+
+    def leave_by_error() -> None:
+        with watched_peers(store, 1, 3, 60.0, lambda ranks: None):
+            raise KeyError
+
+    with watched_peers(store, 0, 3, SILENCE_S, on_lost), watched_peers(store, 2, 3, SILENCE_S, lambda ranks: None):
+        with pytest.raises(KeyError):
+            leave_by_error()
+        assert noticed.wait(20)
+    assert lost == [[1]]
+
+
+def test_one_that_left_in_order_and_ones_that_live_are_not_lost() -> None:
+    store, lost = dist.HashStore(), []
+    with watched_peers(store, 0, 3, SILENCE_S, lost.append), watched_peers(store, 2, 3, SILENCE_S, lost.append):
+        with watched_peers(store, 1, 3, SILENCE_S, lost.append):
+            time.sleep(SILENCE_S / 5)
+        time.sleep(2 * SILENCE_S)
+    assert lost == []
+
+
+STUCK = """
+import sys, time
+from pathlib import Path
+import torch.distributed as dist
+import torch.cuda
+from integral_pose.io import distributed
+from integral_pose.runs.status import run_status
+import os
+os.environ |= {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+distributed.end_with_parent = lambda number: None
+torch.cuda.set_device = lambda device: None
+dist.rendezvous = lambda *a, **k: iter([(dist.HashStore(), 0, 2)])
+dist.init_process_group = lambda *a, **k: None
+with run_status(Path(sys.argv[1]), 0) as status, distributed.processes("cuda", 1.0, status.ended):
+    status.is_ours = True
+    status.running(7, 10)
+    time.sleep(60)  # an exchange that no one answers
+"""
+
+
+def test_a_process_that_waits_for_a_lost_one_ends_with_its_status(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STUCK, str(tmp_path)], timeout=50, check=False, capture_output=True)
+    assert done.returncode == 6, done.stderr
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["exit_code"], status["step"]) == ("failed", 6, 7)
+    assert status["message"].startswith("process 1 of 0..1 ended, or was silent for 1 s (reports process 0 on")
