@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Marginals = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
+Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32] | NDArray[np.float64]
 
 

@@ -1,7 +1,6 @@
 """What all measurements need: turns, peaks of memory, a process of one's own, the name of the machine."""
 
 import gc
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+
+from integral_pose.io import parallel
 
 Result = TypeVar("Result")
 
@@ -55,14 +56,8 @@ def synchronize(device: torch.device) -> None:
 
 def in_own_process(environment: dict[str, str], work: Callable[..., Result], *arguments: object) -> Result:
     """What `work` returns in a new process with these variables: malloc reads its settings once, at the start."""
-    before = dict(os.environ)
-    os.environ.update(environment)  # which a spawned process inherits
-    try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(work, *arguments).result()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with parallel.environment(**environment), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def extra_bytes(work: Callable[[], object], device: torch.device) -> int | None:

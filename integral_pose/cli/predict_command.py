@@ -2,6 +2,8 @@
 
 import argparse
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +83,15 @@ def _intrinsics(text: str) -> tuple[float, ...] | Path:
     return file_path(text) if Path(text).suffix.lower() in (".json", ".csv") else _four(text)
 
 
-def _share(text: str) -> float:
+def _number(text: str, words: str, is_right: Callable[[float], bool]) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found '{text}'")
+    if not is_right(number):
+        raise argparse.ArgumentTypeError(f"expected a number {words}, found '{text}'")
     return number
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found '{text}'")
-    return number
+_share = partial(_number, words="from 0 to 1", is_right=lambda number: 0 <= number <= 1)
+_positive = partial(_number, words="above 0", is_right=lambda number: 0 < number < math.inf)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, zip_longest
 from typing import Any, Literal, NamedTuple
 
+from integral_pose.config.augmentation_section import AugmentationConfig
+
 Kind = Literal["free", "asked for", "forbidden"]
 
 FREE = {
@@ -19,11 +21,7 @@ FREE = {
 }  # fmt: skip
 
 ASKED_FOR = {
-    "data.joint_order", "data.on_bad_image",
-    "data.augmentation.backend", "data.augmentation.translate_percent", "data.augmentation.scale",
-    "data.augmentation.hue_saturation", "data.augmentation.contrast", "data.augmentation.brightness",
-    "data.augmentation.rotation", "data.augmentation.flip", "data.augmentation.desaturation",
-    "data.augmentation.blur_px", "data.augmentation.erase", "data.augmentation.jpeg", "data.augmentation.scale_depth",
+    "data.joint_order", "data.on_bad_image", *(f"data.augmentation.{key}" for key in AugmentationConfig.model_fields),
     "loss.joints", "loss.heatmap.target", "loss.heatmap.peak", "loss.heatmap.radius", "loss.heatmap.reduction",
     "loss.heatmap.name", "loss.heatmap.sigma_cells", "loss.sampled", "loss.variance_sigma_cells",
     # of stages that are not over; a stage as a whole may be added or taken away

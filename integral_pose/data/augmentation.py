@@ -19,8 +19,7 @@ from integral_pose.data import draws
 from integral_pose.data.device_augmentation import GREY_WEIGHTS, DeviceAugmentation, erased_box
 from integral_pose.data.draws import draw_uniform, in_range, integer_in_range
 from integral_pose.errors import ConfigError
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+from integral_pose.io.images import Picture
 
 # Colour augmenters by their key in the configuration: the value that changes nothing, and (imgaug.augmenters, range) ->
 # augmenter. They are applied in this order, and their random streams are numbered by it: append new ones, so that the

@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.datasets.conversion import ConversionSummary, Request, convert
 from integral_pose.datasets.human36m_pictures import recordings_of_table
 from integral_pose.datasets.recording import PictureRecording
 from integral_pose.errors import DataError
 from integral_pose.io.readers import existing, read_hdf5, read_lines, read_mat, require_shape
-
-Array = NDArray[np.float64]
 
 
 def convert_c2f(source: Path, request: Request) -> ConversionSummary:

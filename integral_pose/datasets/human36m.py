@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.datasets.conversion import ConversionSummary, Request, check_disk_space, convert, disk_error
-from integral_pose.datasets.human36m_files import Download, Item, look_through, unpack
+from integral_pose.datasets.human36m_files import OPTIONAL_KINDS, Download, Item, look_through, unpack
 from integral_pose.datasets.human36m_metadata import read_cameras
 from integral_pose.datasets.human36m_pictures import find_camera
 from integral_pose.datasets.human36m_table import DRIFT_WORLD_MM, Choice, ChosenFrames, Sequence36M, list_videos
@@ -16,8 +16,6 @@ from integral_pose.datasets.recording import VideoRecording
 from integral_pose.errors import DataError
 from integral_pose.io.parallel import run_tasks
 from integral_pose.io.readers import optional
-
-Array = NDArray[np.float64]
 
 NUM_STORED_JOINTS = 32
 # Of the 32 stored joints the 17 of the skeleton, in its order.
@@ -75,22 +73,18 @@ def _unpack(task: tuple[Path, str, str, list[str], Path]) -> None:
 
 def _paths(download: Download, video: ChosenFrames) -> tuple[Path, Path | None, Path]:
     """3D poses, 2D poses and pictures of a video; the 2D poses may be missing."""
-    poses, poses_2d, pictures = (
-        _find(download, video, kind) for kind in ("D3_Positions_mono", "D2_Positions", "Videos")
-    )
-    if poses is None or pictures is None:
-        kind = "Videos" if poses else "D3_Positions_mono"
+    found: dict[str, Path] = {}
+    for kind in ("D3_Positions_mono", "D2_Positions", "Videos"):
         item = Item(video.sequence.subject, kind, video.sequence.base, video.camera_id)
-        raise DataError(
-            f"{download.files.get(item, download.folder)}: the file {item.file_name} of {item.subject}, {kind}, is "
-            "missing; the download is not complete"
-        )
-    return poses, poses_2d, pictures
-
-
-def _find(download: Download, video: ChosenFrames, kind: str) -> Path | None:
-    path = download.files.get(Item(video.sequence.subject, kind, video.sequence.base, video.camera_id))
-    return path if path is not None and path.exists() else None
+        path = download.files.get(item)
+        if path and path.exists():
+            found[kind] = path
+        elif kind not in OPTIONAL_KINDS:
+            raise DataError(
+                f"{path or download.folder}: the file {item.file_name} of {item.subject}, {kind}, is missing; the "
+                "download is not complete"
+            )
+    return found["D3_Positions_mono"], found.get("D2_Positions"), found["Videos"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from integral_pose.errors import DataError
 from integral_pose.io.untrusted import require_no_bomb
 
 KINDS = ("D2_Positions", "D3_Positions_mono", "Videos")
-_OPTIONAL_KINDS = ("D2_Positions",)  # the cameras give the same numbers to 1e-4 px
+OPTIONAL_KINDS = ("D2_Positions",)  # the cameras give the same numbers to 1e-4 px
 _SUFFIX = {"Videos": ".mp4", "D2_Positions": ".cdf", "D3_Positions_mono": ".cdf"}
 
 
@@ -58,7 +58,7 @@ class Download:
                     continue
                 if (subject, kind) in self.archives:
                     wanted.append((subject, kind))
-                elif kind not in _OPTIONAL_KINDS:
+                elif kind not in OPTIONAL_KINDS:
                     prefix = "" if kind == "Videos" else "Poses_"
                     raise DataError(
                         f"{self.folder}: has no {kind} of {subject}: neither {prefix}{kind}_{subject}.tgz nor "

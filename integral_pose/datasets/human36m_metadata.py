@@ -4,13 +4,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, Camera
 from integral_pose.io.readers import optional
-
-Array = NDArray[np.float64]
 
 _NUM_SUBJECTS = 11
 _NUM_NUMBERS = 300

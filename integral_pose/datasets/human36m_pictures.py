@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.datasets.recording import PictureRecording
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import Camera, human36m_camera
@@ -13,7 +13,6 @@ from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.untrusted import inside
 
-Array = NDArray[np.float64]
 CameraTable = Mapping[tuple[str, str], Camera]  # by subject and camera id
 
 LARGEST_RESIDUAL_PX = 20.0  # a pinhole source is off by 3 near the person; wrong cameras by hundreds

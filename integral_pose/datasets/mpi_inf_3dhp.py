@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.datasets.conversion import ConversionSummary, Request, convert
 from integral_pose.datasets.recording import PictureRecording, Recording, VideoRecording, image_name
 from integral_pose.errors import ConfigError, DataError
@@ -17,8 +17,6 @@ from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.sides import require_official_order
 from integral_pose.io.readers import existing, read_hdf5, read_mat, require_shape
 from integral_pose.skeleton import HUMAN36M, joint_order
-
-Array = NDArray[np.float64]
 
 TRAIN_NAMES = (
     "spine3", "spine4", "spine2", "spine", "pelvis", "neck", "head", "head_top", "l_clavicle", "l_shoulder", "l_elbow",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.datasets.conversion import ConversionSummary, Request, convert
 from integral_pose.datasets.human36m_table import DRIFT_WORLD_MM, Choice, ChosenFrames, Sequence36M, list_videos
 from integral_pose.datasets.recording import PictureRecording, image_name
@@ -16,8 +16,6 @@ from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.sides import require_official_order
 from integral_pose.io.readers import existing, read_json
 from integral_pose.io.untrusted import inside
-
-Array = NDArray[np.float64]
 
 CAMERA_TOLERANCE_MM = 1.0
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import FloatArray, Predictions, Scores
+from integral_pose.contracts import Array, FloatArray, Predictions, Scores
 from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
 from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-Errors = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Comparison:
     scores: Sequence[Scores]
     distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
     groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names hold them
-    frame_errors_mm: Sequence[Errors] = ()  # a run: (N,) MPJPE of each frame
+    frame_errors_mm: Sequence[Array] = ()  # a run: (N,) MPJPE of each frame
 
 
 def compare(
@@ -51,7 +49,7 @@ def compare(
     frames = [parse_frame_name(name) for name in names]
     sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
 
-    def row(name: str, values_by_run: Sequence[Errors], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
+    def row(name: str, values_by_run: Sequence[Array], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
         first, *others = values = [run[chosen] for run in values_by_run]
         own = sequences[chosen].tolist() if len(sequences) else []
         means = [sequence_interval(run, own) for run in values]

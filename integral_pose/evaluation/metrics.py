@@ -10,12 +10,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from integral_pose.contracts import FloatArray
+from integral_pose.contracts import Array, FloatArray
 from integral_pose.geometry.alignment import align_procrustes, align_scale, as_float64
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-Array = NDArray[np.float64]
 
 # 0, 5, .., 150 mm: the official MPI-INF-3DHP evaluation (Mehta et al. 2017), which counts 0.
 AUC_THRESHOLDS_MM = tuple(range(0, 151, 5))

@@ -6,9 +6,9 @@ NumPy arrays and torch tensors of any float type go in, float64 arrays come out.
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from integral_pose.contracts import Array
 
 
 def align_scale(predicted_mm: ArrayLike, true_mm: ArrayLike) -> Array:

@@ -11,9 +11,9 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from integral_pose.contracts import Array
+
 CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
 _ARRAYS = {  # fields of Camera -> keys of human36m_cameras.json
     "rotation": "R", "center_world_mm": "T", "focal_px": "f", "principal_px": "c", "radial": "k", "tangential": "p"

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from integral_pose.contracts import Array
 from integral_pose.errors import DataError
-from integral_pose.geometry.camera import Array, Camera
+from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import tight_box
 from integral_pose.geometry.root_depth import NEAREST_MM, root_depth_by_bone_length, scale_by_bone_length
 

@@ -21,7 +21,7 @@ class PeopleWanted(NamedTuple):
 def coco_boxes(content: Any, wanted: PeopleWanted, path: Path) -> Iterator[tuple[str, Any, str]]:
     """Triples of name, numbers, place in the file; what is passed over is counted and said. Raises DataError."""
     whole = content if isinstance(content, dict) else {"annotations": content}
-    annotations, names = whole["annotations"], _names(whole.get("images", []), path)
+    annotations, names = whole["annotations"], _by_id(whole.get("images", []), "images", "file_name", path)
     if not isinstance(annotations, list):
         raise DataError(f"{path}: expected a list of annotations")
     for number, annotation in enumerate(annotations, start=1):
@@ -49,11 +49,11 @@ def coco_boxes(content: Any, wanted: PeopleWanted, path: Path) -> Iterator[tuple
         notify(f"{path}: {left} of {len(annotations)} boxes are used; left out: {counts} (least: {wanted.least_score})")
 
 
-def _names(images: Any, path: Path) -> dict[Any, str]:
+def _by_id(entries: Any, what: str, field: str, path: Path) -> dict[Any, str]:
     try:
-        return {image["id"]: str(image["file_name"]) for image in images}
+        return {entry["id"]: str(entry[field]) for entry in entries}
     except (TypeError, KeyError):
-        raise DataError(f"{path}: expected 'images' with 'id' and 'file_name' each, as COCO has them") from None
+        raise DataError(f"{path}: expected '{what}' with 'id' and '{field}' each, as COCO has them") from None
 
 
 def _image_name(annotation: dict[str, Any], names: dict[Any, str], path: Path, number: int) -> str:
@@ -66,10 +66,7 @@ def _image_name(annotation: dict[str, Any], names: dict[Any, str], path: Path, n
 
 def _category_ids(annotations: list[dict[str, Any]], categories: Any, wanted: str, path: Path) -> set[Any]:
     """The `category_id`s that count; None, for annotations without one, always does. Raises DataError."""
-    try:
-        found = {category["id"]: str(category["name"]) for category in categories}
-    except (TypeError, KeyError):
-        raise DataError(f"{path}: expected 'categories' with 'id' and 'name' each, as COCO has them") from None
+    found = _by_id(categories, "categories", "name", path)
     used = {annotation.get("category_id") for annotation in annotations} - {None}
     ids = {number for number, name in found.items() if wanted.lower() in (name.lower(), str(number))}
     if not found:

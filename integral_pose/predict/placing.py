@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from integral_pose.geometry.camera import Array, Camera
+from integral_pose.contracts import Array
+from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.coordinates import CropVolume, ImageVolume, root_relative
 from integral_pose.geometry.crop import Rectangle
 from integral_pose.geometry.placement import fit_root_to_box, fit_to_box, root_depth_by_bones, scale_by_bones

@@ -5,12 +5,10 @@ import os
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from integral_pose.io.atomic import atomic_write
-
-Picture = NDArray[np.uint8]
+from integral_pose.io.images import Picture
 
 INCH_PX = 100  # dots an inch of every figure
 

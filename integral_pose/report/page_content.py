@@ -1,17 +1,13 @@
 """What a report page shows. Whatever is None or empty is left out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Comparison
+from integral_pose.io.images import Picture
 from integral_pose.skeleton import HUMAN36M, Skeleton
-
-if TYPE_CHECKING:
-    from integral_pose.report.canvas import Picture
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 presets        how hard the pictures are, and sets with a name
 shots          which pictures a set holds: person, action, camera
 pose_parts     stances and gestures, that actions are put together from
-wide_poses     what those actions lack: lying, bent over, arms crossed
-actions        the fifteen actions of Human3.6M -> a pose, free of the body's size
+actions        the fifteen actions of Human3.6M, and what they lack -> a pose, free of the body's size
 body_model     bone lengths of seven people; body + pose -> joints (forward kinematics)
 scene          pose, place on the floor and camera -> joints in the picture, crop
 body_surface   posed body + clothes -> solids

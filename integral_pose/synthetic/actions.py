@@ -11,14 +11,18 @@ import numpy as np
 from integral_pose.synthetic.body_model import LEFT, RIGHT, Pose
 from integral_pose.synthetic.pose_parts import (
     Gesture,
+    Random,
     Stance,
+    arms_crossed,
     behind_back,
     behind_head,
     bend_over,
+    dangle,
     hand_at_ear,
     hand_at_mouth,
     hang,
     hold_camera,
+    lie,
     on_chest,
     on_hip,
     on_lap,
@@ -33,9 +37,7 @@ from integral_pose.synthetic.pose_parts import (
     walk,
     wave,
 )
-from integral_pose.synthetic.wide_poses import draw_wide_parts
 
-Random = np.random.Generator
 PoseParts = tuple[Stance, Gesture, Gesture, float]  # stance, left arm, right arm, lean of the head
 DrawStance = Callable[[Random], Stance]
 DrawGesture = Callable[[Random], Gesture]
@@ -53,6 +55,19 @@ def draw_pose(action: str, rng: Random, looseness: float = 1.0, wide_share: floa
     parts = draw_wide_parts(rng) if rng.random() < wide_share else ACTIONS[action](rng)
     pose = _assemble(*parts, rng, looseness)
     return pose.mirrored() if rng.random() < 0.5 else pose
+
+
+def draw_wide_parts(rng: Random) -> PoseParts:
+    """What no action holds: half of them lie, a quarter each bends over or crosses arms."""
+    kind = rng.random()
+    if kind < 0.5:
+        left, right = (LYING_GESTURES[int(i)](rng) for i in rng.integers(len(LYING_GESTURES), size=2))
+        return lie(rng), left, right, rng.uniform(0.0, 0.5)
+    if kind < 0.75:
+        bent = stand(rng)._replace(trunk_lean=rng.uniform(0.9, 1.9), pelvis_lean=rng.uniform(0.0, 0.5))
+        return bent, dangle(rng), dangle(rng), rng.uniform(0.0, 0.4)
+    stance = sit(rng) if rng.random() < 0.3 else stand(rng)
+    return stance, arms_crossed(rng), arms_crossed(rng), 0.05
 
 
 def _assemble(stance: Stance, left: Gesture, right: Gesture, head_lean: float, rng: Random, looseness: float) -> Pose:
@@ -155,6 +170,7 @@ def walking_together(rng: Random) -> PoseParts:
     return stance, *_either_hand(rng, one_of(talk, spread)(rng), left), 0.0
 
 
+LYING_GESTURES = (hang, on_chest, talk, behind_head, hold_camera, point, spread, wave)
 NEAR_MOUTH = one_of(hand_at_mouth, hand_at_mouth, talk)
 ON_STOOL = one_of(on_lap, on_lap, on_chest, talk)
 

@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Array32 = NDArray[np.float32]
-Random = np.random.Generator
+from integral_pose.contracts import Array
+from integral_pose.synthetic.pose_parts import Random
+from integral_pose.synthetic.ray_casting import Array32
 
 SHADOW_SIZE = 1024
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.skeleton import HUMAN36M
 
-Array = NDArray[np.float64]
 LEFT, RIGHT = 0, 1
 SIDES = np.array([1.0, -1.0])  # sign of y on the left and on the right
 

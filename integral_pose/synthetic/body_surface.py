@@ -7,13 +7,11 @@ leg are lighter and carry a white band, the right ones a black band; the left sh
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.body_model import LEFT, RIGHT, Body, PosedBody
 from integral_pose.synthetic.ray_casting import Colour, Paint, Solid, axes_along, ball, ellipsoid, plain, tapered
-
-Array = NDArray[np.float64]
 
 MARKS: tuple[Colour, Colour] = ((245, 245, 240), (18, 18, 20))  # bands and shoes, left and right
 DARK: Colour = (28, 24, 24)

@@ -114,6 +114,32 @@ def bend_over(rng: Random) -> Stance:
     return stand(rng)._replace(trunk_lean=rng.uniform(0.35, 1.3))
 
 
+def lie(rng: Random) -> Stance:
+    """On the back, a side or the front: an upright stance with the hip one leg's length high, laid down afterwards."""
+    roll = rng.normal(0, 0.25)  # on the back
+    if (place := rng.random()) > 0.65:
+        roll += rng.choice([-1, 1]) * np.pi / 2 if place < 0.85 else np.pi
+    is_on_front = abs(roll) > 2.2
+    kinds = ["stretched"] if is_on_front else ["stretched", "knees up", "feet up", "feet up"]
+    kind = rng.choice(kinds)
+    legs = [_leg(kind if rng.random() < 0.8 else rng.choice(kinds), rng) for _ in range(2)]
+    ankles, knee_poles = zip(*legs, strict=True)
+    return Stance(list(ankles), list(knee_poles), rng.normal(0.05, 0.12), 1.0, "floor",
+                  lying=(float(roll), rng.normal(-np.pi / 2, 0.1)))  # fmt: skip
+
+
+def _leg(kind: str, rng: Random) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Ankle and knee pole of a leg that is drawn up to the trunk by an angle and reaches so far from the hip."""
+    angle, reach = {
+        "stretched": (rng.uniform(-0.1, 0.2), rng.uniform(0.93, 0.99)),
+        "knees up": (rng.uniform(0.0, 0.15), rng.uniform(0.45, 0.75)),
+        "feet up": (rng.uniform(0.8, 1.9), rng.uniform(0.6, 0.98)),
+    }[kind]
+    outwards = rng.uniform(-0.03, 0.18)
+    ankle = (reach * np.sin(angle), outwards, 1 - reach * np.cos(angle))
+    return ankle, (np.cos(angle), 0.15, np.sin(angle))
+
+
 # --- gestures of one arm -----------------------------------------------------------------------------------
 
 hang = GestureFamily((-0.12, 0.25), (0.02, 0.25), (-0.88, -0.97))  # down at the side
@@ -128,6 +154,8 @@ behind_head = GestureFamily((-0.1, 0.02), (-0.15, 0.0), (0.38, 0.5), (0.2, 1.0, 
 reach_down = GestureFamily((0.3, 0.75), (-0.15, 0.3), (-0.4, -0.85))  # to take something up
 on_lap = GestureFamily((0.35, 0.62), (-0.3, 0.12), (-0.5, -0.72))  # on the thighs of somebody who sits
 behind_back = GestureFamily((-0.3, -0.6), (0.1, 0.45), (-0.75, -0.9), (-0.8, 0.5, 0.2))  # holds the trunk on the floor
+arms_crossed = GestureFamily((0.28, 0.4), (-0.75, -0.45), (-0.35, -0.15), (-0.1, 0.8, -0.7))
+dangle = GestureFamily((0.7, 0.97), (-0.1, 0.25), (-0.5, 0.15), (-0.2, 0.7, -0.4))  # from a trunk that leans forward
 
 
 def point(rng: Random) -> Gesture:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
 
-Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 Colour = tuple[float, ...]  # RGB, 0..255
 

@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
 from integral_pose.synthetic.background import paint_background, paint_occluder
 from integral_pose.synthetic.body_model import Body
 from integral_pose.synthetic.body_surface import Clothes, body_solids, stool_solids
 from integral_pose.synthetic.presets import EASY, Difficulty
-from integral_pose.synthetic.ray_casting import cast, shade
+from integral_pose.synthetic.ray_casting import Array32, cast, shade
 from integral_pose.synthetic.scene import SPILL_PX, Scene
-
-Array = NDArray[np.float64]
-Array32 = NDArray[np.float32]
 
 LATTICE_PX = 16.0  # undistorted nodes this far apart: between them the lens bends by less than 0.03 px
 KNOTS = np.array([-0.95, -0.6, 0.0, 0.6, 0.95])  # of the quartic along a row, -1..1 over the crop

@@ -4,15 +4,13 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.errors import DataError
 from integral_pose.geometry.camera import CAMERA_IDS, Camera, human36m_camera
 from integral_pose.geometry.crop import Crop, crop_c2f
 from integral_pose.synthetic.actions import draw_pose
 from integral_pose.synthetic.body_model import BODIES, PosedBody, pose_body, rotation_matrix
-
-Array = NDArray[np.float64]
 
 CROP_SIZE_PX = 256
 ROOM_RADIUS_MM = 1500.0

@@ -5,6 +5,7 @@ configuration. `import-weights` writes it; `loading` reads it, and training chec
 """
 
 from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,12 +30,10 @@ def _checked_skeleton(skeleton: Skeleton) -> Skeleton:
         raise ValueError("joint names are unknown or double")
     if not 1 <= len(names) <= MOST_JOINTS or len(set(names) - set(parents)) != 1:
         raise ValueError("expected a tree, just one joint of which has no parent")
-    for name in names:
-        steps = 0
-        while name in parents:
-            name, steps = parents[name], steps + 1
-            if steps > len(names):
-                raise ValueError("the parents go in a circle")
+    try:
+        TopologicalSorter({child: [parent] for child, parent in parents.items()}).prepare()
+    except CycleError:
+        raise ValueError("the parents go in a circle") from None
     return skeleton
 
 
