@@ -6,6 +6,7 @@ redone by the next start with the same settings; the output itself appears at th
 
 import json
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.datasets.writer import JpegFiles, label_row, write_split
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_posenet, crop_tight
-from integral_pose.io.atomic import atomic_write, write_text_atomic
+from integral_pose.io.atomic import atomic_write, held_alone, sync_file_system, write_text_atomic
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.parallel import run_tasks
 from integral_pose.io.resampling import encode_crop
@@ -79,17 +80,25 @@ def convert(recordings: Sequence[Recording], request: Request, settings: dict[st
     if not recordings:
         raise DataError("the source holds nothing to convert")
     try:
-        _prepare_folder(request, settings)
-        tasks = [_Conversion(recording, request) for recording in recordings]
-        pending = [task for task in tasks if not task.labels.exists()]
-        counts = [task.recording.num_images for task in pending]
-        # The packed layout is put together from pieces, which lie beside it until the end.
-        check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
-        run_tasks(_convert_recording, pending, request.workers, unit="images", sizes=counts,
-                  done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
-        return _assemble(tasks, request, settings)
+        with held_alone(request.unfinished.with_suffix(".lock")) as is_alone:
+            if not is_alone:
+                raise DataError(f"{request.out}: is just being written by another process; wait for it to end")
+            finished = _already_there(request.out, settings)  # by one that has just ended
+            return finished or _convert_all(recordings, request, settings)
     except OSError as error:
         raise disk_error(error, request.out) from None
+
+
+def _convert_all(recordings: Sequence[Recording], request: Request, settings: dict[str, Any]) -> ConversionSummary:
+    _prepare_folder(request, settings)
+    tasks = [_Conversion(recording, request) for recording in recordings]
+    pending = [task for task in tasks if not task.is_whole()]
+    counts = [task.recording.num_images for task in pending]
+    # The packed layout is put together from pieces, which lie beside it until the end.
+    check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
+    run_tasks(_convert_recording, pending, request.workers, unit="images", sizes=counts,
+              done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
+    return _assemble(tasks, request, settings)
 
 
 def check_disk_space(folder: Path, needed_bytes: int) -> None:
@@ -122,6 +131,22 @@ class _Conversion:
         """Its labels; the file is written last, so it says that all of the recording is there."""
         return self.request.unfinished / "recordings" / self.recording.split / f"{self.recording.name}.npz"
 
+    def is_whole(self) -> bool:
+        """Whether its labels are there, and all its images in the sizes that these say."""
+        if not self.labels.exists():
+            return False
+        try:
+            part = _read_labels(self.labels)
+        except DataError:
+            return False
+        if "size" not in part:
+            return True
+        if self.request.layout == "packed":
+            return _size_bytes(self.images) == part["size"].sum()
+        folder = self.request.unfinished / "set/images"
+        pairs = zip(part["file_name"], part["size"], strict=True)
+        return all(_size_bytes(folder / name) == size for name, size in pairs)
+
     @property
     def images(self) -> Path:
         """The packed layout's images of the recording, end to end."""
@@ -133,12 +158,32 @@ def _already_there(out: Path, settings: dict[str, Any]) -> ConversionSummary | N
     try:
         kept = json.loads((out / "annot" / PREPARED).read_text("utf-8"))
         if kept["settings"] == settings:
+            _require_whole(out, kept.get("bytes", {}))
             return ConversionSummary(kept["train"], kept["valid"], kept["notes"], was_complete=True)
     except (OSError, ValueError, KeyError):
         pass
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not an empty folder; name another --out, or remove it first")
     return None
+
+
+def _require_whole(out: Path, sizes: dict[str, dict[str, int]]) -> None:
+    """Raise DataError where a file of a finished set is not as long as it was written."""
+    for folder, of_folder in sizes.items():
+        for name, size in of_folder.items():
+            if (found := _size_bytes(out / folder / name)) != size:
+                state = "is missing" if found is None else f"has {found:,} bytes"
+                raise DataError(
+                    f"{out / folder / name}: {state}, {size:,} were written; remove {out} and start the same command "
+                    "again"
+                )
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _prepare_folder(request: Request, settings: dict[str, Any]) -> None:
@@ -178,6 +223,8 @@ def _convert_recording(task: _Conversion) -> None:
         if jpegs:
             with atomic_write(task.images) as file:
                 file.writelines(jpegs)
+        else:
+            sync_file_system(task.request.unfinished)  # the pictures before what says that they are there
         columns: dict[str, Any] = {key: np.array([row[key] for row in rows]) for key in rows[0]} if rows else {}
         with atomic_write(task.labels) as file:
             np.savez(file, notes=np.array(json.dumps(notes)), **columns)
@@ -206,7 +253,7 @@ def _columns_of_name(file_name: str) -> dict[str, Any]:
 def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any]) -> ConversionSummary:
     """The annotation files from the labels of the recordings; then the whole set takes its place."""
     annot = request.unfinished / "set/annot"
-    counts, notes = dict.fromkeys(SPLITS, 0), []
+    counts, notes, images_bytes = dict.fromkeys(SPLITS, 0), [], {}
     for split in SPLITS:
         of_split = [(task, _read_labels(task.labels)) for task in tasks if task.recording.split == split]
         notes += [note for _, part in of_split for note in json.loads(str(part.pop("notes")))]
@@ -220,8 +267,12 @@ def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str
         images = JpegFiles([task.images for task, _ in filled], columns["size"])
         write_split(annot, split, names, columns, images if request.layout == "packed" else None)
         counts[split] = len(names)
-    kept = {"settings": settings, **counts, "notes": notes}
+        if request.layout == "files":
+            images_bytes |= dict(zip(names, columns["size"].tolist(), strict=True))
+    annot_bytes = {path.name: path.stat().st_size for path in sorted(annot.iterdir())}
+    kept = {"settings": settings, **counts, "notes": notes, "bytes": {"annot": annot_bytes, "images": images_bytes}}
     write_text_atomic(annot / PREPARED, json.dumps(kept, indent=1, ensure_ascii=False))
+    sync_file_system(request.unfinished)
     (request.unfinished / "set").replace(request.out)
     shutil.rmtree(request.unfinished, ignore_errors=True)
     return ConversionSummary(counts["train"], counts["valid"], notes)
@@ -231,5 +282,5 @@ def _read_labels(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as columns:
             return dict(columns)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is damaged ({error}); remove this file and start the same command again") from None

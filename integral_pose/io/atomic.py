@@ -1,12 +1,15 @@
 """Files that are there whole or not at all."""
 
+import ctypes
 import errno
+import fcntl
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -66,6 +69,41 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
             entry.unlink()
             removed.append(entry.name)
     return removed
+
+
+@contextmanager
+def held_alone(path: Path) -> Iterator[bool]:
+    """Whether no other process holds the file `path`, which is made for that and goes afterwards.
+
+    A file system without locks holds nobody back.
+    """
+    with suppress(FileExistsError):  # of a file in its place the next line tells
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_alone = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())  # not just taken along
+        except OSError as error:
+            is_alone = error.errno not in (errno.EACCES, errno.EAGAIN)
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                path.unlink(missing_ok=True)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Bring all that was written to the file system of `folder` to disk, at once: one sync a picture takes long."""
+    if sys.platform != "linux":
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:

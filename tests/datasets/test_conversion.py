@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -205,3 +206,67 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
             request(tmp_path),
             {},
         )
+
+
+@pytest.mark.parametrize("layout", ["files", "packed"])
+def test_pictures_that_a_power_cut_left_empty_are_made_again(layout: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is damaged"):
+        convert(made(tmp_path, fails_at=1), request(tmp_path, layout=layout), {})
+    unfinished = tmp_path / ".öut.unfinished"
+    written = {"files": "set/images/S1_Walking_1.54138969_000002.jpg",
+               "packed": "recordings/train/S1_Walking_1.54138969.jpegs"}  # fmt: skip
+    (unfinished / written[layout]).write_bytes(b"")
+    convert(made(tmp_path), request(tmp_path, layout=layout), {})
+    assert (tmp_path / "log").read_text().count("S1_") == 2
+    convert(made(tmp_path), request(tmp_path, layout=layout, out=tmp_path / "whole"), {})
+    for path in (tmp_path / "whole").rglob("*"):
+        twin = tmp_path / "öut" / path.relative_to(tmp_path / "whole")
+        assert path.is_dir() or path.read_bytes() == twin.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["images/S1_Walking_1.54138969_000001.jpg", "annot/train.h5", "annot/std.txt"])
+def test_a_set_that_lost_a_file_is_not_complete(name: str, tmp_path: Path) -> None:
+    convert(made(tmp_path), request(tmp_path), {})
+    assert convert(made(tmp_path), request(tmp_path), {}).was_complete
+    path = tmp_path / "öut" / name
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{path}: has 0 bytes, [\d,]+ were written; remove .*öut and start"):
+        convert(made(tmp_path), request(tmp_path), {})
+    path.unlink()
+    with pytest.raises(DataError, match="is missing"):
+        convert(made(tmp_path), request(tmp_path), {})
+
+
+def test_pictures_are_on_the_disk_before_what_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of the four times that the disk is told to write, what follows is not there yet."""
+    seen = []
+
+    def look(unfinished: Path) -> None:
+        seen.append((len(list(unfinished.rglob("*.npz"))), (tmp_path / "öut").exists()))
+
+    monkeypatch.setattr(conversion, "sync_file_system", look)
+    convert(made(tmp_path), request(tmp_path), {})
+    assert seen == [(0, False), (1, False), (2, False), (3, False)]
+
+
+def test_a_second_one_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """Its attempt begins while the first one reads; afterwards nothing but the set is there."""
+    refused = []
+
+    @dataclass(frozen=True)
+    class Meanwhile(GreyRecording):
+        def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
+            child = os.fork()
+            if child == 0:
+                try:
+                    convert(made(tmp_path), request(tmp_path), {})
+                except DataError as error:
+                    os._exit(17 if "is just being written by another process" in str(error) else 1)
+                os._exit(0)
+            refused.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            yield from super().frames(notes)
+
+    first, *others = made(tmp_path)
+    convert([Meanwhile(first.name, "train", 3, tmp_path / "log"), *others], request(tmp_path), {})
+    assert refused == [17]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "öut"]
