@@ -41,6 +41,10 @@ class OutputError(IntegralPoseError):
     exit_code = 5
 
 
+class FolderLostError(OutputError):
+    """A run folder that was taken away from under its run."""
+
+
 class Interrupted(IntegralPoseError):  # noqa: N818 - not an error: the run was asked to stop and has been saved
     """The run was stopped by a signal and has been saved; the same command continues it."""
 

@@ -22,17 +22,18 @@ SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_BYTES = 16_000_000  # a few images; with less free no batch is sure to get through
 
 
-def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[Any]:
+def watched(loader: DataLoader[Any], next_images: Callable[[], str], patience_s: float) -> Iterator[Any]:
     """What the loader gives. Raises WorkerError where a worker process was lost, is silent or had too little memory.
 
-    The loader's `timeout` says how long silence may last; `next_images` names what is waited for then.
+    Silence may last `patience_s`; `next_images` names what is waited for then. The time is counted in parts, the
+    loader's `timeout`: whatever else passes within one, the process was stopped or the machine asleep, its workers too.
     """
     if not loader.num_workers:
         yield from loader
         return
     _end_workers_at_exit()  # before torch's own clean-up is registered, so that it runs after it
     batches = iter(loader)
-    waiting = _losses_only_while_waiting()
+    waiting, silent_s = _losses_only_while_waiting(), 0.0
     while True:
         try:
             with waiting():
@@ -40,11 +41,15 @@ def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator
         except StopIteration:
             return
         except (RuntimeError, ConnectionError, EOFError, pickle.UnpicklingError, MemoryError) as error:
-            fault = _fault(error, loader.timeout, next_images)
+            silent_s += loader.timeout
+            if "timed out" in str(error) and silent_s < patience_s:
+                continue  # the loader waits on where it stopped
+            fault = _fault(error, patience_s, next_images)
             if fault is None:
                 raise
             end_workers()
             raise WorkerError(fault) from None
+        silent_s = 0.0
         yield batch
 
 

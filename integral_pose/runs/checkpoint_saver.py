@@ -1,6 +1,6 @@
 """Saving beside the training: copied at once, written in a thread, waited for where that is promised."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,19 +17,21 @@ from integral_pose.runs.checkpoint import save_with_predecessors
 class CheckpointSaver:
     """Saves in the first process; the others only learn whether it could."""
 
-    def __init__(self, folder: Path, processes: Processes) -> None:
-        self._folder, self._processes = folder, processes
+    def __init__(self, folder: Path, processes: Processes, require_held: Callable[[], None]) -> None:
+        self._folder, self._processes, self._require_held = folder, processes, require_held
         self._writer = BackgroundWriter()
         self._written_step: dict[Path, int] = {}
 
     def save(self, path: Path, content: dict[str, Any], *, keep_previous: int = 0) -> None:
-        """Take a copy of `content` and write it soon."""
+        """Take a copy of `content` and write it soon. Raises FolderLostError where that would be another's folder."""
         if self._processes.is_first:
+            self._require_held()
             copied = to_plain(content, copy=True)
             self._writer.submit(path, partial(self._write, path, copied, keep_previous))
 
     def _write(self, path: Path, content: dict[str, Any], keep_previous: int) -> None:
         """A second one of the same step, now with its score, takes the first one's place, not its predecessor's."""
+        self._require_held()
         step = content["progress"]["step"]
         save_with_predecessors(path, content, 0 if self._written_step.get(path) == step else keep_previous)
         self._written_step[path] = step

@@ -65,11 +65,16 @@ class RunFolder:
     def attempt(self, what: str, write: Callable[[], object]) -> None:
         """Write something that training does not need; only the first failure of a kind is reported."""
         try:
+            self.require_held()
             write()
         except Exception as error:  # a picture may fail in more ways than a full disk
             if what not in self._failed:
                 self._failed.add(what)
                 notify(f"{self.path}: {what} cannot be written: {error}. Training goes on without it")
+
+    def require_held(self) -> None:
+        """Raise FolderLostError where it was moved away, or another run took it."""
+        self._lock.require_held()
 
     def set_aside(self, damaged: Path) -> None:
         """Give a damaged file another name, so that the next one to be saved does not push out a whole one."""

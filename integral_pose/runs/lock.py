@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from integral_pose.errors import OutputError
+from integral_pose.errors import FolderLostError, OutputError
 from integral_pose.io.notices import notify
 
 NAME = "run.lock"
@@ -25,6 +25,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._file: IO[str] | None = None
+        self._holder = f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n"
 
     def acquire(self) -> None:
         """Make the folder where it is missing, and take it.
@@ -58,7 +59,7 @@ class FolderLock:
             self.acquire()
             return
         try:
-            _write_holder(file)
+            _write_holder(file, self._holder)
         except OSError as error:
             with suppress(OSError):  # what could not be written cannot be flushed either
                 file.close()
@@ -76,6 +77,25 @@ class FolderLock:
         self._file.close()
         self._file = None
 
+    def require_held(self) -> None:
+        """Raise FolderLostError where the folder was moved away, run.lock deleted, or taken by another machine.
+
+        The last can be where locks are not shared between machines; what is written in the file is.
+        """
+        if self._file is None:
+            return
+        try:
+            holder = os.pread(self._file.fileno(), 500, 0).decode(errors="replace")
+            if self._is_at_its_place(self._file) and holder == self._holder:
+                return
+        except OSError:  # the disk is away just now, of which saving will tell
+            return
+        now = f"now holds it: {holder.strip()}" if holder != self._holder else "its folder was moved or it was deleted"
+        raise FolderLostError(
+            f"{self.path}: is no longer this run's: {now}. Nothing more is written here; the newest checkpoint is the "
+            "last one that was saved. The same command continues from it"
+        )
+
     def _is_at_its_place(self, file: IO[str]) -> bool:
         try:
             return os.path.samestat(os.fstat(file.fileno()), self.path.lstat())
@@ -83,9 +103,9 @@ class FolderLock:
             return False
 
 
-def _write_holder(file: IO[str]) -> None:
+def _write_holder(file: IO[str], holder: str) -> None:
     file.truncate(0)
-    file.write(f"pid {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+    file.write(holder)
     file.flush()
     os.fsync(file.fileno())
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from integral_pose.errors import CheckpointError, IntegralPoseError, Interrupted, ProcessLostError
+from integral_pose.errors import CheckpointError, FolderLostError, IntegralPoseError, Interrupted, ProcessLostError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.runs.stop import Signalled
 
@@ -37,7 +37,7 @@ class RunStatus:
 
     def ended(self, error: BaseException | None) -> None:
         """The run ended, by `error` if there is one."""
-        if isinstance(error, CheckpointError) and self._steps["step"] is None:
+        if isinstance(error, FolderLostError) or (isinstance(error, CheckpointError) and self._steps["step"] is None):
             return  # the folder is another run's
         if error is None or isinstance(error, Interrupted | Signalled):
             if self.rank == 0:

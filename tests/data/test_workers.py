@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -135,3 +136,31 @@ def test_full_shared_memory_is_not_blamed_on_images(
     with pytest.raises(WorkerError, match="no batch came for 1 s: /dev/shm, .* is full. .*--shm-size=8g") as error:
         list(make_batches(course_root, 1, timeout_s=1).epoch(0))
     assert "images" not in str(error.value)
+
+
+def test_time_in_which_the_process_was_stopped_does_not_count(
+    course_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP to all of it, as where a scheduler suspends a job, for longer than the patience."""
+    monkeypatch.setattr(loader, "LONGEST_PART_S", 0.5)
+    decode = loader.decode_crop
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.4)
+        return decode(*arguments)
+
+    monkeypatch.setattr(loader, "decode_crop", slowly)
+    child = os.fork()
+    if child == 0:
+        try:
+            got = len(list(make_batches(course_root, 1, timeout_s=2).epoch(0)))
+            end_workers()
+        finally:
+            os._exit(got if sys.exc_info()[0] is None else 99)
+    time.sleep(1.2)
+    stopped = [child, *(int(pid) for pid in Path(f"/proc/{child}/task/{child}/children").read_text().split())]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            os.kill(pid, number)
+        time.sleep(2.5)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
