@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.data.joints_in_crop import MOST_OUTSIDE, share_outside
 from integral_pose.data.subjects import SUBJECT
 from integral_pose.datasets.stored import StoredSplit
@@ -16,7 +17,6 @@ from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M
 
-Array = NDArray[np.float64]
 Rows = NDArray[Any]  # a bool a row
 
 PLAUSIBLE_BONE_MM = (30.0, 650.0)  # the shortest is the neck, the longest a shin or thigh; of adults

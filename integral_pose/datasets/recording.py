@@ -4,11 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from integral_pose.contracts import Array
 from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.camera import Camera
@@ -16,8 +14,6 @@ from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.io.images import Picture, read_picture
 from integral_pose.io.readers import optional
 from integral_pose.skeleton import HUMAN36M
-
-Array = NDArray[np.float64]
 
 SIZE_TOLERANCE_PX = 3  # some sources say 1000 where a video has 1002 lines
 
@@ -30,29 +26,6 @@ class LabelledFrame(NamedTuple):
     joints_image_px: Array  # (17, 2)
     joints_camera_mm: Array  # (17, 3) from the camera's centre
     camera: Camera
-
-
-class Recording(Protocol):
-    """A piece of a source that is read from its beginning to its end."""
-
-    @property
-    def name(self) -> str:
-        """Unique in its split; a file name."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """'train' or 'valid'."""
-        ...
-
-    @property
-    def num_images(self) -> int:
-        """How many frames are expected, for the progress bar and the space on the disk."""
-        ...
-
-    def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
-        """The frames in order; what a user should know of them is added to `notes`. Raises DataError."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +43,11 @@ class PictureRecording:
 
     @property
     def num_images(self) -> int:
-        """As `Recording` says."""
+        """How many frames are expected, for the progress bar and the space on the disk."""
         return len(self.paths)
 
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
-        """As `Recording` says."""
+        """The frames in order; what a user should know of them is added to `notes`. Raises DataError."""
         notes.extend(self.notes)
         require_labels(self.joints_image_px, self.joints_camera_mm, self.name)
         rows = zip(self.paths, self.file_names, self.joints_image_px, self.joints_camera_mm, strict=True)
@@ -104,7 +77,7 @@ class VideoRecording(ABC):
 
     @property
     def num_images(self) -> int:
-        """As `Recording` says."""
+        """How many frames are expected."""
         return len(self.rows)
 
     @abstractmethod
@@ -112,7 +85,7 @@ class VideoRecording(ABC):
         """(n, 17, 3) mm from the camera's centre and (n, 17, 2) px of the picture, a row each frame of the video."""
 
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
-        """As `Recording` says; stops where joints or video end."""
+        """The frames in order, up to where joints or video end; notes as above. Raises DataError."""
         joints_camera_mm, joints_image_px = self.read_joints(notes)
         require_labels(joints_image_px, joints_camera_mm, self.name)
         rows, last = [row for row in self.rows if row < len(joints_camera_mm)], -1
@@ -125,6 +98,9 @@ class VideoRecording(ABC):
             notes.append(
                 f"{self.video}: ends before its poses; stopped there, {missing} of {len(self.rows)} images are missing"
             )
+
+
+Recording = PictureRecording | VideoRecording  # `name` is unique in its `split`, and a file name
 
 
 def require_labels(joints_image_px: Array, joints_camera_mm: Array, name: str) -> None:

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
-
-Array = NDArray[np.float64]
 
 # Columns of the .h5 in the order in which they are written: type, and shape of a row.
 COLUMNS: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {

@@ -127,7 +127,7 @@ def test_both_terms_are_weighted_and_summed():
 
 
 def test_a_term_of_weight_0_is_not_computed(monkeypatch):
-    def not_called(*_):
+    def not_called(*_, **__):
         raise AssertionError("computed")
 
     output, batch = VolumeLogits(make_logits()), make_batch(labels())
