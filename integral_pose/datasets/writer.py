@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
