@@ -83,6 +83,48 @@ def test_runs_on_other_sets_are_not_paired(tiny_yaml, tiny_backbone, make_course
     assert [row[6].strip() == "-" for row in rows] == [True, True, False]
 
 
+@pytest.mark.filterwarnings("ignore:.*the largest coordinate is")
+def test_results_of_other_data_go_beside_the_own(averaged_run, course_root, make_course, tmp_path):
+    own = experiment.test(averaged_run, [])
+    kept = own.predictions_csv.read_bytes()
+    other = experiment.test(averaged_run, [f"data.root={make_course('other set', num_valid=3)}"])
+    names = (other.predictions_csv.name, other.scores_json.name)
+    assert names == ("predictions-other_set.csv", "scores-other_set.json")
+    assert (len(poses(other.predictions_csv)), own.predictions_csv.read_bytes()) == (3, kept)
+    (tmp_path / "link").symlink_to(course_root)
+    assert experiment.test(averaged_run, [f"data.root={tmp_path}/link"]).predictions_csv == own.predictions_csv
+    last = experiment.test(averaged_run / "last.pt", [f"data.root={tmp_path}/other set"])
+    assert last.predictions_csv.name == "predictions-last-other_set.csv"
+
+
+@pytest.mark.filterwarnings("ignore:.*the largest coordinate is")
+def test_results_in_a_folder(averaged_run, tmp_path, capsys):
+    before = sorted(averaged_run.iterdir())
+    assert cli.main(["test", str(averaged_run), "--out", str(tmp_path / "a")]) == 0
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["predictions.csv", "predictions.json", "scores.json"]
+    assert cli.main(["test", str(averaged_run), str(averaged_run / "last.pt"), "--out", str(tmp_path / "b")]) == 0
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("b/*/predictions*"))
+    assert found == ["b/run/predictions-last.csv", "b/run/predictions.csv"]
+    assert sorted(averaged_run.iterdir()) == before
+    (tmp_path / "file").touch()
+    assert cli.main(["test", str(averaged_run), "--out", str(tmp_path / "file")]) == 2
+    assert "file: is a file, expected a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["score", "p.csv", "--truth", "t.h5", "--json", "./p.csv"], ["export", "run", "--out", "run/best.pt"],
+     ["import-weights", "posenet", "p.csv", "--out", "p.csv"]],
+)  # fmt: skip
+def test_a_result_never_replaces_what_it_is_made_of(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in ("p.csv", "run/best.pt"):
+        (tmp_path / name).touch()
+    assert cli.main(arguments) == 2
+    assert "is what is read here and would be lost; name another file" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("tiny_backbone")
 def test_a_model_file_names_no_data(tiny_yaml, tmp_path):
     config = load_config(str(tiny_yaml)).config

@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from integral_pose.errors import ConfigError
+from integral_pose.io.notices import notify
+
 OVERRIDE_HELP = "changes to the configuration, for example trainer.batch_size=64 stages.0.epochs=3"
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -36,6 +39,19 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
 def file_path(text: str) -> Path:
     """The type of options that name a file or folder: a shell leaves the `~` of `--out=~/x` as it is."""
     return Path(text).expanduser()
+
+
+def require_other_file(option: str, out: Path | None, *inputs: Path | None) -> None:
+    """Raise ConfigError where a result would take the place of what it is made of."""
+    read = {path.resolve() for path in inputs if path is not None}
+    if out is not None and out.resolve() in read:
+        raise ConfigError(f"{option} {out}: is what is read here and would be lost; name another file")
+
+
+def notice_replaced(path: Path) -> None:
+    """Say that a file is there which is about to be replaced."""
+    if path.exists():
+        notify(f"{path}: is replaced")
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -8,8 +8,8 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from integral_pose.cli.arguments import file_path
-from integral_pose.errors import ConfigError, OutputError
+from integral_pose.cli.arguments import file_path, notice_replaced
+from integral_pose.errors import ConfigError, DataError, OutputError
 
 if TYPE_CHECKING:
     from integral_pose.datasets.conversion import ConversionSummary, Request
@@ -51,12 +51,12 @@ def add_check(commands: Any) -> None:
     """Add `check-data` to what `add_subparsers` returned."""
     parser = commands.add_parser("check-data", help="read a data set critically: a table, a contact sheet, offenders")
     parser.add_argument("root", type=file_path, metavar="ROOT", help="the folder of annot/ and images/")
-    parser.add_argument("--sheet", type=file_path, default=Path("contact_sheet.png"), metavar="PNG",
-                        help="where to draw 24 crops with their joints (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=None, metavar="K", help="processes (one a core)")
     parser.add_argument("--augmented", metavar="CONFIG",
                         help="only draw 24 training images as a network of that configuration gets them")  # fmt: skip
-    parser.add_argument("--out", type=file_path, metavar="PNG", help="where to draw these (augmented.png)")
+    parser.add_argument("--out", "--sheet", type=file_path, default=Path(), metavar="DIR|PNG",
+                        help="where to draw 24 crops with their joints: contact_sheet.png or augmented.png in a folder "
+                        "(this one), or a file")  # fmt: skip
     parser.set_defaults(run=_check)
 
 
@@ -141,7 +141,17 @@ def _prepare(options: argparse.Namespace) -> None:
         print(note)
     state = "was complete already" if summary.was_complete else "written"
     print(f"{options.out}: {summary.num_train:,} training and {summary.num_valid:,} test images, {state}")
+    if summary.num_train == 0 and not _asked_for_test_subjects_alone(options):
+        raise DataError(
+            f"{options.out}: holds no training images, since {options.folder} has none; it serves test alone"
+        )
     print(f"next: integral-pose check-data {options.out}")
+
+
+def _asked_for_test_subjects_alone(options: argparse.Namespace) -> bool:
+    from integral_pose.datasets.human36m_table import TEST_SUBJECTS
+
+    return hasattr(options, "subjects") and set(_choice(options).subjects) <= set(TEST_SUBJECTS)
 
 
 def _convert(options: argparse.Namespace, request: Request) -> ConversionSummary:
@@ -165,13 +175,19 @@ def _choice(options: argparse.Namespace) -> Choice:
 def _check(options: argparse.Namespace) -> int:
     if options.augmented:
         return _draw_augmented(options)
-    if options.out:
-        raise ConfigError(f"--out {options.out} is for the sheet of --augmented CONFIG; the contact sheet has --sheet")
     from integral_pose.datasets.check import check_data
 
-    report = check_data(options.root, options.sheet, workers=_workers(options))
+    sheet = _sheet(options.out, "contact_sheet.png")
+    report = check_data(options.root, sheet, workers=_workers(options))
     print(report.table())
     return 1 if report.offenders else 0
+
+
+def _sheet(out: Path, name: str) -> Path:
+    """The file that --out says, which is a folder where it has no suffix; that one is there already is said."""
+    path = out if out.suffix and not out.is_dir() else out / name
+    notice_replaced(path)
+    return path
 
 
 def _draw_augmented(options: argparse.Namespace) -> int:
@@ -180,7 +196,7 @@ def _draw_augmented(options: argparse.Namespace) -> int:
     from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 
     config = load_config(options.augmented, [f"data.root={options.root}"]).config
-    out = options.out or Path("augmented.png")
+    out = _sheet(options.out, "augmented.png")
     try:
         write_augmented_sheet(out, config, read_training_data(config).train)
     except OSError as error:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, file_path, split_overrides
+from integral_pose.cli.arguments import OVERRIDE_HELP, add_command, file_path, require_other_file, split_overrides
 from integral_pose.contracts import Scores
 from integral_pose.errors import ConfigError
 
@@ -25,6 +25,7 @@ def add_test(commands: Any) -> None:
     parser = add_command(commands, "test", text, _test, more="targets")
     parser.add_argument("targets", nargs="*", metavar="RUN_FOLDER_OR_CHECKPOINT | key=value",
                         help=f"default: the newest run; several are compared. {OVERRIDE_HELP}")  # fmt: skip
+    parser.add_argument("--out", type=file_path, metavar="DIR", help="folder for the results (beside the checkpoint)")
     parser.add_argument("--root-depth", metavar="labels|bone_length|MM",
                         help="image volume: how far away people are, the same as evaluation.root_depth=..")  # fmt: skip
 
@@ -52,7 +53,7 @@ def add_report(commands: Any) -> None:
     parser.add_argument("targets", nargs="+", metavar="RUN_FOLDER_OR_CHECKPOINT | data.root=DIR",
                         help="all are compared with the first; what is not predicted yet will be")  # fmt: skip
     parser.add_argument(
-        "--out", type=file_path, metavar="FILE.html", help="default: report.html in the first run's folder"
+        "--out", type=file_path, metavar="FILE.html|DIR", help="default: report.html in the first run's folder"
     )
 
 
@@ -63,9 +64,9 @@ def _test(options: argparse.Namespace) -> None:
     from integral_pose.experiment import test, test_several
 
     if len(targets) > 1:
-        _print_several(test_several(targets, overrides))
+        _print_several(test_several(targets, overrides, options.out))
     else:
-        _print_one(test(targets[0] if targets else None, overrides))
+        _print_one(test(targets[0] if targets else None, overrides, options.out))
 
 
 def _print_one(result: TestResult) -> None:
@@ -140,6 +141,7 @@ def _score(options: argparse.Namespace) -> None:
     from integral_pose.evaluation.scores_json import write_scores_json
     from integral_pose.evaluation.text_tables import scores_table
 
+    require_other_file("--json", options.json, options.predictions, options.truth, options.against)
     protocol = find_protocol(options.protocol)
     warnings.showwarning = _print_warning
     scores = score_csv(options.predictions, options.truth, protocol=protocol, joint_order=options.joint_order)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from integral_pose.cli.arguments import add_command, file_path
+from integral_pose.cli.arguments import add_command, file_path, require_other_file
 
 SOURCES = ("posenet", "mks-integral", "integral", "integral-challenge", "epipolar")
 
@@ -26,6 +26,7 @@ def add_model_commands(commands: Any) -> None:
 def _import(options: argparse.Namespace) -> None:
     from integral_pose.weights.importing import import_weights
 
+    require_other_file("--out", options.out, options.checkpoint)
     done = import_weights(options.source, options.checkpoint, options.out)
     description = done.description
     height_px, width_px = description.image_size
@@ -41,6 +42,7 @@ def _import(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from integral_pose.weights.exporting import CHECKED_BATCHES, export
 
+    require_other_file("--out", options.out, options.model, *options.model.glob("*.pt"))
     done = export(options.model, options.format, options.out)
     size, units = done.path.stat().st_size / 1e6, ", ".join(done.metadata["output"]["units"])
     print(

@@ -20,8 +20,9 @@ from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.evaluation.scores_json import read_scores_json
 from integral_pose.experiment.prediction_record import is_of_checkpoint, is_of_data, read_record
+from integral_pose.experiment.result_files import ResultFiles, result_files
 from integral_pose.experiment.sample_figures import HEATMAP_JOINT, draw_heatmaps
-from integral_pose.experiment.testing import beside, test
+from integral_pose.experiment.testing import test
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.report.page import render
@@ -47,6 +48,7 @@ class TestedRun:
     notes: RunNotes
     checkpoint: Path
     config: Config
+    predictions_csv: Path
     predicted_mm: NDArray[np.float32]  # (N, J, 3)
     scores: Scores | None  # as `test` wrote them
 
@@ -63,10 +65,12 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
     if "config" not in content:
         raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
     loaded = load_config_text(content["config"], str(checkpoint), overrides)
-    csv, scores_json = beside(checkpoint, "predictions.csv"), beside(checkpoint, "scores.json")
-    if not _is_current(csv, scores_json, checkpoint, loaded.config):
+    own = load_config_text(content["config"], str(checkpoint), []).config
+    files = _find_results(checkpoint, Path(own.data.root), loaded.config)
+    csv, scores_json = files.path("predictions.csv"), files.path("scores.json")
+    if not _is_current(files, checkpoint, loaded.config):
         test(path, list(overrides))
-    record = read_record(beside(checkpoint, "predictions.json"))
+    record = read_record(files.path("predictions.json"))
     is_scored = scores_json.exists() if record and record.get("is_scored") else _is_newer(scores_json, csv)
     scores, extra = read_scores_json(scores_json) if is_scored else (None, {})
     mean_pose_mm = extra.get("mean_pose_mpjpe_mm")
@@ -79,12 +83,21 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
         read_metrics(checkpoint.with_name("metrics.jsonl")),
         mean_pose_mm if isinstance(mean_pose_mm, float) else None,
     )
-    return TestedRun(notes, checkpoint, loaded.config, read_predictions_csv(csv), scores)
+    return TestedRun(notes, checkpoint, loaded.config, csv, read_predictions_csv(csv), scores)
 
 
-def _is_current(csv: Path, scores_json: Path, checkpoint: Path, config: Config) -> bool:
+def _find_results(checkpoint: Path, own_root: Path, config: Config) -> ResultFiles:
+    """Those of the data set of `config`; the run's own where they say that they are of it, as where it has moved."""
+    root = Path(config.data.root)
+    own = result_files(checkpoint, root, root)
+    has_said = own.path("predictions.json").exists() or own.path("scores.json").exists()
+    return own if has_said and _is_current(own, checkpoint, config) else result_files(checkpoint, own_root, root)
+
+
+def _is_current(files: ResultFiles, checkpoint: Path, config: Config) -> bool:
     """Whether the predictions are of this checkpoint and data set: by what `test` recorded, else by time stamps."""
-    root, record = Path(config.data.root), read_record(beside(checkpoint, "predictions.json"))
+    root, record = Path(config.data.root), read_record(files.path("predictions.json"))
+    csv, scores_json = files.path("predictions.csv"), files.path("scores.json")
     if record is None or not csv.exists():
         return _looks_current(csv, scores_json, checkpoint, root)
     if not is_of_checkpoint(record, checkpoint):
@@ -136,24 +149,26 @@ class TestSet:
 
 
 def write_report(paths: Sequence[Path], overrides: Sequence[str], out: Path | None) -> Path:
-    """Write one HTML file about some runs, each a folder or checkpoint; returns its path.
+    """Write one HTML file about some runs, each a folder or checkpoint, as `out` or into it; returns its path.
 
     Predictions are made first where there are none of the checkpoint. Raises ConfigError for runs that cannot be
     compared, and as `experiment.test`.
     """
     folders = [find_checkpoint(path).parent for path in paths]
-    _check_request(folders, overrides, out)
+    _check_request(folders, overrides)
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     runs = [open_tested_run(path, name, overrides) for path, name in zip(paths, names, strict=True)]
     _check_same_test_set(runs)
-    out = out or runs[0].checkpoint.parent / "report.html"
-    write_text_atomic(out, render(_gather(runs)))
-    return out
+    page = out or runs[0].checkpoint.parent
+    if not page.suffix or page.is_dir():
+        page = page / "report.html"
+    write_text_atomic(page, render(_gather(runs)))
+    return page
 
 
-def _check_request(folders: Sequence[Path], overrides: Sequence[str], out: Path | None) -> None:
+def _check_request(folders: Sequence[Path], overrides: Sequence[str]) -> None:
     unknown = [text for text in overrides if text.partition("=")[0] not in OVERRIDES]
     if unknown:
         raise ConfigError(
@@ -166,8 +181,6 @@ def _check_request(folders: Sequence[Path], overrides: Sequence[str], out: Path 
     doubled = next((folder for folder in resolved if resolved.count(folder) > 1), None)
     if doubled:
         raise ConfigError(f"{doubled}: is named twice, or two checkpoints lie here that share one predictions.csv")
-    if out is not None and out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; expected the name of a file, for example {out / 'report.html'}")
 
 
 def _gather(runs: Sequence[TestedRun]) -> PageContent:
@@ -194,7 +207,7 @@ def _gather(runs: Sequence[TestedRun]) -> PageContent:
 
 def _read_test_set(run: TestedRun) -> TestSet:
     """Pictures and labels; labels alone where the pictures cannot be read; and in words what there is not."""
-    truth, csv = run.root / "annot" / "valid.h5", beside(run.checkpoint, "predictions.csv")
+    truth, csv = run.root / "annot" / "valid.h5", run.predictions_csv
     try:
         table = read_test(run.root, joint_order=run.config.data.joint_order)
     except DataError as error:

@@ -13,6 +13,7 @@ from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
 from integral_pose.experiment.prediction_record import write_record
+from integral_pose.experiment.result_files import result_files
 from integral_pose.experiment.scoring import (
     build_root_placement,
     build_scorer,
@@ -51,11 +52,11 @@ class TestResult:
     mean_pose_name: str = ""  # whose mean that pose is
 
 
-def test(path: Path | None, overrides: list[str]) -> TestResult:
-    """Predict the test set with a checkpoint (None: the newest run's best) and write the CSV beside it.
+def test(path: Path | None, overrides: list[str], out: Path | None = None) -> TestResult:  # noqa: PT028
+    """Predict the test set with a checkpoint (None: the newest run's best) and write the CSV beside it or into `out`.
 
-    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `beside` says
-    how the files are called.
+    The configuration is the checkpoint's own, changed by `overrides`. With labels, scores.json too; `result_files`
+    says how the files are called.
     """
     checkpoint = find_checkpoint(path or newest_run())
     stored = read_network(checkpoint)
@@ -77,20 +78,21 @@ def test(path: Path | None, overrides: list[str]) -> TestResult:
     )
     with arithmetic():
         predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
-    csv, record = beside(checkpoint, "predictions.csv"), beside(checkpoint, "predictions.json")
+    files = result_files(checkpoint, _own_root(stored), root, out)
+    csv, record = files.path("predictions.csv"), files.path("predictions.json")
     record.unlink(missing_ok=True)  # what it says is not true until everything is written
     write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
     confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
     mean_pose_name = ""
     if predictions.confidence is not None:
-        confidence_csv = beside(checkpoint, "confidence.csv")
+        confidence_csv = files.path("confidence.csv")
         order = model.order if isinstance(model, Human36mNetwork) else slice(None)
         write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
     if predictions.sigma_mm is not None:
-        sigma_csv = beside(checkpoint, "sigma.csv")
+        sigma_csv = files.path("sigma.csv")
         write_sigma_csv(sigma_csv, predictions.sigma_mm, HUMAN36M)
     if table.has_labels:
-        scores_json = beside(checkpoint, "scores.json")
+        scores_json = files.path("scores.json")
         scores, found = score(table, predictions), find_mean_pose(stored.content, root, config.data.joint_order)
         mean_pose = None if found is None else constant_pose_scores(found[0], table)
         mean_pose_name = "" if found is None else found[1]
@@ -119,17 +121,28 @@ def _read_table(config: Config, stored: StoredNetwork) -> PoseTable:
     return table
 
 
-def test_several(paths: list[Path], overrides: list[str]) -> list[TestResult]:
-    """`test` on each. Raises ConfigError before the first where two would write the same predictions.csv."""
+def test_several(
+    paths: list[Path],
+    overrides: list[str],
+    out: Path | None = None,  # noqa: PT028
+) -> list[TestResult]:
+    """`test` on each, in `out` in a folder for each run. ConfigError first where two would write the same file."""
+    folders = [None if out is None else out / find_checkpoint(path).resolve().parent.name for path in paths]
     written: dict[Path, Path] = {}
-    for path in paths:
-        csv = beside(find_checkpoint(path).resolve(), "predictions.csv")
+    for path, folder in zip(paths, folders, strict=True):
+        checkpoint = find_checkpoint(path).resolve()
+        csv = result_files(checkpoint, checkpoint.parent, checkpoint.parent, folder).path("predictions.csv")
         if csv in written:
             raise ConfigError(
                 f"{written[csv]} and {path} would write one {csv}; leave one of them out, or copy it elsewhere"
             )
         written[csv] = path
-    return [test(path, overrides) for path in paths]
+    return [test(path, overrides, folder) for path, folder in zip(paths, folders, strict=True)]
+
+
+def _own_root(stored: StoredNetwork) -> Path | None:
+    """The data set of a run's configuration; a model file has none."""
+    return None if stored.config_yaml is None else Path(configuration_of(stored, []).data.root)
 
 
 def _build_for_test(stored: StoredNetwork, overrides: list[str]) -> tuple[Config, PoseNet | Human36mNetwork, str]:
@@ -139,13 +152,5 @@ def _build_for_test(stored: StoredNetwork, overrides: list[str]) -> tuple[Config
     model = build_human36m_network(stored, config.data.image_size, wanted, config.model.decoder)
     if stored.config_yaml is None:
         return config, model, "those of the model file"
-    return config, model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
-
-
-def beside(checkpoint: Path, name: str) -> Path:
-    """Where a result of a checkpoint goes: NAME.csv for what its folder stands for, else NAME-last.csv by its own."""
-    is_default = not any((checkpoint.parent / other).exists() for other in ("best.pt", "last.pt")) or (
-        find_checkpoint(checkpoint.parent).name == checkpoint.name
-    )
-    stem, suffix = name.rsplit(".", 1)
-    return checkpoint.with_name(name if is_default else f"{stem}-{checkpoint.stem}.{suffix}")
+    weights = wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
+    return config, model, weights

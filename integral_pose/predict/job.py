@@ -58,6 +58,8 @@ def run_job(job: PredictionJob) -> ResultFolder:
     """
     if job.out.exists() and not job.out.is_dir():
         raise ConfigError(f"--out {job.out}: is a file, expected a folder")
+    if (job.out / "poses.json").exists():
+        notify(f"{job.out}: poses.json and poses.csv of an earlier call are replaced; other pictures of it stay")
     source, device = open_source(job.source, job.out), choose_device(job.device)
     model = load_model(job.model).to(device)
     find_boxes = BoxFinder(job.boxes, source, device)
@@ -88,6 +90,8 @@ def run_job(job: PredictionJob) -> ResultFolder:
         results.write(job.source, str(model.source), source.faults)
     if source.faults:
         done = f"; the other {results.num_images} are in {job.out}" if results.num_images else ""
+        if source.video:
+            raise DataError(f"{source.faults[0]}; the frames before are in {job.out}")
         raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
     return results
 

@@ -57,6 +57,13 @@ def test_wrong_usage(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_system_without_file_locks(monkeypatch, capsys):
+    """Windows: one line, and no trace of a package that is missing."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cli.main(["config", "x.yaml"]) == 2
+    assert capsys.readouterr().err == "integral-pose: needs Linux or macOS; on Windows run it inside WSL\n"
+
+
 def test_configuration_with_origins(tiny_yaml, capsys):
     assert cli.main(["config", str(tiny_yaml), "trainer.batch_size=2"]) == 0
     text = capsys.readouterr().out
@@ -94,7 +101,7 @@ def test_options_stand_anywhere(arguments):
 
 @pytest.mark.parametrize(
     ("arguments", "name", "path"),
-    [(["check-data", "x", "--sheet=~/a.png"], "sheet", "/home/me/a.png"),
+    [(["check-data", "x", "--sheet=~/a.png"], "out", "/home/me/a.png"),
      (["doctor", "--data=~"], "data", "/home/me"),
      (["predict", "m", "x.jpg", "--out=~/a", "--intrinsics=~/k.json"], "intrinsics", "/home/me/k.json"),
      (["score", "p.csv", "--truth=a~/t.h5"], "truth", "a~/t.h5")],
@@ -150,7 +157,7 @@ def test_a_missing_data_set_is_named_before_anything_is_made(tiny_yaml, tmp_path
 def test_the_run_to_test_may_be_left_out(arguments, target, overrides, monkeypatch):
     seen = []
 
-    def test(path, changes):
+    def test(path, changes, out):
         seen.append((path, changes))
         raise DataError("enough")
 
@@ -234,7 +241,7 @@ def test_several_runs_in_one_table(tmp_path, capsys, monkeypatch):
     names = [f"S{s}_Walking_1.54138969_{f:06d}.jpg" for s in (9, 11) for f in (1, 2)]
     (tmp_path / "valid_images.txt").write_text("\n".join(names) + "\n")
 
-    def several(targets, overrides):
+    def several(targets, overrides, out):
         assert overrides == ["evaluation.flip=true"]
         results = []
         for number, target in enumerate(targets):

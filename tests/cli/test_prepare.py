@@ -52,13 +52,20 @@ def test_convert_then_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         file["S"], file["part"] = joints_mm, human36m_camera("S9", "55011271").camera_to_image_px(joints_mm)
     (source / "annot/valid_images.txt").write_text("\n".join(names))
     command = ["prepare", "c2f", "--source", str(source), "--out", str(tmp_path / "out"), "--crop", "metric"]
-    assert main([*command, "--layout", "packed", "--workers", "1"]) == 0
-    printed = capsys.readouterr().out
+    assert main([*command, "--layout", "packed", "--workers", "1"]) == 3
+    printed, said = capsys.readouterr()
+    assert f"out: holds no training images, since {source} has none; it serves test alone" in said
     assert "joint order c2f, turned to official" in printed
     assert "0 training and 12 test images, written" in printed
-    assert main([*command, "--layout", "packed", "--workers", "1"]) == 0
+    assert main([*command, "--layout", "packed", "--workers", "1"]) == 3
     assert "was complete already" in capsys.readouterr().out
     assert main([*command, "--layout", "files"]) == 3
     assert "exists and is not an empty folder" in capsys.readouterr().err
     assert main(["check-data", str(tmp_path / "out"), "--sheet", str(tmp_path / "sheet.png"), "--workers", "1"]) == 0
     assert (tmp_path / "sheet.png").exists()
+    capsys.readouterr()
+    for said in ("", f"{tmp_path / 'contact_sheet.png'}: is replaced\n"):
+        assert main(["check-data", str(tmp_path / "out"), "--out", str(tmp_path), "--workers", "1"]) == 0
+        found = capsys.readouterr()
+        assert "".join(line + "\n" for line in found.err.splitlines() if "replaced" in line) == said
+        assert f"contact sheet: {tmp_path / 'contact_sheet.png'}" in found.out

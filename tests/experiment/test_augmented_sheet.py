@@ -66,8 +66,3 @@ def test_an_image_that_cannot_be_read_gives_its_place_to_the_next(tiny_values, o
     out = tmp_path / "sheet.png"
     augmented_sheet.write_augmented_sheet(out, load_config(str(write_yaml(tiny_values))).config, table)
     assert out.exists()
-
-
-def test_a_place_without_the_sheet(course_root, capsys):
-    assert main(["check-data", str(course_root), "--out", "a.png"]) == 2
-    assert "--out a.png is for the sheet of --augmented CONFIG" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def imported(tmp_path, source, at, depth, size):
 def test_crop_pixels_and_depth_are_lifted_and_joints_found_by_name(at, flip, seen_root, tmp_path):
     net, path = imported(tmp_path, "posenet", at, 5, (96, 96))
     result = experiment.test(path, [f"data.root={seen_root}", *CPU, f"evaluation.flip={str(flip).lower()}"])
-    assert result.predictions_csv == tmp_path / "model/predictions.csv"
+    assert result.predictions_csv == tmp_path / f"model/predictions-m-{seen_root.name}.csv"
     assert result.scores.num_samples == 5
     order = MUCO_TO_OFFICIAL if at else list(range(17))
     images = stored_images(seen_root, 96)
