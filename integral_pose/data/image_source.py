@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
 from integral_pose.io.readers import existing, read_all_lines
-from integral_pose.io.untrusted import fault_of_path, find_dataset, open_hdf5, require_plain
+from integral_pose.io.untrusted import fault_of_path, find_dataset, open_hdf5, require_plain, spelling_on_disk
 
 
 def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = True) -> NDArray[np.bytes_]:
@@ -34,8 +34,14 @@ def read_image_list(list_path: Path, images_folder: Path, *, are_files: bool = T
         if fault := fault_of_path(line):
             raise DataError(f"{list_path}:{number}: {line[:200]!r} {fault}; paths are relative to {images_folder}")
     if are_files:
+        lines = spelt_as_on_disk(lines, images_folder)
         _check_exist(lines, list_path, images_folder)
     return np.array([line.encode("utf-8") for line in lines])
+
+
+def spelt_as_on_disk(lines: list[str], images_folder: Path) -> list[str]:
+    """Names with accents and backslashes as they are called in the folder, whatever system wrote the list."""
+    return [line if line.isascii() and "\\" not in line else spelling_on_disk(images_folder, line) for line in lines]
 
 
 def _check_exist(lines: list[str], list_path: Path, images_folder: Path) -> None:

@@ -13,6 +13,7 @@ from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.io.images import Picture, read_picture
 from integral_pose.io.readers import optional
+from integral_pose.io.strict_video import strict_frames
 from integral_pose.skeleton import HUMAN36M
 
 SIZE_TOLERANCE_PX = 3  # some sources say 1000 where a video has 1002 lines
@@ -124,9 +125,7 @@ def read_frames(path: Path, rows: Sequence[int]) -> Iterator[tuple[int, Picture]
     next_row = next(wanted, None)
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # videos are shared among processes already
-            for row, frame in enumerate(container.decode(stream)):
+            for row, frame in enumerate(strict_frames(container.streams.video[0])):
                 if next_row is None:
                     return
                 if row == next_row:

@@ -21,13 +21,24 @@ from integral_pose.io.untrusted import read_regular
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")  # not all that Pillow knows: some start other programs
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "GIF",
+    "AVIF",
+)  # not all that Pillow knows: some start other programs
 LARGEST_BYTES = 500_000_000
 LARGEST_PX, LONGEST_SIDE_PX = 64_000_000, 20_000
 SHORTEST_SIDE_PX = 16
 REDUCTIONS = (1, 2, 4, 8)  # the JPEG decoder itself scales down by these at a fraction of the cost
 BLOCK_PX = 8  # of JPEG: scaled down, each becomes a whole number of pixels a side
 JPEG_START, JPEG_METADATA, JPEG_SCAN = b"\xff\xd8", 0xE1, 0xDA
+IMAGE_STARTS = (JPEG_START + b"\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")  # of files whose names do not tell
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 UPRIGHT = 1  # the EXIF orientation of a picture that is not turned
 
 
@@ -44,6 +55,17 @@ def read_picture(path: Path) -> Picture:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return decode_picture(encoded, str(path))
+
+
+def starts_as_image(path: Path) -> bool:
+    """Whether a regular file starts as images do; what cannot be opened is none."""
+    try:
+        if not path.is_file():  # opening a pipe would wait
+            return False
+        with path.open("rb") as file:
+            return file.read(8).startswith(IMAGE_STARTS)
+    except OSError:
+        return False
 
 
 def decode_picture(encoded: bytes, source: str) -> Picture:
@@ -180,12 +202,16 @@ def _decode(
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
         with picture:
             require_size(*picture.size)
+            if picture.format in ("GIF", "WEBP", "AVIF", "PNG") and (number := getattr(picture, "n_frames", 1)) > 1:
+                raise UnreadableImage(f"holds {number} pictures; save the one that is meant, or make a video of it")
             return upright_rgb(picture)
     except (UnreadableImage, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise UnreadableImage(f"has more than {LARGEST_PX / 1e6:.0f} million px; make it smaller") from None
     except UnidentifiedImageError:
+        if encoded[4:8] == b"ftyp" and encoded[8:12] in HEIF_BRANDS:
+            raise UnreadableImage("is HEIC, as some phones save it, which is not read; convert it to JPEG") from None
         fault = f"of no known kind; expected {', '.join(FORMATS)}" if encoded else "empty"
     except Exception as error:  # decoders raise ValueError, OSError, SyntaxError and more on damaged bytes
         fault = str(error)

@@ -36,10 +36,11 @@ def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """The file to read from. Whatever damage does inside the block becomes a DataError that names it.
 
-    So does what only keeps it from being read just now: a lock, rights, the limit of open files.
+    So does what only keeps it from being read just now: rights, the limit of open files. No lock is taken, which network
+    file systems refuse and which reading needs not.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             yield file
     except DataError:
         raise
@@ -127,6 +128,13 @@ def fault_of_path(path: str) -> str | None:
     if path[0] in "=+-@":
         return "starts like a formula, which tables would run"
     return None
+
+
+def spelling_on_disk(folder: Path, name: str) -> str:
+    """The name, or how another system writes it if that is there: accents as signs of their own, backslashes."""
+    plain = name.replace("\\", "/")
+    spellings = [name, plain, *(unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))]
+    return next((each for each in spellings if os.path.exists(folder / each)), name)  # noqa: PTH110 - no error for long names
 
 
 def inside(folder: Path, name: str, source: str | os.PathLike[str]) -> Path:

@@ -12,7 +12,7 @@ from integral_pose.errors import DataError
 from integral_pose.io.readers import read_json
 from integral_pose.predict.box_forms import SMALLEST_BOX_PX, XYWH, Boxes, as_box
 from integral_pose.predict.coco_people import PeopleWanted, coco_boxes
-from integral_pose.predict.image_tables import LARGEST_FILE_BYTES, csv_rows
+from integral_pose.predict.image_tables import LARGEST_FILE_BYTES, csv_rows, same_spelling
 
 LARGEST_BOX = 2.0  # sides over those of the picture: far beyond it there is nothing to see
 
@@ -61,7 +61,7 @@ class BoxesFile:
             raise DataError(f"{path}: boxes are read from .json or .csv files")
         is_json = path.suffix.lower() == ".json"
         for name, numbers, place in _json_boxes(path, wanted or PeopleWanted()) if is_json else self._csv_boxes():
-            self.by_name.setdefault(name, []).append(as_box(numbers, self.form, f"{path}, {place}"))
+            self.by_name.setdefault(same_spelling(name), []).append(as_box(numbers, self.form, f"{path}, {place}"))
         if not self.by_name:
             raise DataError(f"{path}: holds no box; docs/predict.md has the forms")
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +43,12 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str
 
 def by_image(table: Mapping[str, Value], name: str, number: int | None) -> Value | None:
     """The entry of an image by its path within the folder, else by its file name; of a video's frame by its number."""
-    name = name.removeprefix("./")
+    name = same_spelling(name.removeprefix("./"))
     if number is not None:
         return table.get(str(number))
     return table.get(name, table.get(name.rpartition("/")[2]))
+
+
+def same_spelling(name: str) -> str:
+    """One spelling of letters with accents, which macOS and Linux write differently in file names: those of tables."""
+    return unicodedata.normalize("NFC", name)

@@ -6,7 +6,7 @@ from typing import Any
 from integral_pose.errors import DataError
 from integral_pose.io.readers import read_json
 from integral_pose.predict.box_forms import as_numbers
-from integral_pose.predict.image_tables import LARGEST_FILE_BYTES, csv_rows
+from integral_pose.predict.image_tables import LARGEST_FILE_BYTES, csv_rows, same_spelling
 
 Intrinsics = tuple[float, float, float, float]
 
@@ -31,6 +31,6 @@ def read_intrinsics(path: Path) -> dict[str, Intrinsics]:
             raise DataError(
                 f"{path}, {place:.100}: expected fx, fy, cx, cy in px, fx and fy above 0, found {numbers!r:.100}"
             )
-        if found.setdefault(name, four) != four:
+        if found.setdefault(same_spelling(name), four) != four:
             raise DataError(f"{path}, {place:.100}: this picture has other intrinsics further up")
     return found

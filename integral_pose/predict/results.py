@@ -25,6 +25,7 @@ from integral_pose.weights.model_file import ModelDescription
 COLUMNS = (
     "file", "frame", "person", "joint", "x_mm", "y_mm", "z_mm", "x_px", "y_px", "confidence", "entropy",
     "camera_x_mm", "camera_y_mm", "camera_z_mm", "box_x", "box_y", "box_w", "box_h", "placement", "sigma_mm",
+    "time_s",
 )  # fmt: skip
 PEOPLE_A_FIGURE = 20  # a row each
 FIGURE_CROP_PX = 256
@@ -53,6 +54,7 @@ class ResultFolder:
         entry: dict[str, Any] = {"file": picture.name}
         if picture.number is not None:
             entry["frame"] = picture.number
+            entry["time_s"] = None if picture.time_s is None else round(picture.time_s, 6)
         entry |= {"width_px": width_px, "height_px": height_px, "boxes_from": boxes_from}
         self._images.append({**entry, "people": [_as_json(pose) for pose in poses]})
         self.num_people += len(poses)
@@ -130,7 +132,7 @@ def _as_json(pose: PersonPose) -> dict[str, Any]:
 
 def _rows(entry: dict[str, Any], number: int, person: dict[str, Any], skeleton: Skeleton) -> list[list[Any]]:
     rows = []
-    root_mm = person["root_camera_mm"]
+    root_mm, time_s = person["root_camera_mm"], entry.get("time_s")
     for joint, name in enumerate(skeleton.names):
         relative_mm, joint_px = person["joints_camera_mm"][joint], person["joints_image_px"][joint]
         camera_mm = (
@@ -142,6 +144,6 @@ def _rows(entry: dict[str, Any], number: int, person: dict[str, Any], skeleton: 
         )
         rows.append([
             entry["file"], entry.get("frame", ""), number, name, *relative_mm, *joint_px, *certainty,
-            *camera_mm, *person["box_px"], person["placement"], *sigma_mm,
+            *camera_mm, *person["box_px"], person["placement"], *sigma_mm, time_s,
         ])  # fmt: skip
     return rows

@@ -2,18 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from integral_pose.errors import DataError
-from integral_pose.io.images import LARGEST_BYTES, Picture, decode_picture, read_picture
+from integral_pose.io.images import LARGEST_BYTES, Picture, decode_picture, read_picture, starts_as_image
+from integral_pose.io.notices import notify
 from integral_pose.io.untrusted import fault_of_path
 from integral_pose.predict.image_tables import by_image
 from integral_pose.predict.videos import VIDEO_SUFFIXES, VideoFile
 
 STDIN_NAME = "stdin"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif", ".avif")
+# Pictures too, which are not read: each is named as a fault.
+OTHER_PICTURES = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".psd")
+NAMED = 5  # files that are passed over
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class NamedPicture:
     name: str  # path within the folder, or file name
     pixels: Picture
     number: int | None = None  # in a video, from 0
+    time_s: float | None = None  # in a video, from its first frame
 
     @property
     def source(self) -> str:
@@ -49,7 +54,9 @@ class PictureSource:
         """Raises DataError where the source cannot be read."""
         if self.video:
             name = self.video.path.name
-            yield from (NamedPicture(name, picture, number) for number, picture in enumerate(self.video.frames()))
+            for number, frame in enumerate(self.video.frames()):
+                yield NamedPicture(name, frame.picture, number, frame.time_s)
+            self.faults += [self.video.fault] if self.video.fault else []
         elif self.from_stdin:
             yield NamedPicture(STDIN_NAME, _read_stdin())
         for name, path in self.paths:
@@ -81,9 +88,11 @@ def open_source(text: str, out: Path) -> PictureSource:
     if text == "-":
         return PictureSource(from_stdin=True)
     if path.is_dir():
-        found = sorted(_images_below(path, out))
+        files = sorted(_files_below(path, out))
+        found = [file for file in files if _is_image(file)]
         if not found:
             raise DataError(f"{path}: this folder holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
+        _say_passed_over(path, sorted(set(files) - set(found)))
         return PictureSource([(_table_name(p.relative_to(path).as_posix()), p) for p in found], is_folder=True)
     name = _table_name(path.name)
     if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -91,12 +100,25 @@ def open_source(text: str, out: Path) -> PictureSource:
     return PictureSource([(name, path)])
 
 
-def _images_below(folder: Path, out: Path) -> Iterator[Path]:
+def _is_image(path: Path) -> bool:
+    """By its name, or by its first bytes: downloads come as .jpg_large or without a suffix."""
+    return path.suffix.lower() in (*IMAGE_SUFFIXES, *OTHER_PICTURES) or starts_as_image(path)
+
+
+def _say_passed_over(folder: Path, others: Sequence[Path]) -> None:
+    if others:
+        named = ", ".join(file.relative_to(folder).as_posix() for file in others[:NAMED])
+        more = ", .." if len(others) > NAMED else ""
+        count = f"{len(others)} files are no pictures and are" if len(others) > 1 else "one file is no picture and is"
+        notify(f"{folder}: {count} passed over: {named}{more}")
+
+
+def _files_below(folder: Path, out: Path) -> Iterator[Path]:
     results = out.resolve()
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != results]
-        yield from (here / name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+        yield from (here / name for name in files if not name.startswith("."))
 
 
 def _table_name(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,20 @@ from integral_pose.errors import DataError
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.images import Picture, require_sensible_size
 from integral_pose.io.readers import optional
+from integral_pose.io.strict_video import seconds_missing, strict_frames
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")
 # Of FFmpeg's demuxers those that read one file: a playlist could name others, and addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts"
 ENCODERS = ("libx264", "mpeg4")
 USUAL_RATE = Fraction(25)
+
+
+class VideoFrame(NamedTuple):
+    """A frame as it is shown, (H, W, 3) RGB, and its time from the first, where the file says it."""
+
+    picture: Picture
+    time_s: float | None
 
 
 class VideoFile:
@@ -34,21 +42,35 @@ class VideoFile:
             stream = container.streams.video[0]
             self.rate = Fraction(stream.average_rate or USUAL_RATE).limit_denominator(1001)
             self.claimed_frames: int | None = stream.frames or None
+            self.fault = ""  # why `frames` ended before the video's end
             require_sensible_size(stream.codec_context.width, stream.codec_context.height, str(path))
 
-    def frames(self) -> Iterator[Picture]:
-        """(H, W, 3) RGB each, turned as the metadata say. Raises DataError where the file is damaged."""
-        number = 0
+    def frames(self) -> Iterator[VideoFrame]:
+        """The frames up to the first damage, if any, which `fault` then tells. Raises DataError where there is none."""
+        number, first_s, last = 0, 0.0, None
         with self._open() as container:
+            stream = container.streams.video[0]
             try:
-                for frame in container.decode(container.streams.video[0]):
-                    require_sensible_size(frame.width, frame.height, f"{self.path}, frame {number}")
-                    yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+                for frame in strict_frames(stream):
+                    last = frame
+                    width_px = round(frame.width * (stream.sample_aspect_ratio or 1))
+                    require_sensible_size(width_px, frame.height, f"{self.path}, frame {number}")
+                    first_s = frame.time or 0.0 if number == 0 else first_s
+                    yield VideoFrame(_upright(frame, width_px), None if frame.time is None else frame.time - first_s)
                     number += 1
             except (self._av.FFmpegError, OSError) as error:
-                raise DataError(f"{self.path}: is damaged at frame {number} ({error})") from None
+                self.fault = f"{self.path}: is damaged at frame {number}{self._of_claimed} ({error})"
+            if number and not self.fault and (missing_s := seconds_missing(stream, last, first_s)):
+                self.fault = (
+                    f"{self.path}: ends after {number}{self._of_claimed} frames, {missing_s:.2f} s before the end that "
+                    "its header says; it was cut short"
+                )
         if not number:
-            raise DataError(f"{self.path}: holds no frame that can be decoded; it may be cut short")
+            raise DataError(self.fault or f"{self.path}: holds no frame that can be decoded; it may be cut short")
+
+    @property
+    def _of_claimed(self) -> str:
+        return f" of {self.claimed_frames}" if self.claimed_frames else ""
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -60,6 +82,11 @@ class VideoFile:
             if not container.streams.video:
                 raise DataError(f"{self.path}: holds no video, only other streams")
             yield container
+
+
+def _upright(frame: Any, width_px: int) -> Picture:
+    """(H, W, 3) RGB, turned as the metadata say. The width, of before that, is what makes its pixels square."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24", width=width_px), frame.rotation // 90))
 
 
 class OverlayVideo:

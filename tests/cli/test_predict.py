@@ -56,6 +56,9 @@ def test_an_image(model, folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert predict(model, folder / "a.png", "--box", BOX, "--box", "0,0,80,60", "--out", out) == 0
     assert capsys.readouterr() == (f"{out}: 2 people in 1 images; poses.json, poses.csv\n", "")
+    assert predict(model, folder / "a.png", "--box", BOX, "--box", "0,0,80,60", "--out", out) == 0
+    said = f"{out}: poses.json and poses.csv of an earlier call are replaced; other pictures of it stay\n"
+    assert capsys.readouterr().err == said
     found, rows = tables(out)
     (image,) = found["images"]
     assert (found["joints"], image["file"], image["width_px"], image["boxes_from"]) == (
@@ -103,6 +106,56 @@ def test_a_damaged_file_of_a_folder_costs_the_others_nothing(model, folder, tmp_
     found, rows = tables(out)
     assert (len(found["images"]), len(found["not_read"]), len(rows)) == (2, 1, 6)
     assert sorted(path.name for path in out.iterdir()) == ["poses.csv", "poses.json"]
+
+
+def test_nothing_in_a_folder_is_passed_over_in_silence(model, folder, tmp_path, capsys):
+    """HEIC as phones save it is a fault; other kinds of picture are read, whatever their names; the rest is named."""
+    picture = Image.open(folder / "a.png")
+    for name in ("c.jfif", "d.gif", "e.avif"):
+        picture.save(folder / name, **({"format": "JPEG"} if name == "c.jfif" else {}))
+    (folder / "f.jpg_large").write_bytes((folder / "c.jfif").read_bytes())
+    (folder / "g.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    picture.save(folder / "h.gif", save_all=True, append_images=[picture.rotate(90)])
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden").write_text("x")
+    out = tmp_path / "out"
+    assert predict(model, folder, "--whole-image", "--no-pictures", "--out", out) == 3
+    err = capsys.readouterr().err
+    assert f"{folder}: one file is no picture and is passed over: notes.txt\n" in err
+    found = tables(out)[0]
+    names = ["a.png", "c.jfif", "d.gif", "e.avif", "f.jpg_large", "sub/b.jpg"]
+    assert [image["file"] for image in found["images"]] == names
+    first, second = found["not_read"]
+    assert "g.HEIC: is HEIC, as some phones save it, which is not read; convert it to JPEG" in first
+    assert "h.gif: holds 2 pictures; save the one that is meant" in second
+    assert "2 of 8 images could not be read; the other 6" in err
+
+
+def test_accents_are_the_same_letters_in_tables_and_file_names(model, folder, tmp_path):
+    (folder / "a.png").rename(folder / "cafe\u0301.png")  # as macOS writes it
+    boxes, intrinsics = tmp_path / "boxes.json", tmp_path / "k.csv"
+    boxes.write_text(json.dumps({"caf\u00e9.png": [[10, 5, 40, 50]]}))
+    intrinsics.write_text("file,fx,fy,cx,cy\ncaf\u00e9.png,500,500,40,30\n")
+    arguments = ["--boxes", boxes, "--intrinsics", intrinsics, "--no-pictures", "--out", tmp_path / "out"]
+    assert predict(model, folder, *arguments) == 0
+    people = [image["people"] for image in tables(tmp_path / "out")[0]["images"]]
+    assert [len(each) for each in people] == [1, 0]
+    assert "intrinsics" in people[0][0]["placement"]
+
+
+def test_a_video_that_was_cut_short_gives_its_frames_and_a_status(model, tmp_path, capsys):
+    pytest.importorskip("av", reason="the package av of the extra `prepare` is not installed")
+    from tests.predict.test_predict_videos import noise_video
+
+    path = noise_video(tmp_path / "a.mkv", number=6)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    assert predict(model, path, "--box", "0,0,64,48", "--no-pictures", "--out", tmp_path / "out") == 3
+    found, rows = tables(tmp_path / "out")
+    assert [image["time_s"] for image in found["images"]] == [0.0, 0.1, 0.2]
+    assert [row["time_s"] for row in rows] == ["0.0"] * 3 + ["0.1"] * 3 + ["0.2"] * 3
+    said = f"{path}: ends after 3 frames, 0.30 s before the end that its header says; it was cut short"
+    assert found["not_read"] == [said]
+    assert f"{said}; the frames before are in {tmp_path / 'out'}" in capsys.readouterr().err
 
 
 def test_standard_input(model, folder, tmp_path, monkeypatch):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from integral_pose.datasets.recording import read_frames
 from integral_pose.errors import DataError
 from integral_pose.predict.videos import OverlayVideo, VideoFile
 
@@ -36,7 +38,7 @@ def halves(brightness=255):
 
 def test_frames_in_order(tmp_path):
     video = VideoFile(write_video(tmp_path / "a.mp4", [halves(brightness) for brightness in (60, 120, 180)]))
-    found = list(video.frames())
+    found = [frame.picture for frame in video.frames()]
     assert (video.rate, video.claimed_frames) == (10, 3)
     assert [round(int(picture[:, :24].mean()), -1) for picture in found] == [60, 120, 180]
 
@@ -47,7 +49,7 @@ def test_the_rotation_in_the_metadata_is_undone(tmp_path):
     content = path.read_bytes()
     matrix = content[content.index(b"tkhd") + 44 :][:20]  # ISO/IEC 14496-12: x' = c y, y' = b x with b = -1, c = 1
     assert np.frombuffer(matrix, ">i4").tolist() == [0, -65536, 0, 65536, 0]
-    picture = next(iter(VideoFile(path).frames()))
+    picture = next(iter(VideoFile(path).frames())).picture
     assert picture.shape == (64, 32, 3)
     assert picture[40:].mean() > 240
     assert picture[:24].mean() < 15
@@ -58,7 +60,7 @@ def test_a_video_is_written_whole_or_not_at_all(tmp_path):
     with OverlayVideo.writing(out, Fraction(10)) as video:
         for brightness in (50, 100, 150):
             video.add(np.full((33, 65, 3), brightness, np.uint8))  # an odd row and column are left out
-    found = list(VideoFile(out).frames())
+    found = [frame.picture for frame in VideoFile(out).frames()]
     assert [picture.shape for picture in found] == [(32, 64, 3)] * 3
     assert [round(int(picture.mean()), -1) for picture in found] == [50, 100, 150]
     with pytest.raises(ZeroDivisionError), OverlayVideo.writing(tmp_path / "p.mp4", Fraction(10)) as video:
@@ -91,11 +93,71 @@ def test_a_video_that_was_cut_short(tmp_path):
     path = write_video(tmp_path / "a.avi", [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(20)])
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert 0 < len(list(VideoFile(path).frames())) < 20  # an .avi is readable as far as it goes
+    video = VideoFile(path)
+    count = len(list(video.frames()))
+    assert 0 < count < 20  # an .avi is readable as far as it goes
+    assert re.search(rf"a.avi: (ends after|is damaged at frame) {count} of 20", video.fault)
     cut = write_video(tmp_path / "b.mp4", [halves()] * 9)
     cut.write_bytes(cut.read_bytes()[:-100])
     with pytest.raises(DataError, match="b.mp4: (cannot be read as a video|holds no frame|is damaged)"):
         list(VideoFile(cut).frames())
+
+
+def noise_video(path, codec="mpeg4", number=30):
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(number):
+            picture = rng.integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_hole_keeps_what_came_before_and_no_frame_is_painted_over(name, tmp_path):
+    path = noise_video(tmp_path / name)
+    whole = [frame.picture for frame in VideoFile(path).frames()]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 1500] = bytes(1500)
+    path.write_bytes(content)
+    video = VideoFile(path)
+    found = [frame.picture for frame in video.frames()]
+    assert 5 < len(found) < 20
+    np.testing.assert_array_equal(found, whole[: len(found)])
+    assert f"{name}: is damaged at frame {len(found)}" in video.fault
+    rows = []
+    with pytest.raises(DataError, match=f"{name}: is damaged before frame {len(found)}"):
+        rows += [row for row, _ in read_frames(path, range(30))]
+    assert not rows or len(rows) <= len(found)
+
+
+def test_a_matroska_file_that_was_cut_short_between_frames(tmp_path):
+    """It has no count of frames, but a tag says how long it is."""
+    path = noise_video(tmp_path / "a.mkv")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = VideoFile(path)
+    count = len(list(video.frames()))
+    assert 5 < count < 20
+    assert f"a.mkv: ends after {count} frames, {3 - count / 10:.2f} s before the end" in video.fault
+
+
+def test_times_of_a_variable_rate_and_true_shapes(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.sample_aspect_ratio = Fraction(3, 2)
+        for number in (0, 1, 5, 6):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video = VideoFile(tmp_path / "a.mp4")
+    found = list(video.frames())
+    assert [frame.time_s for frame in found] == pytest.approx([0, 0.1, 0.5, 0.6])
+    assert {frame.picture.shape for frame in found} == {(48, 96, 3)}
+    assert not video.fault
 
 
 def test_without_the_package_for_videos(tmp_path, monkeypatch):
