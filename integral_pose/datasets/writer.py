@@ -58,7 +58,7 @@ def write_split(
     `columns` are some of COLUMNS, `image_names` relative to the folder of images; with `images` the packed layout.
     """
     # Times of creation and the version of the file format would differ from run to run and machine to machine.
-    with h5py.File(annot / f"{split}.h5", "w", libver="v110", track_order=False) as file:
+    with h5py.File(annot / f"{split}.h5", "w", libver="v110", track_order=False, locking=False) as file:
         for name, (dtype, row_shape) in COLUMNS.items():
             if name in columns:
                 values = np.asarray(columns[name]).astype(dtype).reshape(len(image_names), *row_shape)

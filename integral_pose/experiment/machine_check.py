@@ -14,9 +14,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from integral_pose.data.course import read_test, read_train
-from integral_pose.errors import ConfigError, IntegralPoseError
+from integral_pose.errors import ConfigError, IntegralPoseError, OutputError
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError, load_library
+from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.devices import choose_device, why_no_gpu
+from integral_pose.runs.lock import FolderLock
 
 Verdict = Literal["ok", "note", "BAD"]
 
@@ -104,15 +106,20 @@ def _disk(place: Path) -> Check:
 
 
 def _run_folder(run_dir: Path, place: Path) -> Check:
-    """By writing: permissions alone say nothing to root and on network file systems."""
+    """By what a run does there: permissions alone say nothing to root and on network file systems."""
     try:
-        with tempfile.TemporaryFile(dir=place, buffering=0) as file:
-            file.write(b"integral-pose")
-            os.fsync(file.fileno())
-    except OSError as error:
-        return Check(
-            "run folder", "BAD", f"{run_dir}: cannot be written: {error.strerror}", "choose another folder: run_dir=DIR"
-        )
+        with tempfile.TemporaryDirectory(dir=place, prefix=".integral-pose-") as probe:
+            lock = FolderLock(Path(probe))
+            lock.acquire()
+            try:
+                for _ in range(2):
+                    write_text_atomic(Path(probe) / "last.pt", "integral-pose")
+            finally:
+                lock.release()
+    except (OSError, OutputError) as error:
+        fault = error.strerror if isinstance(error, OSError) else error
+        finding = f"{run_dir}: cannot be written: {fault}"
+        return Check("run folder", "BAD", finding, "choose another folder: run_dir=DIR")
     return Check("run folder", "ok", f"{run_dir} can be written")
 
 

@@ -72,3 +72,15 @@ def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     check = verdicts(None, tmp_path)["no-such-package"]
     assert (check.verdict, check.advice) == ("BAD", "run scripts/setup.sh")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_folder_is_tried_as_a_run_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file can be written there, but not take another's place: a run would end at its first checkpoint."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    check = verdicts(None, tmp_path)["run folder"]
+    assert check.verdict == "BAD"
+    assert "cannot be written: Invalid cross-device link" in check.finding

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 
@@ -65,3 +66,35 @@ def test_a_link_is_replaced_and_what_it_pointed_at_stays(tmp_path):
     link.symlink_to(target)
     write_text_atomic(link, "new")
     assert (target.read_text(), link.read_text(), link.is_symlink()) == ("kept", "new", False)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_does_not_sync_folders(number, tmp_path, monkeypatch):
+    """FUSE and SMB mounts: the file is written and in its place, so that is no failure. A disk's fault stays one."""
+    fsync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text_atomic(tmp_path / "a", "x")
+    assert (tmp_path / "a").read_text() == "x"
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        write_text_atomic(tmp_path / "a", "y")
+
+
+def test_a_folder_that_may_be_written_and_not_read(tmp_path, monkeypatch):
+    """Permissions say nothing to root, so the system's word is put in."""
+    real = os.open
+
+    def refuse(path, flags, *more, **named):
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_text_atomic(tmp_path / "a", "x")
+    assert (tmp_path / "a").read_text() == "x"
