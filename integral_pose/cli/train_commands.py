@@ -61,7 +61,9 @@ def add_doctor(commands: Any) -> None:
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml")
+    parser.add_argument(
+        "config", metavar="CONFIG", help="a YAML file, for example configs/demo.yaml, or a packaged one by name: demo"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDE_HELP)
 
 
@@ -74,7 +76,8 @@ def _train(options: argparse.Namespace) -> None:
 
     folder = train(config, allow_change=options.allow_change)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts this once a GPU
-        announce(f"trained: {folder}\nnext:    ./run_test.sh {folder}")
+        test = "./run_test.sh" if Path("run_test.sh").is_file() else "integral-pose test"
+        announce(f"trained: {folder}\nnext:    {test} {folder}")
 
 
 def _status(options: argparse.Namespace) -> int:

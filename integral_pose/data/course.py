@@ -177,7 +177,7 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
     if not root.is_dir():
         raise DataError(
             f"data.root {root}: there is no such folder. Give the folder that holds annot/ and images/, or make the "
-            "synthetic data set with: integral-pose prepare synthetic --out data/synthetic"
+            f"synthetic data set with: integral-pose prepare synthetic --out {root}"
         )
     list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
     has_file = label_path.exists()

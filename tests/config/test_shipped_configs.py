@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import tomllib
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -105,3 +106,13 @@ def test_the_last_stage_of_the_heat_map_run_makes_a_step_too(course_root, tmp_pa
     steps = {row["step"]: row for row in rows if row["group"] == "train"}
     assert "heatmap" not in steps[4]
     assert steps[5]["heatmap"] > 0
+
+
+def test_a_packaged_configuration_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = load_config(str(FOLDER / "demo.yaml")).config
+    assert load_config("demo").config == expected
+    with pytest.raises(ConfigError, match="no_such: there is no such configuration file"):
+        load_config("no_such")
+    wheel = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"configs": "integral_pose/configs"}
