@@ -101,9 +101,10 @@ def test_results_of_other_data_go_beside_the_own(averaged_run, course_root, make
 def test_results_in_a_folder(averaged_run, tmp_path, capsys):
     before = sorted(averaged_run.iterdir())
     assert cli.main(["test", str(averaged_run), "--out", str(tmp_path / "a")]) == 0
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["predictions.csv", "predictions.json", "scores.json"]
+    names = ["predictions.csv", "predictions.json", "scores.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     assert cli.main(["test", str(averaged_run), str(averaged_run / "last.pt"), "--out", str(tmp_path / "b")]) == 0
-    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("b/*/predictions*"))
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("b/*/predictions*.csv"))
     assert found == ["b/run/predictions-last.csv", "b/run/predictions.csv"]
     assert sorted(averaged_run.iterdir()) == before
     (tmp_path / "file").touch()

@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands that need them, so that --help a
 
 import argparse
 import errno
+import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
@@ -51,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Parse, call what the command set as `run`, and return the exit status."""
+    if importlib.util.find_spec("fcntl") is None:
+        notify(f"{parser.prog}: needs Linux or macOS; on Windows run it inside WSL")
+        return 2
     open_closed_streams()
     options = parse(parser, arguments)
     try:

@@ -1,5 +1,7 @@
 """YAML file, its base and `key=value` overrides -> validated `Config`, and where each value came from."""
 
+import codecs
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +44,11 @@ class LoadedConfig:
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Read, put over its base, override and validate an experiment file.
+    """Read, put over its base, override and validate an experiment file, or one that is packaged, called like `demo`.
 
     Raises ConfigError naming file, line, key, what was expected and the nearest known key; all faults at once.
     """
+    path = _packaged(path) or path
     values, origins = _parse(_read(path), path)
     if "base" in values:
         values, origins = _put_over_base(values, origins, path)
@@ -62,10 +65,22 @@ def to_yaml(config: Config) -> str:
     return "".join(f"{text}\n" for text, _ in _render(config.model_dump()))
 
 
+def _packaged(name: str) -> str | None:
+    """The path of the packaged configuration of that name; those of a clone lie beside the package."""
+    package = Path(__file__).parents[1]
+    folder = next((each for each in (package / "configs", package.parent / "configs") if each.is_dir()), None)
+    if folder is None or not re.fullmatch(r"\w+", name) or Path(name).exists():
+        return None
+    path = folder / f"{name}.yaml"
+    return str(path) if path.is_file() else None
+
+
 def _read(path: str) -> str:
     try:
         with Path(path).open("rb") as file:  # no more than is taken: a device never ends
-            return file.read(MAX_BYTES + 1).decode("utf-8", "strict" if file.read(1) == b"" else "replace")
+            content, is_all = file.read(MAX_BYTES + 1), file.read(1) == b""
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows saves text
+        return content.decode("utf-16" if is_utf16 else "utf-8", "strict" if is_all else "replace")
     except FileNotFoundError:
         known = sorted(str(p) for p in Path("configs").glob("*.yaml"))
         hint = f"; there are: {', '.join(known)}" if known else ""

@@ -102,7 +102,8 @@ def parse(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
         return None if node is None else loader.convert(node, (), lines), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{source}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
+        problem = "a tab, where YAML is indented with spaces" if "'\\t'" in str(error.problem) else error.problem
+        raise ConfigError(f"{source}:{mark.line + 1 if mark else 1}: not valid YAML: {problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from None
 

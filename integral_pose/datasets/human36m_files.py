@@ -59,13 +59,20 @@ class Download:
                 if (subject, kind) in self.archives:
                     wanted.append((subject, kind))
                 elif kind not in OPTIONAL_KINDS:
-                    prefix = "" if kind == "Videos" else "Poses_"
-                    raise DataError(
-                        f"{self.folder}: has no {kind} of {subject}: neither {prefix}{kind}_{subject}.tgz nor "
-                        f"{_SUFFIX[kind]} files in {subject}/.../{kind}/. Fetch it, or leave the subject out with "
-                        "--subjects"
-                    )
+                    raise self._missing(subject, kind)
         return wanted
+
+    def _missing(self, subject: str, kind: str) -> DataError:
+        if next(self.folder.rglob("annot.h5"), None) and next(self.folder.rglob("imageSequence"), None):
+            return DataError(
+                f"{self.folder}: is what h36m-fetch makes of the download (annot.h5 and imageSequence/), which is not "
+                "read; give the folder that it downloaded or extracted, with the .cdf and .mp4 files"
+            )
+        prefix = "" if kind == "Videos" else "Poses_"
+        return DataError(
+            f"{self.folder}: has no {kind} of {subject}: neither {prefix}{kind}_{subject}.tgz nor {_SUFFIX[kind]} "
+            f"files in {subject}/.../{kind}/. Fetch it, or leave the subject out with --subjects"
+        )
 
 
 def look_through(folder: Path) -> Download:
@@ -113,9 +120,9 @@ def unpack(archive: Path, subject: str, kind: str, wanted: Sequence[str], target
     unfinished.replace(target)
 
 
-_FILE_NAME = re.compile(r"(?P<base>[A-Za-z]+(?: \d+)?)\.(?P<camera>\d{8})\.(?:cdf|mp4)", re.ASCII | re.IGNORECASE)
+_FILE_NAME = re.compile(r"(?P<base>[A-Za-z]+(?:[ _]\d+)?)\.(?P<camera>\d{8})\.(?:cdf|mp4)", re.ASCII | re.IGNORECASE)
 _ARCHIVE_NAME = re.compile(
-    r"(?:Poses_)?(?P<kind>D2_Positions|D3_Positions_mono|Videos)(?:_(?P<subject>S\d+))?\.(?:tgz|tar\.gz)",
+    r"(?:Poses_)?(?P<kind>D2_Positions|D3_Positions_mono|Videos)(?:_(?P<subject>S\d+))?(?: ?\(\d+\))?\.(?:tgz|tar\.gz)",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -128,7 +135,7 @@ def _item(parts: Sequence[str]) -> Item | None:
     kinds = [kind for kind in KINDS if kind in folders and _SUFFIX[kind] == PurePosixPath(parts[-1]).suffix.lower()]
     if match is None or subject is None or not kinds:
         return None
-    return Item(subject, kinds[0], match["base"], match["camera"])
+    return Item(subject, kinds[0], match["base"].replace("_", " "), match["camera"])
 
 
 def _archive(parts: Sequence[str]) -> tuple[str, str] | None:

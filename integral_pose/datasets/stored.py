@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.data.image_source import PackedImages, open_packed
+from integral_pose.data.image_source import PackedImages, open_packed, spelt_as_on_disk
 from integral_pose.data.subjects import SUBJECT, subjects_of_column
 from integral_pose.errors import DataError
 from integral_pose.io.labels import stored_names
@@ -64,7 +64,8 @@ def read_split(root: Path, split: str) -> StoredSplit | None:
         return None
     names = read_lines(list_path)
     if not label_path.exists():
-        return StoredSplit(root, split, names, {}, None)
+        return StoredSplit(root, split, spelt_as_on_disk(names, root / "images"), {}, None)
     is_packed = "images" in stored_names(label_path)
+    names = names if is_packed else spelt_as_on_disk(names, root / "images")
     packed = open_packed(label_path, np.array([name.encode() for name in names])) if is_packed else None
     return StoredSplit(root, split, names, read_hdf5(label_path, COLUMNS), packed)

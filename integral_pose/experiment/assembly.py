@@ -130,8 +130,8 @@ def read_training_data(config: Config) -> TrainingData:
     """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
     if config.model.num_joints != HUMAN36M.num_joints:
         raise ConfigError(
-            f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of the "
-            f"{HUMAN36M.num_joints} joints of Human3.6M; set it to {HUMAN36M.num_joints}"
+            f"model.num_joints is {config.model.num_joints}, but training is on the {HUMAN36M.num_joints} joints of "
+            f"Human3.6M, whatever the labels in {config.data.root} have; set it to {HUMAN36M.num_joints}"
         )
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))

@@ -75,6 +75,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+OTHER_KINDS = {
+    ".onnx": "an ONNX file, which holds a graph and not the weights by name",
+    ".safetensors": "a safetensors file, which is not read",
+    ".pt2": "a torch.export archive, which holds a graph and not the weights by name",
+}
+
+
 def checksum_of(path: Path) -> str:
     """The checksum that a checkpoint ends with; of a file without one, the SHA-256 of its bytes. Raises OSError."""
     with path.open("rb") as file:
@@ -93,6 +100,8 @@ def load_tensors(path: Path) -> Any:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
+    if reason := OTHER_KINDS.get(path.suffix.lower()):
+        raise CheckpointError(f"{path}: is {reason}; name the run folder, checkpoint or model file")
     with _faults_named(path), path.open("rb") as file:
         if file.read(2) == b"PK":
             require_zip(path)

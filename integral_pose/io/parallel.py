@@ -22,9 +22,12 @@ Result = TypeVar("Result")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 # Ctrl-C, and what schedulers, shells, lost connections and limits send where a process should end.
-STOP_SIGNALS = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU
-)  # fmt: skip
+# Where a system lacks some, the command line says so.
+STOP_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if name in signal.Signals.__members__
+)
 
 
 def run_tasks(

@@ -1,5 +1,6 @@
 """Files of other projects, read so that a damaged one is an error that names it, and none can run code."""
 
+import codecs
 import importlib
 import io
 import json
@@ -151,10 +152,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_all_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file without their ends."""
+    """The lines of a text file without their ends; UTF-8, or UTF-16 as Windows marks it at the beginning."""
     try:
+        content = read_regular(path)
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            content = content.decode("utf-16").encode("utf-8")
         # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
-        return [line.decode("utf-8") for line in read_regular(path).splitlines()]
+        return [line.decode("utf-8") for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 

@@ -350,3 +350,13 @@ def configs(draw):
 @given(configs())
 def test_written_and_read_again(config):
     assert load_config_text(to_yaml(config), "again", []).config == config
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_windows_saves_them(encoding, tmp_path):
+    (tmp_path / "w.yaml").write_bytes(BASE.replace("\n", "\r\n").encode(encoding))
+    assert load_config(str(tmp_path / "w.yaml")).config == load().config
+
+
+def test_a_tab_is_named():
+    assert error_of("data:\n\troot: x\n") == "f.yaml:2: not valid YAML: a tab, where YAML is indented with spaces"

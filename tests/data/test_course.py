@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 
 import h5py
@@ -16,6 +17,7 @@ from integral_pose.data.course import (
     split_by_subject,
 )
 from integral_pose.data.image_source import read_image_list
+from integral_pose.datasets.stored import read_split
 from integral_pose.errors import DataError
 
 
@@ -66,7 +68,7 @@ def test_a_test_set_without_labels(make_course):
 def test_no_such_root(tmp_path):
     assert error_of(read_train, tmp_path / "no") == (
         f"data.root {tmp_path / 'no'}: there is no such folder. Give the folder that holds annot/ and images/, or make "
-        "the synthetic data set with: integral-pose prepare synthetic --out data/synthetic"
+        f"the synthetic data set with: integral-pose prepare synthetic --out {tmp_path / 'no'}"
     )
 
 
@@ -323,3 +325,34 @@ def test_poses_with_y_up_are_refused_by_training_and_test(own_course_root):
         with h5py.File(path, "r+") as file:
             file["pose3d"][...] *= [1, -1, -1]
         assert error_of(read, own_course_root).startswith(f"{path}: the joints in px and in mm have not the same axes")
+
+
+def test_labels_are_read_without_locks(own_course_root):
+    """Network file systems refuse locks; here another process seems to hold the file."""
+    with (own_course_root / "annot" / "train.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert len(read_train(own_course_root)) == 10
+
+
+def test_accents_in_names_are_found_as_the_disk_spells_them(own_course_root):
+    """A list written on Linux (one sign for e with its accent), pictures copied from macOS (two)."""
+    path = own_course_root / "annot" / "train_images.txt"
+    first, *others = path.read_text().splitlines()
+    (own_course_root / "images" / first).rename(own_course_root / "images" / f"e\u0301_{first}")
+    path.write_text("\n".join([f"\u00e9_{first}", *others]) + "\n")
+    table = read_train(own_course_root)
+    assert table.images.read(0) == (own_course_root / "images" / f"e\u0301_{first}").read_bytes()
+    split = read_split(own_course_root, "train")
+    assert split.encoded(0)[0] == table.images.read(0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_windows_writes_them(encoding, own_course_root):
+    path = own_course_root / "annot" / "train_images.txt"
+    names = path.read_text().splitlines()
+    (own_course_root / "images" / "S1").mkdir()
+    (own_course_root / "images" / names[0]).rename(own_course_root / "images" / "S1" / names[0])
+    path.write_bytes("\r\n".join([f"S1\\{names[0]}", *names[1:]]).encode(encoding))
+    table = read_train(own_course_root)
+    assert (table.name(0), table.name(1)) == (f"S1/{names[0]}", names[1])
+    assert read_split(own_course_root, "train").names == [f"S1/{names[0]}", *names[1:]]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from integral_pose.datasets.conversion import Request
 from integral_pose.datasets.human36m import JOINTS, convert_human36m, read_poses
+from integral_pose.datasets.human36m_files import look_through
 from integral_pose.datasets.human36m_metadata import read_cameras
 from integral_pose.datasets.human36m_table import Choice, Sequence36M, describe_plan, list_videos, sequences
 from integral_pose.errors import ConfigError, DataError
@@ -175,6 +176,24 @@ def test_all_ways_to_lay_out_the_download_give_the_same_set(official: Path, tmp_
                 path.read_bytes() == (tmp_path / f"{source.name}_out" / path.relative_to(tmp_path / "out")).read_bytes()
             )
     assert not list(tmp_path.glob(".*"))  # what was unpacked is gone
+
+
+def test_names_as_browsers_and_other_programs_change_them(tmp_path: Path) -> None:
+    for name in ("Videos_S1 (1).tgz", "Poses_D3_Positions_mono_S1(2).tgz", "S5/Videos/Directions_1.54138969.mp4",
+                 "S5/D3_Positions_mono/SittingDown.54138969.cdf", "S5/Videos/_ALL_1.54138969.mp4"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = look_through(tmp_path)
+    assert set(found.archives) == {("S1", "Videos"), ("S1", "D3_Positions_mono")}
+    assert sorted(item.file_name for item in found.files) == ["Directions 1.54138969.mp4", "SittingDown.54138969.cdf"]
+
+
+def test_what_h36m_fetch_makes_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "S1" / "Directions-1"
+    (folder / "imageSequence").mkdir(parents=True)
+    (folder / "annot.h5").touch()
+    with pytest.raises(DataError, match="is what h36m-fetch makes of the download .* is not read; give the folder"):
+        look_through(tmp_path).archives_for(["S1"])
 
 
 def test_archives_cannot_write_elsewhere(official: Path, tmp_path: Path) -> None:

@@ -191,6 +191,15 @@ def test_pretrained_files_of_wrapped_networks(tmp_path, classifier, prefix):
     assert torch.equal(features.resnet.layer4[1].conv2.weight, classifier["layer4.1.conv2.weight"])
 
 
+def test_pretrained_files_that_hold_more_than_the_weights(tmp_path, classifier):
+    torch.save(
+        {"state_dict": {"model." + key: each for key, each in classifier.items()}, "epoch": 3}, tmp_path / "l.pt"
+    )
+    features = ResNetFeatures("resnet18")
+    features.load_pretrained(str(tmp_path / "l.pt"))
+    assert torch.equal(features.resnet.layer4[1].conv2.weight, classifier["layer4.1.conv2.weight"])
+
+
 def test_features_of_stride_16(classifier, tmp_path):
     torch.save(classifier, tmp_path / "weights.pth")
     features = ResNetFeatures("resnet18", stride=16)
@@ -204,7 +213,7 @@ def test_features_of_stride_16(classifier, tmp_path):
 
 def test_pretrained_files_that_are_refused(tmp_path, classifier):
     def error_of(name, content):
-        path = tmp_path / name
+        path = Path(name) if name == "imagnet" else tmp_path / name
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif content is not None:
@@ -219,6 +228,8 @@ def test_pretrained_files_that_are_refused(tmp_path, classifier):
     assert error_of("list.pth", [torch.zeros(1)]) == "expected a state dict of tensors"
     assert error_of("numbered.pth", {0: torch.zeros(1)}) == "expected a state dict of tensors"
     assert error_of("nested.pth", {"model": classifier}) == "expected a state dict of tensors"
+    assert error_of("imagnet", None) == "there is no such file; did you mean 'imagenet'?"
+    assert error_of("model.onnx", classifier).startswith("is an ONNX file, which holds a graph and not the weights by")
     lacking = {key: value for key, value in classifier.items() if key != "conv1.weight"}
     assert error_of("lacking.pth", lacking) == ("is not a torchvision resnet18 state dict: it has no conv1.weight")
     wider = classifier | {"conv1.weight": torch.zeros(64, 4, 7, 7)}

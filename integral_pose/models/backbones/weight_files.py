@@ -1,6 +1,7 @@
 """State dicts of classifiers, filled into a backbone whatever wrapper's prefix their names have."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,9 +13,13 @@ from integral_pose.io.checkpoint_file import load_tensors, require_state_dict
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name. Raises CheckpointError."""
     try:
-        return require_state_dict(load_tensors(path), path)
+        content = load_tensors(path)
+        wrapped = content.get("state_dict") if isinstance(content, dict) else None  # mmpretrain, Lightning
+        return require_state_dict(content if wrapped is None else wrapped, path)
     except CheckpointError as error:
-        raise CheckpointError(f"model.pretrained {error}") from None
+        near = get_close_matches(str(path), ["imagenet"])
+        meant = "; did you mean 'imagenet'?" if near and not path.exists() else ""
+        raise CheckpointError(f"model.pretrained {error}{meant}") from None
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], source: str, what: str) -> None:
