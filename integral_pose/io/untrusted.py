@@ -21,6 +21,7 @@ from integral_pose.errors import DataError
 LARGEST_GROWTH = 100  # poses and pictures of poses compress to a third; a bomb a thousandfold
 ALWAYS_FINE_BYTES = 16_000_000
 LONGEST_PATH_BYTES = 1000
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
@@ -32,15 +33,24 @@ def require_no_bomb(claimed_bytes: int, stored_bytes: int, what: str) -> None:
         )
 
 
+def _open_with_lock(path: Path) -> h5py.File:
+    """Without one where the file system has none, as some network mounts: reading does not need it."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """The file to read from. Whatever damage does inside the block becomes a DataError that names it.
 
-    So does what only keeps it from being read just now: rights, the limit of open files. No lock is taken, which network
-    file systems refuse and which reading needs not.
+    So does what only keeps it from being read just now: a lock, rights, the limit of open files.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _open_with_lock(path) as file:
             yield file
     except DataError:
         raise
