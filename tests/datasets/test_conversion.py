@@ -18,6 +18,7 @@ from PIL import Image
 from integral_pose.datasets import conversion
 from integral_pose.datasets.conversion import Request, convert
 from integral_pose.datasets.recording import LabelledFrame, Recording
+from integral_pose.datasets.writer import JpegFiles, write_split
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.geometry.crop import Crop, crop_metric, crop_posenet, crop_tight
@@ -270,3 +271,13 @@ def test_a_second_one_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     convert([Meanwhile(first.name, "train", 3, tmp_path / "log"), *others], request(tmp_path), {})
     assert refused == [17]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "öut"]
+
+
+def test_packed_images_of_unequal_sizes_lie_where_the_offsets_say(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1" + b"22")
+    (tmp_path / "b").write_bytes(b"4444")
+    images = JpegFiles([tmp_path / "a", tmp_path / "b"], np.array([1, 2, 4]))
+    write_split(tmp_path, "valid", ["x", "y", "z"], {}, images)
+    with h5py.File(tmp_path / "valid.h5") as file:
+        assert file["images/offsets"][:].tolist() == [0, 1, 3, 7]
+        assert file["images/bytes"][:].tobytes() == b"1224444"
