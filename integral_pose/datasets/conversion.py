@@ -253,7 +253,8 @@ def _columns_of_name(file_name: str) -> dict[str, Any]:
 def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any]) -> ConversionSummary:
     """The annotation files from the labels of the recordings; then the whole set takes its place."""
     annot = request.unfinished / "set/annot"
-    counts, notes, images_bytes = dict.fromkeys(SPLITS, 0), [], {}
+    counts, notes = dict.fromkeys(SPLITS, 0), list[str]()
+    images_bytes: dict[str, int] = {}
     for split in SPLITS:
         of_split = [(task, _read_labels(task.labels)) for task in tasks if task.recording.split == split]
         notes += [note for _, part in of_split for note in json.loads(str(part.pop("notes")))]
