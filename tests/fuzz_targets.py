@@ -30,6 +30,7 @@ from integral_pose.io.images import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
 from integral_pose.weights.translation import read_other_project
+from tests.conftest import STANDING_MM
 
 # Metadata of one entry: the orientation 6, a quarter turn.
 TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -68,8 +69,9 @@ def _poses(path: Path) -> None:
 
 
 def _labels(path: Path) -> None:
+    poses_mm = np.stack([STANDING_MM, STANDING_MM]).astype("f4")
     with h5py.File(path, "w") as file:
-        file["pose2d"], file["pose3d"] = np.ones((2, 17, 2), "f4"), np.ones((2, 17, 3), "f4")
+        file["pose2d"], file["pose3d"] = 128 + poses_mm[..., :2] / 10, poses_mm
 
 
 def _read_course(content: bytes) -> object:
