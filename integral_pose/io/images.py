@@ -21,16 +21,8 @@ from integral_pose.io.untrusted import read_regular
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "TIFF",
-    "PPM",
-    "GIF",
-    "AVIF",
-)  # not all that Pillow knows: some start other programs
+# Not all that Pillow knows: some start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF")
 LARGEST_BYTES = 500_000_000
 LARGEST_PX, LONGEST_SIDE_PX = 64_000_000, 20_000
 SHORTEST_SIDE_PX = 16
