@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +12,9 @@ from integral_pose.data.device_augmentation import DeviceAugmentation, crop_to_c
 from integral_pose.skeleton import HUMAN36M
 from tests.ahead_of_time import compiled_launches, resources
 from tests.launches import Launches
+from tests.triton_interpreter import INTERPRETED, interpreted, run_interpreted_tests
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # must be set before triton is imported
 EVERYTHING = DeviceAugmentation(
     seed=0, translate_percent=(-0.1, 0.1), scale=(0.75, 1.25), hue_saturation=(-60, 60), contrast=(0.7, 1.3),
     brightness=(0.5, 1.5), rotation=(-30, 30), flip=0.5, desaturation=(0, 1), blur_px=(0, 0), erase=0.5,
@@ -28,14 +25,10 @@ MOST_LAUNCHES, MOST_MB_AN_IMAGE = 40, 4.0
 
 @pytest.mark.skipif(INTERPRETED, reason="the inner run")
 def test_in_the_interpreter() -> None:
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", "interpreted"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert " passed" in result.stdout
+    run_interpreted_tests(__file__)
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@interpreted
 def test_interpreted_agrees_with_the_plain_form() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (6, 40, 52, 3), dtype=np.uint8)
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,20 +10,15 @@ import torch
 from volume_cases import GAUSSIAN, ONE_HOT, assert_close, channels_last, evaluate, random_axis_logits, random_joints
 
 from integral_pose.heatmaps.reference import HeatmapTarget
+from tests.triton_interpreter import INTERPRETED, interpreted, run_interpreted_tests
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # must be set before triton is imported
-interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
 TILES = [(2, 2, 3, 5, 6), (1, 2, 20, 18, 14)]  # one tile a joint, and several, the last not full
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the inner run")
 def test_in_the_interpreter() -> None:
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", "interpreted"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert " passed" in result.stdout
+    run_interpreted_tests(__file__)
 
 
 @interpreted
