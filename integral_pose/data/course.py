@@ -103,6 +103,7 @@ class PoseTable:
     joints_crop_px: NDArray[np.float32]  # (N, J, 2) px of the stored image; NaN where there are no labels
     packed: PackedImages | None = None  # None: the images are files
     views: ViewTable | None = None  # None: the set does not say how its crops were seen
+    stored_order: str = "official"  # the file's, as mean.txt beside it; the joints here are in the official one
 
     def __len__(self) -> int:
         return len(self.names)
@@ -130,6 +131,7 @@ class PoseTable:
             self.joints_crop_px[rows],
             None if self.packed is None else self.packed.take(rows),
             None if self.views is None else self.views.take(rows),
+            self.stored_order,
         )
 
 
@@ -188,15 +190,15 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
     # The file of a test set may hold images or views and no poses; of anything else the reader says what is missing.
     lacks_poses = not content & {CROP_PX, CAMERA_MM} and content & {"images", *VIEW_COLUMNS}
     if labels_needed or (has_file and not lacks_poses):
-        crop_px, camera_mm = read_labels(label_path, skeleton, joint_order, len(names))
+        crop_px, camera_mm, order = read_labels(label_path, skeleton, joint_order, len(names))
         camera_mm = root_relative(camera_mm, skeleton.root)
         if skeleton is HUMAN36M and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
             notify(doubt)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
-        camera_mm = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32)
+        camera_mm, order = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32), "official"
     views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
-    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views)
+    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,19 +214,36 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
 
     Without train.h5 the text files are all there is. Raises DataError where there is but one of the two.
     """
-    labels, statistics = root / "annot" / "train.h5", _read_written(root, skeleton)
-    if statistics is not None and not labels.exists():
-        poses_mm = statistics[0][None]
-        if (reach := np.abs(poses_mm).max()) < LEAST_REACH_MM:
-            raise DataError(f"{root}/annot/mean.txt: reaches {reach:.3g} from the root; are these metres? Expected mm")
-    else:
-        poses_mm = root_relative(read_poses_mm(labels, skeleton), skeleton.root).astype(np.float64)
-        computed = poses_mm.mean(0), poses_mm.std(0)
-        if statistics is None or not _agree(statistics[0], computed[0], root):
-            statistics = computed
-    # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
-    order = stored_order(poses_mm, skeleton, joint_order, labels)
-    return PoseStatistics(*(to_human36m_order(values, order).astype(np.float32) for values in statistics))
+    labels, written = root / "annot" / "train.h5", _read_written(root, skeleton)
+    if written is None or labels.exists():
+        poses_mm = root_relative(read_poses_mm(labels, skeleton), skeleton.root)
+        order = stored_order(poses_mm, skeleton, joint_order, labels)
+        return _statistics(to_human36m_order(poses_mm, order), order, written, root)
+    if (reach := np.abs(written[0]).max()) < LEAST_REACH_MM:
+        raise DataError(f"{root}/annot/mean.txt: reaches {reach:.3g} from the root; are these metres? Expected mm")
+    order = stored_order(written[0][None], skeleton, joint_order, labels)
+    return PoseStatistics(*(to_human36m_order(values, order).astype(np.float32) for values in written))
+
+
+def statistics_of(table: PoseTable, root: Path, skeleton: Skeleton = HUMAN36M) -> PoseStatistics:
+    """As `read_statistics`, of the training images that `read_train` has read: their labels are not read again."""
+    return _statistics(table.joints_camera_mm, table.stored_order, _read_written(root, skeleton), root)
+
+
+def _statistics(
+    poses_mm: NDArray[np.float32],
+    order: str,
+    written: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    root: Path,
+) -> PoseStatistics:
+    """Of poses (N, J, 3) in the official order; what is `written` is in the `order` of the file."""
+    exact_mm = poses_mm.astype(np.float64, order="C")
+    statistics = exact_mm.mean(0), exact_mm.std(0)
+    if written is not None:
+        # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
+        turned = to_human36m_order(written[0], order), to_human36m_order(written[1], order)
+        statistics = turned if _agree(turned[0], statistics[0], root) else statistics
+    return PoseStatistics(*(values.astype(np.float32) for values in statistics))
 
 
 def _agree(written_mm: NDArray[np.float64], computed_mm: NDArray[np.float64], root: Path) -> bool:

@@ -13,13 +13,20 @@ from torch import nn
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.course import PoseTable, evenly_spaced, read_train, split_by_subject
+from integral_pose.data.course import (
+    PoseStatistics,
+    PoseTable,
+    evenly_spaced,
+    read_train,
+    split_by_subject,
+    statistics_of,
+)
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.data.subjects import read_subjects
 from integral_pose.errors import ConfigError
-from integral_pose.experiment.model import build_model, mean_distance_mm
+from integral_pose.experiment.model import MeanAndDeviation, build_model, mean_distance_mm, prior_of
 from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, score
 from integral_pose.io.devices import choose_precision
@@ -41,10 +48,12 @@ SMALL_SHARE = 16  # images a process and forward pass
 
 
 class TrainingData(NamedTuple):
-    """Images to learn from, and held-out ones to choose the best epoch by."""
+    """Images to learn from, held-out ones to choose the best epoch by, and what is known of both together."""
 
     train: PoseTable
     held_out: PoseTable | None
+    statistics: PoseStatistics
+    prior: MeanAndDeviation | None
 
 
 def build_trainer(
@@ -58,9 +67,9 @@ def build_trainer(
     begins: bool,
 ) -> Trainer:
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
-    table, held_out = data
+    table, held_out = data.train, data.held_out
     torch.manual_seed(config.seed)
-    model, criterion = build_model(config, device)
+    model, criterion = build_model(config, device, data.statistics, data.prior)
     if config.model.init and begins:  # a run that goes on has weights of its own
         _initialise_from(model, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
@@ -135,12 +144,14 @@ def read_training_data(config: Config) -> TrainingData:
         )
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))
+    statistics = statistics_of(table, Path(config.data.root))
+    prior = prior_of(config, table, statistics)
     if not config.data.val_subjects:
-        return TrainingData(table, None)
+        return TrainingData(table, None, statistics, prior)
     names = [table.name(row) for row in range(len(table))]
     subjects = read_subjects(Path(config.data.root) / "annot" / "train.h5", names)
     table, held_out = split_by_subject(table, config.data.val_subjects, subjects)
-    return TrainingData(table, evenly_spaced(held_out, config.data.val_limit))
+    return TrainingData(table, evenly_spaced(held_out, config.data.val_limit), statistics, prior)
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:

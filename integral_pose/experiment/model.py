@@ -1,28 +1,34 @@
 """The network of an experiment together with the criterion that fits it."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
-from integral_pose.data.course import PoseTable, read_statistics, read_train
+from integral_pose.data.course import PoseStatistics, PoseTable
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.losses import Criterion, build_criterion
 from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.skeleton import HUMAN36M
 
+MeanAndDeviation = tuple[Tensor, Tensor]  # (J, 3) each
 
-def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterion]:
-    """The network on `device`, drawn from torch's global generator or pretrained, and its criterion."""
+
+def build_model(
+    config: Config, device: torch.device, statistics: PoseStatistics, prior: MeanAndDeviation | None
+) -> tuple[PoseNet, Criterion]:
+    """The network on `device`, drawn from torch's global generator or pretrained, and its criterion.
+
+    `statistics` are of the training poses, `prior` is what `prior_of` makes of them.
+    """
+    mean_and_std_mm = torch.from_numpy(statistics.mean_mm), torch.from_numpy(statistics.std_mm)
     model = build_network(
         config.model,
         config.data.image_size,
         HUMAN36M.root,
         pretrained=True,
-        statistics_mm=_statistics_mm(config) if config.model.head == "regression" else None,
-        statistics_norm=_statistics_norm(config) if config.model.has_prior else None,
+        statistics_mm=mean_and_std_mm if config.model.head == "regression" else None,
+        statistics_norm=prior,
     )
     if config.trainer.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -32,19 +38,16 @@ def build_model(config: Config, device: torch.device) -> tuple[PoseNet, Criterio
     return model, build_criterion(config.loss, model.space, flow.log_density if flow else None)
 
 
-def _statistics_mm(config: Config) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (J, 3) of the training poses."""
-    statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
-    return torch.from_numpy(statistics.mean_mm), torch.from_numpy(statistics.std_mm)
+def prior_of(config: Config, table: PoseTable, statistics: PoseStatistics) -> MeanAndDeviation | None:
+    """Mean and deviation of the training labels in the units of the volume, for heads that begin with them.
 
-
-def _statistics_norm(config: Config) -> tuple[Tensor, Tensor]:
-    """The same in the units of the volume. Those of the image volume are of the crops before they are augmented."""
+    Those of the image volume are of the crops before they are augmented.
+    """
+    if not config.model.has_prior:
+        return None
     space = build_space(config.model, config.data.image_size, HUMAN36M.root)
     if config.model.volume == "metric":
-        mean_norm, std_norm = (space.encode(mm) for mm in _statistics_mm(config))
-        return mean_norm, std_norm
-    table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+        return space.encode(torch.from_numpy(statistics.mean_mm)), space.encode(torch.from_numpy(statistics.std_mm))
     labels_norm = labels_in(space, table, config).double()
     return labels_norm.mean(0).float(), labels_norm.std(0, correction=0).float()
 

@@ -7,7 +7,6 @@ import torch
 
 from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
-from integral_pose.data.course import read_statistics
 from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
@@ -53,8 +52,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         fingerprints = fingerprints_of(data.train, data.held_out)
         if found:
             changes += require_same_data(fingerprints, folder, found, allow_change=allow_change)
-        statistics = read_statistics(Path(config.data.root), joint_order=config.data.joint_order)
-        learnt_from = {**fingerprints, MEAN_POSE: statistics.mean_mm.tolist()}
+        learnt_from = {**fingerprints, MEAN_POSE: data.statistics.mean_mm.tolist()}
         output = RunOutput(folder, status, to_yaml(config), group, learnt_from)
         if group.is_first and found is None and (line := reach_notice(config, data.train)):
             notify(line)

@@ -32,8 +32,10 @@ def stored_names(path: Path) -> set[str]:
 
 def read_labels(
     path: Path, skeleton: Skeleton, joint_order: str, num_images: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
     """Joints (N, J, 2) px of the crop and (N, J, 3) mm in camera axes, in the official order (`geometry.sides`).
+
+    The last is the order that the file has them in.
 
     Raises DataError naming the file where any of it is missing, of another shape or not finite, where the poses are not
     in mm (`geometry.body_size`), the two have other axes (`geometry.label_axes`), or `joint_order` and the poses
@@ -43,7 +45,7 @@ def read_labels(
     joints_camera_mm = read_poses_mm(path, skeleton, num_images)
     require_camera_axes(joints_crop_px, joints_camera_mm, str(path))
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)
-    return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order)
+    return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order), order
 
 
 def read_joints_camera_mm(path: Path, skeleton: Skeleton, joint_order: str) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import read_statistics, read_test, read_train
+from integral_pose.data.course import read_statistics, read_test, read_train, statistics_of
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.geometry.sides import to_human36m_order
@@ -42,6 +42,13 @@ def test_poses_and_statistics_are_turned(left_leg_first: Path, joint_order: str)
     steps = (statistics.mean_mm - standing().mean(0)) * 100  # what mean.txt adds to the mean pose
     np.testing.assert_allclose(steps[:8, 0], [0, 12, 15, 18, 3, 6, 9, 21], atol=0.1)
     assert statistics.std_mm[:8, 0].tolist() == [100, 112, 115, 118, 103, 106, 109, 121]
+    same_written = statistics_of(read_train(left_leg_first, joint_order=joint_order), left_leg_first)
+    (left_leg_first / "annot/mean.txt").unlink()
+    (left_leg_first / "annot/std.txt").unlink()
+    same_computed = statistics_of(read_train(left_leg_first, joint_order=joint_order), left_leg_first)
+    computed = read_statistics(left_leg_first, joint_order=joint_order)
+    for one, other in ((statistics, same_written), (computed, same_computed)):  # bit for bit
+        assert (one.mean_mm.tobytes(), one.std_mm.tobytes()) == (other.mean_mm.tobytes(), other.std_mm.tobytes())
 
 
 def test_a_contradiction_names_the_file(left_leg_first: Path) -> None:

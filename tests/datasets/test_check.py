@@ -273,7 +273,7 @@ def test_the_column_says_who_it_is_in_check_data_and_in_training(root: Path) -> 
     change(root, "subject", lambda v: v.__setitem__(slice(0, 6), b"S9"))
     assert "S9 is in both" in bad(root)["both", "subjects apart"]
     config = Config.model_validate({**RUN, "data": {"root": str(root), "val_subjects": ["S9"]}})
-    train, held_out = read_training_data(config)
+    train, held_out, *_ = read_training_data(config)
     assert held_out is not None
     assert (len(train), [held_out.name(row)[-10:-4] for row in range(6)]) == (6, [f"{i:06d}" for i in range(1, 7)])
 
