@@ -1,9 +1,17 @@
-"""The 17 joints of Human3.6M: names, tree and symmetry. Joints of other skeletons are matched by name."""
+"""Skeletons: names, tree and symmetry of joints. Those of different skeletons are matched by name.
 
+A data set's is read by `io.skeleton_file`; without one it is Human3.6M's 17 joints.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from integral_pose.errors import DataError
+
+MOST_JOINTS = 256
+LONGEST_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,54 @@ HUMAN36M = Skeleton(
         ("LShoulder", "RShoulder"), ("LElbow", "RElbow"), ("LWrist", "RWrist"),
     ),
 )  # fmt: skip
+
+
+def fault_of_skeleton(skeleton: Skeleton) -> str | None:
+    """Why it is no tree of named joints with left and right; None where it is one."""
+    return _fault_of_names(skeleton.names) or _fault_of_tree(skeleton) or _fault_of_pairs(skeleton)
+
+
+def _fault_of_names(names: Sequence[str]) -> str | None:
+    if not 2 <= len(names) <= MOST_JOINTS:
+        return f"it has {len(names)} joints, expected 2 to {MOST_JOINTS}"
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        return f"joint {twice[0]} is named twice"
+    for name in names:  # they are columns of CSV files
+        if (
+            not 1 <= len(name) <= LONGEST_NAME
+            or not name.isprintable()
+            or name.strip() != name
+            or set(name) & set(',"')
+        ):
+            return f"{name!r:.80} is no name of a joint: expected up to {LONGEST_NAME} letters without commas or quotes"
+    return None
+
+
+def _fault_of_tree(skeleton: Skeleton) -> str | None:
+    names, parents = skeleton.names, skeleton.parent_names
+    for child, parent in parents.items():
+        if child not in names:
+            return f"a parent is given for {child}, which is no joint of it"
+        if parent not in names:
+            return f"the parent of {child} is {parent}, which is no joint of it"
+    try:
+        TopologicalSorter({child: [parent] for child, parent in parents.items()}).prepare()
+    except CycleError as error:
+        return f"the parents go in a circle: {' - '.join(error.args[1])}"
+    roots = [name for name in names if name not in parents]
+    return f"{len(roots)} joints have no parent ({', '.join(roots)}), expected the root alone" if roots[1:] else None
+
+
+def _fault_of_pairs(skeleton: Skeleton) -> str | None:
+    paired = [name for pair in skeleton.mirror_pairs for name in pair]
+    for left, right in skeleton.mirror_pairs:
+        if left == right:
+            return f"the pair {left}, {right} is one joint, expected a left and a right one"
+    if unknown := [name for name in paired if name not in skeleton.names]:
+        return f"{unknown[0]} is in a pair and no joint of it"
+    if twice := [name for name, count in Counter(paired).items() if count > 1]:
+        return f"{twice[0]} is in two pairs"
+    return None
 
 
 def joint_order(source: Sequence[str], target: Sequence[str]) -> tuple[int, ...]:

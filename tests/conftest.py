@@ -22,10 +22,12 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from integral_pose.config.schema import Config
+from integral_pose.io.skeleton_file import write_skeleton
 from integral_pose.models.backbones.resnet import IMAGE_MEAN, IMAGE_STD
 from integral_pose.models.pose_net import PoseNet, build_network
 from integral_pose.skeleton import HUMAN36M
 from tests.fork_server import ForkServer
+from tests.people_21 import PEOPLE_21, to_people_21
 
 torch.set_num_threads(1)
 # No deadline, since the machine may be busy; the same examples in every run, so that a test does not fail by chance.
@@ -58,8 +60,9 @@ def draw_poses(number: int, side: int, rng: np.random.Generator) -> tuple[NDArra
 
 
 def write_course(
-    root: Path, *, num_train: int = 10, num_valid: int = 5, side: int = 64, seed: int = 0, valid_labels: bool = True
-) -> Path:
+    root: Path, *, num_train: int = 10, num_valid: int = 5, side: int = 64, seed: int = 0, valid_labels: bool = True,
+    has_21_joints: bool = False,
+) -> Path:  # fmt: skip
     """A data set of `side` x `side` px JPEGs; training images are of five subjects in turn, test images of two."""
     rng = np.random.default_rng(seed)
     (root / "images").mkdir(parents=True)
@@ -76,6 +79,9 @@ def write_course(
             (root / "images" / name).write_bytes(encoded)
         (root / "annot" / f"{split}_images.txt").write_text("".join(name + "\n" for name in names))
         crop_px, camera_mm = draw_poses(number, side, rng)
+        if has_21_joints:
+            crop_px, camera_mm = to_people_21(crop_px), to_people_21(camera_mm)
+            write_skeleton(root / "annot", PEOPLE_21)
         if split == "train" or valid_labels:
             with h5py.File(root / "annot" / f"{split}.h5", "w") as file:
                 file["pose2d"], file["pose3d"] = crop_px, camera_mm

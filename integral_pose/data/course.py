@@ -4,6 +4,7 @@ root/annot/train.h5             pose2d (N, 17, 2) px of the crop, pose3d (N, 17,
 root/annot/train_images.txt     N lines, paths relative to root/images
 root/annot/valid_images.txt     the test images; valid.h5 with their labels may be absent
 root/annot/mean.txt, std.txt    51 numbers each, root-relative, mm; computed from train.h5 where absent
+root/annot/skeleton.yaml        the joints, where they are not Human3.6M's 17 (`io.skeleton_file`)
 
 The .h5 may hold the images too (packed layout, `image_source`), and how the crops were seen (`ViewTable`).
 """
@@ -35,6 +36,7 @@ from integral_pose.io.labels import (
     stored_order,
 )
 from integral_pose.io.notices import notify
+from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.io.untrusted import read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -104,6 +106,7 @@ class PoseTable:
     packed: PackedImages | None = None  # None: the images are files
     views: ViewTable | None = None  # None: the set does not say how its crops were seen
     stored_order: str = "official"  # the file's, as mean.txt beside it; the joints here are in the official one
+    skeleton: Skeleton = HUMAN36M
 
     def __len__(self) -> int:
         return len(self.names)
@@ -132,20 +135,21 @@ class PoseTable:
             None if self.packed is None else self.packed.take(rows),
             None if self.views is None else self.views.take(rows),
             self.stored_order,
+            self.skeleton,
         )
 
 
-def read_train(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseTable:
+def read_train(root: Path, joint_order: str = "auto") -> PoseTable:
     """The training list and its labels, in the official joint order whatever the file's (`geometry.sides`).
 
     Raises DataError naming the file and what to do, also where `joint_order` and the poses contradict each other.
     """
-    return _read_split(root, "train", skeleton, joint_order, labels_needed=True)
+    return _read_split(root, "train", joint_order, labels_needed=True)
 
 
-def read_test(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseTable:
+def read_test(root: Path, joint_order: str = "auto") -> PoseTable:
     """The test list, with labels where valid.h5 exists; joint order and errors as `read_train`."""
-    return _read_split(root, "valid", skeleton, joint_order, labels_needed=False)
+    return _read_split(root, "valid", joint_order, labels_needed=False)
 
 
 def split_by_subject(
@@ -175,12 +179,13 @@ def evenly_spaced(table: PoseTable, limit: int | None) -> PoseTable:
     return table.take(np.linspace(0, len(table) - 1, limit).round().astype(np.int64))
 
 
-def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *, labels_needed: bool) -> PoseTable:
+def _read_split(root: Path, split: str, joint_order: str, *, labels_needed: bool) -> PoseTable:
     if not root.is_dir():
         raise DataError(
             f"data.root {root}: there is no such folder. Give the folder that holds annot/ and images/, or make the "
             f"synthetic data set with: integral-pose prepare synthetic --out {root}"
         )
+    skeleton = read_skeleton(root / "annot")
     list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
     has_file = label_path.exists()
     content = stored_names(label_path) if has_file else set()
@@ -192,13 +197,13 @@ def _read_split(root: Path, split: str, skeleton: Skeleton, joint_order: str, *,
     if labels_needed or (has_file and not lacks_poses):
         crop_px, camera_mm, order = read_labels(label_path, skeleton, joint_order, len(names))
         camera_mm = root_relative(camera_mm, skeleton.root)
-        if skeleton is HUMAN36M and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
+        if skeleton.names == HUMAN36M.names and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
             notify(doubt)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm, order = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32), "official"
     views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
-    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order)
+    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order, skeleton)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,11 +214,12 @@ class PoseStatistics:
     std_mm: NDArray[np.float32]
 
 
-def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str = "auto") -> PoseStatistics:
+def read_statistics(root: Path, joint_order: str = "auto") -> PoseStatistics:
     """Of the poses in train.h5, in official joint order; from mean.txt and std.txt where these are of the same poses.
 
     Without train.h5 the text files are all there is. Raises DataError where there is but one of the two.
     """
+    skeleton = read_skeleton(root / "annot")
     labels, written = root / "annot" / "train.h5", _read_written(root, skeleton)
     if written is None or labels.exists():
         poses_mm = root_relative(read_poses_mm(labels, skeleton), skeleton.root)
@@ -225,9 +231,9 @@ def read_statistics(root: Path, skeleton: Skeleton = HUMAN36M, joint_order: str 
     return PoseStatistics(*(to_human36m_order(values, order).astype(np.float32) for values in written))
 
 
-def statistics_of(table: PoseTable, root: Path, skeleton: Skeleton = HUMAN36M) -> PoseStatistics:
+def statistics_of(table: PoseTable, root: Path) -> PoseStatistics:
     """As `read_statistics`, of the training images that `read_train` has read: their labels are not read again."""
-    return _statistics(table.joints_camera_mm, table.stored_order, _read_written(root, skeleton), root)
+    return _statistics(table.joints_camera_mm, table.stored_order, _read_written(root, table.skeleton), root)
 
 
 def _statistics(
@@ -274,7 +280,7 @@ def _read_written(root: Path, skeleton: Skeleton) -> tuple[NDArray[np.float64], 
     return mean_mm, std_mm
 
 
-def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | None:
+def read_bone_length_mm(root: Path) -> float | None:
     """All bones together, the mean over the training poses, in whichever order their legs are; None without train.h5.
 
     Raises DataError as `read_train` does of poses.
@@ -282,6 +288,7 @@ def read_bone_length_mm(root: Path, skeleton: Skeleton = HUMAN36M) -> float | No
     label_path = root / "annot" / "train.h5"
     if not label_path.exists():
         return None
+    skeleton = read_skeleton(root / "annot")
     return float(body_length_mm(read_poses_mm(label_path, skeleton), skeleton).mean())
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.data.course import PoseTable
-from integral_pose.skeleton import HUMAN36M, Skeleton
 
 SIZES = 1000  # so many images, spread over the list, are looked at for their size in bytes
 
@@ -39,7 +38,7 @@ class DataChange(NamedTuple):
     words: str  # both values for a reader
 
 
-def fingerprint(table: PoseTable, skeleton: Skeleton = HUMAN36M) -> Fingerprint:
+def fingerprint(table: PoseTable) -> Fingerprint:
     """Numbers and digests of the list, the labels as they are used, the sizes of image files, and the joints."""
     names = table.names.tolist()
     rows = np.unique(np.linspace(0, len(names) - 1, min(len(names), SIZES)).round().astype(np.int64))
@@ -53,7 +52,7 @@ def fingerprint(table: PoseTable, skeleton: Skeleton = HUMAN36M) -> Fingerprint:
         "pose3d": _digest(_bytes(table.joints_camera_mm)),
         "views": _digest(*map(_bytes, columns)),
         "sizes": _digest(_bytes(table.images.sizes_bytes(rows))),
-        "joints": _digest(*(name.encode() for name in skeleton.names)),
+        "joints": _digest(*(name.encode() for name in table.skeleton.names)),
     }
 
 

@@ -137,12 +137,12 @@ def _build_evaluation(
 
 def read_training_data(config: Config) -> TrainingData:
     """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
-    if config.model.num_joints != HUMAN36M.num_joints:
-        raise ConfigError(
-            f"model.num_joints is {config.model.num_joints}, but training is on the {HUMAN36M.num_joints} joints of "
-            f"Human3.6M, whatever the labels in {config.data.root} have; set it to {HUMAN36M.num_joints}"
-        )
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+    if config.model.num_joints != table.skeleton.num_joints:
+        raise ConfigError(
+            f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of "
+            f"{table.skeleton.num_joints} joints; leave it out"
+        )
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)

@@ -1,4 +1,7 @@
-"""Whether poses are of people and in mm, by the length of all their bones together: an adult's are about 4,100 mm."""
+"""Whether poses are of people and in mm, by the length of all their bones together.
+
+An adult's 16 bones of Human3.6M are about 4,100 mm. Other skeletons may have fewer bones, or more and shorter ones.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
-from integral_pose.skeleton import Skeleton
+from integral_pose.skeleton import HUMAN36M, Skeleton
 
 PLAUSIBLE_MM = (1000.0, 20_000.0)  # newborns have 1,300; wide enough for noise, narrower than any other unit's
 ADULT_MM = (2500.0, 6500.0)
@@ -31,15 +34,17 @@ def require_mm(joints_mm: NDArray[Any], skeleton: Skeleton, source: str) -> None
 
 def fault_of_unit(joints_mm: NDArray[Any], skeleton: Skeleton) -> str | None:
     """What is wrong with the size of poses (N, J, 3), and what to change; None where nothing is."""
-    length_mm = body_length_mm(joints_mm, skeleton)
-    bad = np.flatnonzero(~((length_mm >= PLAUSIBLE_MM[0]) & (length_mm <= PLAUSIBLE_MM[1])))
+    length_mm, share = body_length_mm(joints_mm, skeleton), len(skeleton.bones) / len(HUMAN36M.bones)
+    low_mm, high_mm = PLAUSIBLE_MM[0] * min(1.0, share), PLAUSIBLE_MM[1] * max(1.0, share)
+    bad = np.flatnonzero(~((length_mm >= low_mm) & (length_mm <= high_mm)))
     if len(bad) <= MOST_BAD * len(length_mm):
         return None
     found = float(np.median(length_mm[bad]))
     some = (
         "" if len(bad) == len(length_mm) else f" in {len(bad):,} of {len(length_mm):,} poses, the first in row {bad[0]}"
     )
-    return f"all bones together are {found:.4g} long{some}, expected about 4,100 mm of an adult: {_meaning(found)}"
+    expected = "about 4,100 mm of an adult" if skeleton == HUMAN36M else f"{low_mm:,.0f} to {high_mm:,.0f} mm"
+    return f"all bones together are {found:.4g} long{some}, expected {expected}: {_meaning(found)}"
 
 
 def _meaning(found: float) -> str:

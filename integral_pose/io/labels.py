@@ -13,6 +13,7 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.geometry.sides import order_of_poses, to_human36m_order
+from integral_pose.io.skeleton_file import SKELETON_FILE
 from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -65,7 +66,14 @@ def read_poses_mm(
 
 def stored_order(joints_camera_mm: NDArray[Any], skeleton: Skeleton, joint_order: str, path: Path) -> str:
     """'official' or 'c2f', the order of poses (N, J, 3) as a file has them. Raises DataError as `order_of_poses`."""
-    return order_of_poses(joints_camera_mm, joint_order, str(path)) if skeleton is HUMAN36M else "official"
+    if skeleton.names == HUMAN36M.names:
+        return order_of_poses(joints_camera_mm, joint_order, str(path))
+    if joint_order == "c2f":
+        raise DataError(
+            f"{path}: data.joint_order is c2f, which is an order of Human3.6M's joints, and these are others "
+            f"({path.with_name(SKELETON_FILE)}); set it to auto"
+        )
+    return "official"
 
 
 def read_rows(
@@ -81,7 +89,8 @@ def read_rows(
             raise DataError(f"{path}: has no data set '{key}'; it has: {', '.join(file) or 'nothing'}")
         if dataset.shape[1:] != row_shape or not dataset.ndim:
             expected = ", ".join(map(str, (num_rows or "N", *row_shape)))
-            raise DataError(f"{path}: '{key}' has the shape {dataset.shape}, expected ({expected})")
+            hint = _joints_hint(path, dataset.shape, row_shape)
+            raise DataError(f"{path}: '{key}' has the shape {dataset.shape}, expected ({expected}){hint}")
         if num_rows not in (None, len(dataset)):
             raise DataError(
                 f"{path}: '{key}' has {len(dataset):,} rows, but {images} lists {num_rows:,} images; "
@@ -96,3 +105,13 @@ def read_rows(
             f"(line {bad_rows[0] + 1} of {images.name}); take these images out"
         )
     return values
+
+
+def _joints_hint(path: Path, found: tuple[int, ...], row_shape: tuple[int, ...]) -> str:
+    """What to change where labels of another number of joints are there; '' for other faults of the shape."""
+    if len(found) != 3 or len(row_shape) != 2 or found[2] != row_shape[1] or found[1] == row_shape[0]:
+        return ""
+    skeleton_file = path.with_name(SKELETON_FILE)
+    if skeleton_file.exists():
+        return f": {skeleton_file} names {row_shape[0]} joints and these are {found[1]}"
+    return f": these are not Human3.6M's {row_shape[0]} joints, so name them in {skeleton_file} (docs/data.md)"

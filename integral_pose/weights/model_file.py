@@ -5,7 +5,6 @@ configuration. `import-weights` writes it; `loading` reads it, and training chec
 """
 
 from dataclasses import asdict, dataclass
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,24 +15,15 @@ from integral_pose.config.keys import join_key
 from integral_pose.config.value_types import PositiveFloat
 from integral_pose.errors import CheckpointError
 from integral_pose.io.checkpoint_file import save_checkpoint
-from integral_pose.skeleton import Skeleton
+from integral_pose.skeleton import Skeleton, fault_of_skeleton
 
-MOST_JOINTS = 256
 BONE_LENGTH_MM = 4130.0  # all 16 bones of HUMAN36M: the mean of the seven bodies in synthetic/body_model.py
 C2F_BOX_SCALE = 1.12  # crops of Human3.6M's c2f release: the box of the joints and 40 px, people being 340 px tall
 
 
 def _checked_skeleton(skeleton: Skeleton) -> Skeleton:
-    names, parents = skeleton.names, skeleton.parent_names
-    known = [*names, *parents, *parents.values(), *(name for pair in skeleton.mirror_pairs for name in pair)]
-    if not all(name in names for name in known) or len(set(names)) != len(names):
-        raise ValueError("joint names are unknown or double")
-    if not 1 <= len(names) <= MOST_JOINTS or len(set(names) - set(parents)) != 1:
-        raise ValueError("expected a tree, just one joint of which has no parent")
-    try:
-        TopologicalSorter({child: [parent] for child, parent in parents.items()}).prepare()
-    except CycleError:
-        raise ValueError("the parents go in a circle") from None
+    if fault := fault_of_skeleton(skeleton):
+        raise ValueError(fault)
     return skeleton
 
 

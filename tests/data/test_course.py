@@ -140,7 +140,9 @@ def test_odd_file_names(tmp_path, name):
         ({"pose2d": np.zeros((11, 17, 2))},
          "'pose2d' has 11 rows, but {list} lists 10 images; line i of the list belongs to "
          "row i"),
-        ({"pose3d": np.zeros((10, 16, 3))}, "'pose3d' has the shape (10, 16, 3), expected (10, 17, 3)"),
+        ({"pose3d": np.zeros((10, 16, 3))},
+         "'pose3d' has the shape (10, 16, 3), expected (10, 17, 3): these are not Human3.6M's 17 "
+         "joints, so name them in {annot}/skeleton.yaml (docs/data.md)"),
         ({"pose3d": np.zeros((10, 51))}, "'pose3d' has the shape (10, 51), expected (10, 17, 3)"),
         ({"pose2d": np.zeros((10, 17, 3))}, "'pose2d' has the shape (10, 17, 3), expected (10, 17, 2)"),
         ({"pose2d": np.full((10, 17, 2), b"x")}, "'pose2d' holds |S1, expected numbers"),
@@ -149,7 +151,9 @@ def test_odd_file_names(tmp_path, name):
 def test_faults_of_the_labels(own_course_root, datasets, message):
     rewrite(own_course_root, **datasets)
     list_path = own_course_root / "annot/train_images.txt"
-    expected = f"{own_course_root}/annot/train.h5: " + message.replace("{list}", str(list_path))
+    expected = f"{own_course_root}/annot/train.h5: " + message.replace("{list}", str(list_path)).replace(
+        "{annot}", str(list_path.parent)
+    )
     assert error_of(read_train, own_course_root) == expected
 
 

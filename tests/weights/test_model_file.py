@@ -33,9 +33,9 @@ def test_what_is_written_is_read(tmp_path):
         ({"box_scale": float("nan")}, "box_scale: Input should be a finite number"),
         ({"bone_length_mm": None}, "bone_length_mm: Input should be a valid number"),
         ({"cells": "corner"}, "cells: Input should be 'centred' or 'edge'"),
-        ({"skeleton": Skeleton(("a", "b"), {"a": "b", "b": "a"}, ())}, "just one joint of which has no parent"),
+        ({"skeleton": Skeleton(("a", "b"), {"a": "b", "b": "a"}, ())}, "the parents go in a circle: a - b - a"),
         ({"skeleton": Skeleton(("a", "b", "c"), {"a": "b", "b": "a"}, ())}, "the parents go in a circle"),
-        ({"skeleton": Skeleton(("a", "b"), {"b": "z"}, ())}, "joint names are unknown or double"),
+        ({"skeleton": Skeleton(("a", "b"), {"b": "z"}, ())}, "the parent of b is z, which is no joint"),
     ],
 )
 def test_a_description_that_contradicts_itself(changes, message, tmp_path):
