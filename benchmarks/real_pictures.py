@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks.real_samples import JOINTS, LabelledPerson, read_coco, read_mpii, samples_folder
 from integral_pose.config.loading import load_config_text
 from integral_pose.config.schema import Config
-from integral_pose.data.course import PoseTable, read_statistics, read_test
+from integral_pose.data.course import PoseTable, read_test
+from integral_pose.data.pose_statistics import read_statistics
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.metrics import joint_errors_mm, pck, swapped_sides
 from integral_pose.evaluation.text_tables import markdown_table

@@ -25,8 +25,9 @@ import torch
 from PIL import Image
 
 from integral_pose.config.loading import load_config
-from integral_pose.data.course import read_statistics, read_train
+from integral_pose.data.course import read_train
 from integral_pose.data.image_source import read_image_list
+from integral_pose.data.pose_statistics import read_statistics
 from integral_pose.datasets.human36m_files import unpack
 from integral_pose.datasets.stored import read_split
 from integral_pose.errors import CheckpointError, ConfigError, DataError, IntegralPoseError

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from integral_pose.data.course import read_statistics, read_test, read_train
+from integral_pose.data.course import read_test, read_train
+from integral_pose.data.pose_statistics import read_statistics
 from integral_pose.datasets.check_labels import Finding, check_labels, check_names
 from integral_pose.datasets.contact_sheet import COLUMNS, Cell, write_contact_sheet
 from integral_pose.datasets.stored import StoredSplit, read_split

@@ -13,17 +13,11 @@ from torch import nn
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.course import (
-    PoseStatistics,
-    PoseTable,
-    evenly_spaced,
-    read_train,
-    split_by_subject,
-    statistics_of,
-)
+from integral_pose.data.course import PoseTable, evenly_spaced, read_train, split_by_subject
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.data.pose_statistics import PoseStatistics, statistics_of
 from integral_pose.data.subjects import read_subjects
 from integral_pose.errors import ConfigError
 from integral_pose.experiment.model import MeanAndDeviation, build_model, mean_distance_mm, prior_of

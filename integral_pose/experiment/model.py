@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch
-from integral_pose.data.course import PoseStatistics, PoseTable
+from integral_pose.data.course import PoseTable
+from integral_pose.data.pose_statistics import PoseStatistics
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.losses import Criterion, build_criterion
 from integral_pose.models.pose_net import PoseNet, build_network, build_space

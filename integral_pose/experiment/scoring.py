@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import NetworkOutput, PoseBatch, Predictions, Scores
-from integral_pose.data.course import PoseTable, read_bone_length_mm, read_statistics
+from integral_pose.data.course import PoseTable
 from integral_pose.data.loader import EvaluationBatches, PoseImages
+from integral_pose.data.pose_statistics import read_bone_length_mm, read_statistics
 from integral_pose.errors import DataError
 from integral_pose.evaluation.scores import score_predictions
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace

@@ -9,14 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import (
-    evenly_spaced,
-    read_statistics,
-    read_test,
-    read_train,
-    split_by_subject,
-)
+from integral_pose.data.course import evenly_spaced, read_test, read_train, split_by_subject
 from integral_pose.data.image_source import read_image_list
+from integral_pose.data.pose_statistics import read_statistics
 from integral_pose.datasets.stored import read_split
 from integral_pose.errors import DataError
 

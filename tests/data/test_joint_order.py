@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import read_statistics, read_test, read_train, statistics_of
+from integral_pose.data.course import read_test, read_train
+from integral_pose.data.pose_statistics import read_statistics, statistics_of
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.geometry.sides import to_human36m_order

@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from integral_pose.data.course import read_bone_length_mm, read_statistics, read_test, read_train
+from integral_pose.data.course import read_test, read_train
 from integral_pose.data.fingerprint import find_data_changes, fingerprint
+from integral_pose.data.pose_statistics import read_bone_length_mm, read_statistics
 from integral_pose.errors import DataError
 from integral_pose.io.skeleton_file import write_skeleton
 from integral_pose.skeleton import HUMAN36M, Skeleton

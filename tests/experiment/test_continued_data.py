@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from integral_pose.config.schema import Config
-from integral_pose.data.course import read_statistics
+from integral_pose.data.pose_statistics import read_statistics
 from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import find_mean_pose
