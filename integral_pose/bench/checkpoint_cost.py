@@ -20,6 +20,7 @@ from integral_pose.bench.measuring import describe_machine, synchronize
 from integral_pose.bench.step_speed import our_step, random_batch
 from integral_pose.io.checkpoint_file import load_checkpoint, to_plain
 from integral_pose.io.devices import choose_device
+from integral_pose.io.progress import ProgressDisplay
 from integral_pose.runs.background_writer import BackgroundWriter
 from integral_pose.runs.checkpoint import save_with_predecessors
 
@@ -80,9 +81,11 @@ def measure_checkpoints(
         training = TrainingWithCheckpoints(batch_size, device, path)
         write_s, steps = _warm_up(training)
         without, with_one = [], []
-        for _ in range(rounds):
-            without.append(_timed(lambda: training.run(steps)))
-            with_one.append(_timed(lambda: training.run(steps, saving=True), training.writer.finish))
+        with ProgressDisplay(rounds, "rounds", "measuring") as progress:
+            for _ in range(rounds):
+                without.append(_timed(lambda: training.run(steps)))
+                with_one.append(_timed(lambda: training.run(steps, saving=True), training.writer.finish))
+                progress.add()
         figures = {"load_s": _timed(lambda: load_checkpoint(path)).wall, "bytes": path.stat().st_size}
     return {
         **_overheads(without, with_one, steps, every), **figures,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from integral_pose.io import parallel
+from integral_pose.io.progress import ProgressDisplay
 
 Result = TypeVar("Result")
 
@@ -31,15 +32,18 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of each candidate, once a round, all in turn, so that a noisy machine disturbs each of them alike."""
     times_s: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(warm_up + rounds):
-        for name, run in candidates.items():
+    turns = [name for _ in range(warm_up + rounds) for name in candidates]
+    with ProgressDisplay(len(turns), "runs", "measuring") as progress:
+        for number, name in enumerate(turns):
             gc.collect()  # no candidate pays for what another left
             synchronize(device)
             start = clock()
-            run()
+            candidates[name]()
             synchronize(device)
-            if turn >= warm_up:
-                times_s[name].append(clock() - start)
+            seconds = clock() - start
+            if number >= warm_up * len(candidates):
+                times_s[name].append(seconds)
+            progress.add()
     return times_s
 
 

@@ -96,7 +96,7 @@ def _convert_all(recordings: Sequence[Recording], request: Request, settings: di
     counts = [task.recording.num_images for task in pending]
     # The packed layout is put together from pieces, which lie beside it until the end.
     check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
-    run_tasks(_convert_recording, pending, request.workers, unit="images", sizes=counts,
+    run_tasks(_convert_recording, pending, request.workers, unit="images", title="converting", sizes=counts,
               done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
     return _assemble(tasks, request, settings)
 

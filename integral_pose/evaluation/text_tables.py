@@ -1,5 +1,6 @@
 """Scores and comparisons as text: for the terminal, and as Markdown."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from integral_pose.contracts import Scores
@@ -32,14 +33,32 @@ def _overall(scores: Scores) -> list[str]:
     if found:
         lines.append(f"N-MPJPE {found['n_mpjpe_mm']:.2f} mm   rigid {found['rigid_mpjpe_mm']:.2f} mm   "
                      f"PCK150 {found['pck_150']:.1%}   AUC {found['auc']:.1%}")  # fmt: skip
-        parts = [f"along x {found['x_mm']:.2f}   y {found['y_mm']:.2f}   z {found['z_mm']:.2f} mm"]
+        lines.append(f"along x {found['x_mm']:.2f}   y {found['y_mm']:.2f}   z {found['z_mm']:.2f} mm")
+        parts = []
         if "bone_length_mm" in found:
             parts.append(f"bone length {found['bone_length_mm']:.2f} mm")
         if "swapped_sides" in found:
             parts.append(f"sides swapped {found['swapped_sides']:.1%}")
-        lines.append("   ".join(parts))
+        lines += ["   ".join(parts)] if parts else []
+        lines += above_mpjpe([found])
         lines += calibration_lines(found)
     return lines
+
+
+def above_mpjpe(metrics: Sequence[Mapping[str, float]]) -> list[str]:
+    """A line on the aligned errors that are larger than the MPJPE in any of some scores; [] where none is."""
+    labels = {"n_mpjpe_mm": "N-MPJPE", "rigid_mpjpe_mm": "rigid MPJPE", "pa_mpjpe_mm": "PA-MPJPE"}
+    found = [
+        label
+        for key, label in labels.items()
+        if any(each.get(key, 0.0) > each.get("mpjpe_mm", math.inf) for each in metrics)
+    ]
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)} above MPJPE is no fault: an alignment makes the\n"
+        "squared distances of each image least, and their mean may rise by it"
+    ]
 
 
 def calibration_lines(metrics: Mapping[str, float]) -> list[str]:

@@ -1,6 +1,6 @@
 """A network over a whole data set: predictions, and from these scores."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from integral_pose.config.schema import Config
 from integral_pose.contracts import NetworkOutput, PoseBatch, Predictions, Scores
@@ -25,6 +24,7 @@ from integral_pose.heatmaps.confidence import RADIUS_CELLS
 from integral_pose.heatmaps.uncertain_output import deviation_of
 from integral_pose.io.devices import choose_precision, explained_shortage
 from integral_pose.io.distributed import Processes
+from integral_pose.io.progress import ProgressDisplay
 from integral_pose.models.crop_changes import crop_changes
 from integral_pose.models.predictor import CropNetwork, PlaceRoot, Predictor, keep_roots
 from integral_pose.runs.stop import ScoringStopped, StopSignal
@@ -66,8 +66,13 @@ def predict(
         found["confidence"] = [torch.empty(0, num_joints, 2, device=device)]
     if sigma:
         found["sigma_mm"] = [torch.empty(0, num_joints, device=device)]
-    with evaluation_mode(model), torch.inference_mode():
-        for batch in tqdm(loader, desc="predict", unit="batch", leave=False, disable=disable_progress):
+    total = len(loader) if isinstance(loader, Sized) else None
+    with (
+        evaluation_mode(model),
+        torch.inference_mode(),
+        ProgressDisplay(total, "batches", "predicting", show=not disable_progress) as progress,
+    ):
+        for batch in loader:
             found["indices"].append(batch.indices)
             batch = batch.to(device)
             joints_mm, output = predictor(batch.images, batch.views)
@@ -76,6 +81,7 @@ def predict(
                 found["confidence"].append(_confidence(output, confidence_radius_cells))
             if sigma:
                 found["sigma_mm"].append(predictor.network.space.deviation_mm(_deviation(output)).float())
+            progress.add()
     # Off the device at the end only: a copy a batch would make it wait for each.
     arrays = gather([torch.cat(parts).cpu().numpy() for parts in found.values()])
     first = np.unique(arrays[0], return_index=True)[1]

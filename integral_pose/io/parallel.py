@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from integral_pose.errors import IntegralPoseError
+from integral_pose.io.progress import ProgressDisplay
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -32,23 +31,23 @@ STOP_SIGNALS = tuple(
 
 def run_tasks(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, *,
-    unit: str, title: str | None = None, sizes: Sequence[int] | None = None, done: int = 0, show_progress: bool = True,
+    unit: str, title: str, sizes: Sequence[int] | None = None, done: int = 0, show_progress: bool = True,
 ) -> list[Result]:  # fmt: skip
     """The results in the order of the tasks; with one worker or one task they are run in this process.
 
-    The bar counts in `unit`: sizes[i] for task i (None: 1 each), after `done` of earlier runs. When a task raises,
+    Progress is counted in `unit`: sizes[i] for task i (None: 1 each), after `done` of earlier runs. When a task raises,
     those that have not begun are dropped, those under way are finished, and the error goes on. Raises
     IntegralPoseError if a worker dies, which a shortage of memory can cause.
     """
     sizes = [1] * len(tasks) if sizes is None else sizes
     results: dict[int, Result] = {}
     with (
-        tqdm(total=done + sum(sizes), initial=done, unit=f" {unit}", desc=title, disable=not show_progress) as progress,
+        ProgressDisplay(done + sum(sizes), unit, title, done=done, show=show_progress) as progress,
         _as_finished(function, tasks, workers) as finished,
     ):
         for index, result in finished:
             results[index] = result
-            progress.update(sizes[index])
+            progress.add(sizes[index])
     return [results[index] for index in range(len(tasks))]
 
 

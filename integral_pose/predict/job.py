@@ -5,11 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.devices import choose_device
 from integral_pose.io.notices import notify
+from integral_pose.io.progress import ProgressDisplay
 from integral_pose.predict.box_finder import BoxChoice, BoxFinder
 from integral_pose.predict.box_forms import Boxes
 from integral_pose.predict.image_tables import by_image
@@ -69,17 +68,14 @@ def run_job(job: PredictionJob) -> ResultFolder:
     rate, without = source.video.rate if source.video else None, 0
     with ExitStack() as stack:
         results = ResultFolder(job.out, model.description, stack, rate, job.with_pictures)
-        bar = stack.enter_context(
-            tqdm(desc="predict", total=source.total, unit="image", leave=False, disable=source.total == 1)
-        )
-        for batch in _batches(source.pictures(), find_boxes):
+        progress = stack.enter_context(ProgressDisplay(source.total, "images", "predicting", show=source.total != 1))
+        for batch in _batches(source.pictures(), find_boxes, progress):
             views = [job.view(picture, intrinsics) for picture, _ in batch]
             without += sum(view.intrinsics is None for view in views) if intrinsics else 0
             pixels, boxes = [picture.pixels for picture, _ in batch], [own for _, own in batch]
             poses = model.predict_batch(pixels, boxes, views, flip=job.flip)
             for (picture, _), own in zip(batch, poses, strict=True):
                 results.add(picture, own, find_boxes.origin)
-            bar.update(len(batch))
     if find_boxes.doubt:
         notify(f"warning: {find_boxes.doubt}")
     if without:
@@ -96,11 +92,14 @@ def run_job(job: PredictionJob) -> ResultFolder:
     return results
 
 
-def _batches(pictures: Iterable[NamedPicture], find_boxes: Callable[[NamedPicture], Boxes]) -> Iterator[Batch]:
+def _batches(
+    pictures: Iterable[NamedPicture], find_boxes: Callable[[NamedPicture], Boxes], progress: ProgressDisplay
+) -> Iterator[Batch]:
     """Pictures with their boxes, together until the people fill a batch or the pictures the memory."""
     batch: Batch = []
     for picture in pictures:
         batch.append((picture, find_boxes(picture)))
+        progress.add()
         num_people, num_bytes = sum(len(own) for _, own in batch), sum(each.pixels.nbytes for each, _ in batch)
         if num_people >= LARGEST_BATCH or num_bytes >= LARGEST_HELD_BYTES:
             yield batch

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from integral_pose.evaluation.comparison import Comparison, Row
 from integral_pose.evaluation.intervals import Estimate
 from integral_pose.evaluation.scores import mean_over_actions_mm
+from integral_pose.evaluation.text_tables import above_mpjpe
 from integral_pose.report.page_content import RunNotes
 
 # Keys of `metrics.summarise`: what to call one, and what it is (docs/metrics.md).
@@ -50,6 +51,11 @@ def metric_lines(comparison: Comparison) -> list[MetricLine]:
         meaning = f"MPJPE, mean of the {number} action means"
         lines.append(MetricLine("mean over actions", meaning, "{:.1f} mm", row))
     return lines
+
+
+def notes_on_metrics(comparison: Comparison) -> list[str]:
+    """What a reader may stumble over."""
+    return above_mpjpe([run.metrics for run in comparison.scores])
 
 
 def run_heads(runs: Sequence[RunNotes], compares: bool, alone: str) -> list[str]:

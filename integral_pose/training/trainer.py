@@ -6,7 +6,6 @@ A run is a function of its configuration: it can be stopped after any step and c
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.errors import Interrupted, NonFiniteLossError, OutputError, WorkerError
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
+from integral_pose.io.progress import ProgressDisplay
 from integral_pose.runs.checkpoint import ResumePoint
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import ScoringStopped, StopSignal
@@ -75,18 +74,18 @@ class Trainer:
         that are not finite; OutputError where the last state cannot be saved.
         """
         progress, train_step = self.state.progress, self.state.train_step
-        with self.output.saver.completed(), self._saved_at_faults(), self._progress_bar() as bar:
+        with self.output.saver.completed(), self._saved_at_faults(), self._display() as shown:
             if self._lacks_score():  # a signal came while it was being computed
                 self._finish_epoch()
             for stage, first_epoch in self._epochs_to_come():
-                self._begin_epoch(first_epoch, bar)
+                self._begin_epoch(first_epoch, shown)
                 for batch, waited_s in self._batches_to_come():
                     step_in_stage = (progress.epoch - first_epoch) * len(self.batches) + progress.batch
                     learning_rate = stage.learning_rate(step_in_stage)
                     self._count(train_step(batch, stage.loss, learning_rate), waited_s)
-                    bar.update(self.settings.batch_size)
+                    shown.add(self.settings.batch_size)
                     if progress.step % self.settings.log_every == 0:
-                        self._log(learning_rate, bar)
+                        self._log(learning_rate, shown)
                     self._leave_if_asked()
                     ends_here = progress.step >= self.num_steps and progress.batch < len(self.batches)
                     if ends_here or (self._is_save_due() and progress.batch < len(self.batches)):
@@ -137,9 +136,9 @@ class Trainer:
         progress = self.state.progress
         return timed(on_device(self.batches.epoch(progress.epoch, progress.batch), self.state.train_step.device))
 
-    def _begin_epoch(self, stage_first_epoch: int, bar: tqdm[Any]) -> None:
+    def _begin_epoch(self, stage_first_epoch: int, shown: ProgressDisplay) -> None:
         progress = self.state.progress
-        bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
+        shown.title = f"epoch {progress.epoch + 1}"
         self.state.train_step.model.train()
         if progress.epoch == stage_first_epoch and progress.batch == 0:
             self.state.meter.reset()  # another stage has other terms
@@ -236,7 +235,7 @@ class Trainer:
         for name, picture in self.draw_samples(self.state.train_step.averaged_model).items():
             self.output.show(self.state.progress.step, name, picture)
 
-    def _log(self, learning_rate: float, bar: tqdm[Any]) -> None:
+    def _log(self, learning_rate: float, shown: ProgressDisplay) -> None:
         progress, meter = self.state.progress, self.state.meter
         means = {**meter.means(), "mpjpe_mm": self.state.train_step.error_mm()}
         names = sorted(means)
@@ -249,7 +248,7 @@ class Trainer:
         self.output.log(progress.step, "train", {**values, **meter.speed(), **epoch})
         if values:
             error_mm = values.get("mpjpe_mm", math.nan)
-            bar.set_postfix_str(f"loss {values['loss']:.4g}, train MPJPE {error_mm:.0f} mm", refresh=False)
+            shown.note = f"loss {values['loss']:.4g}, MPJPE {error_mm:.0f} mm"
         meter.reset()
 
     def _leave_if_asked(self, *, now: bool = False) -> None:
@@ -263,16 +262,10 @@ class Trainer:
             f"in {self.output.folder.last}. The same command continues from there"
         )
 
-    def _progress_bar(self) -> tqdm[Any]:
-        """Images of the whole run, so that the time left is the run's; rare lines where no one watches."""
-        size, step, watched = self.settings.batch_size, self.state.progress.step, sys.stderr.isatty()
+    def _display(self) -> ProgressDisplay:
+        """Images of the whole run, so that the time left is the run's."""
+        size, step = self.settings.batch_size, self.state.progress.step
         if step >= self.num_steps and self.processes.is_first:
             notify(f"{self.output.folder.path}: the run is complete after step {step}")
-        return tqdm(
-            total=self.num_steps * size,
-            initial=step * size,
-            unit="img",
-            mininterval=0.5 if watched else 30,
-            dynamic_ncols=watched,
-            disable=not self.processes.is_first,
-        )
+        total = self.num_steps * size
+        return ProgressDisplay(total, "images", "training", done=step * size, show=self.processes.is_first)

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from integral_pose.contracts import Scores
+from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
+from integral_pose.evaluation.scores import score_predictions
 from integral_pose.evaluation.scores_json import read_scores_json, write_scores_json
 from integral_pose.evaluation.text_tables import markdown_table, scores_table
 
@@ -47,6 +49,30 @@ def test_scores_for_the_terminal():
         "                                          Neck/Nose  101.25\n"
     )
     assert scores_table(Scores(1.0, 0.5, 2)) == "MPJPE 1.00 mm   PA-MPJPE 0.50 mm   2 images\n"
+
+
+def test_a_table_fits_into_80_columns():
+    metrics = {
+        **dict.fromkeys(("n_mpjpe_mm", "rigid_mpjpe_mm", "x_mm", "y_mm", "z_mm", "bone_length_mm"), 1234.5),
+        **dict.fromkeys(("pck_150", "auc", "swapped_sides"), 1.0),
+    }
+    found = Scores(1234.5, 1234.5, 312_188, metrics=metrics, interval_mm=[1000.25, 1500.25], num_sequences=1000)
+    assert "along x 1234.50" in scores_table(found)
+    assert max(map(len, scores_table(found).splitlines())) <= 80
+
+
+def test_an_aligned_error_above_the_mpjpe_is_explained():
+    true_mm = np.zeros((1, 17, 3))
+    true_mm[0, 1:3, 0] = 0, 100
+    predicted_mm = true_mm.copy()
+    predicted_mm[0, 1, 1] = 60  # one joint is wrong, the other exact: any scale but 1 moves the exact one
+    found = score_predictions(Predictions(np.arange(1), predicted_mm), true_mm, [])
+    scale = 100**2 / (100**2 + 60**2)
+    assert found.mpjpe_mm == pytest.approx(60 / 17)
+    assert found.metrics["n_mpjpe_mm"] == pytest.approx((60 * scale + 100 * (1 - scale)) / 17)
+    assert "N-MPJPE, rigid MPJPE, PA-MPJPE above MPJPE is no fault" in scores_table(found)
+    exact = score_predictions(Predictions(np.arange(1), true_mm), true_mm, [])
+    assert "above MPJPE" not in scores_table(exact)
 
 
 def test_comparison_as_markdown():
