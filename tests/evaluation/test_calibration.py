@@ -66,7 +66,7 @@ def test_scores_have_the_calibration_of_all_joints_but_the_root():
     assert scores.metrics["within_1_sigma"] == 0.25
     assert scores.metrics["within_2_sigma"] == 0.75
     assert scores.metrics["sigma_mm"] == 15
-    assert "25.0% of the errors within 1 sigma (32.3% claimed), 75.0% within 2 (76.2%)" in scores_table(scores)
+    assert "errors within 1 sigma 25.0% (32.3% claimed), within 2 75.0% (76.2%)" in scores_table(scores)
     without = score_predictions(Predictions(order, predicted_mm), true_mm, [], THREE)
     assert "sigma" not in scores_table(without)
 

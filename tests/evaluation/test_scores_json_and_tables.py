@@ -53,8 +53,9 @@ def test_scores_for_the_terminal():
 
 def test_a_table_fits_into_80_columns():
     metrics = {
-        **dict.fromkeys(("n_mpjpe_mm", "rigid_mpjpe_mm", "x_mm", "y_mm", "z_mm", "bone_length_mm"), 1234.5),
-        **dict.fromkeys(("pck_150", "auc", "swapped_sides"), 1.0),
+        **dict.fromkeys(("n_mpjpe_mm", "rigid_mpjpe_mm", "x_mm", "y_mm", "z_mm", "bone_length_mm", "sigma_mm"), 1234.5),
+        **dict.fromkeys(("pck_150", "auc", "swapped_sides", "within_1_sigma", "within_2_sigma"), 1.0),
+        "calibration_error": 0.1234,
     }
     found = Scores(1234.5, 1234.5, 312_188, metrics=metrics, interval_mm=[1000.25, 1500.25], num_sequences=1000)
     assert "along x 1234.50" in scores_table(found)
