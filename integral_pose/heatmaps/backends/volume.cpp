@@ -77,12 +77,12 @@ struct RowTerms {
 };
 
 template <bool kHeatmap, bool kTerms, typename T>
-void write_row(const T* logits, int64_t size, const Joint joint, float slope, const float* along_k, float target,
-               const float* target_along_k, int64_t peak, const RowTerms terms, T* result) {
+inline void write_row(const T* logits, int64_t size, const Joint& joint, float slope, const float* along_k,
+                      float target, const float* target_along_k, int64_t peak, const RowTerms& terms, T* result) {
   const int64_t whole = size / kLanes * kLanes, rest = size - whole;
   Floats row_sum = {};
   const auto gradient_at = [&](Floats x, int64_t k) {
-    if (kTerms) x = (x + terms.of_row) + load(terms.along_k + k);
+    if constexpr (kTerms) x = (x + terms.of_row) + load(terms.along_k + k);
     return gradient<kHeatmap>(x, joint, slope + load(along_k + k), target * load(target_along_k + k));
   };
   const auto add = [&](Floats value, int64_t k, int64_t count) {
@@ -94,15 +94,15 @@ void write_row(const T* logits, int64_t size, const Joint joint, float slope, co
   for (int64_t k = 0; k < whole; k += kLanes) {
     const Floats value = gradient_at(load(logits + k), k);
     store(result + k, value);
-    if (kTerms) add(value, k, kLanes);
+    if constexpr (kTerms) add(value, k, kLanes);
   }
   if (rest) {
     const Floats value = gradient_at(load_first(logits + whole, rest), whole);
     store_first(result + whole, value, rest);
-    if (kTerms) add(value, whole, rest);
+    if constexpr (kTerms) add(value, whole, rest);
   }
   if (peak >= 0 && peak < size) store_first(result + peak, fill(joint.peak_gradient), 1);
-  if (kTerms) *terms.sum = sum(row_sum);
+  if constexpr (kTerms) *terms.sum = sum(row_sum);
 }
 
 // Tables along A, B and K, (Q, cells) each, the last padded to whole vectors.
