@@ -22,7 +22,7 @@ typedef uint16_t HalfWords __attribute__((vector_size(32)));
 inline Floats fill(float value) { return value - Floats{}; }
 
 inline Floats select(Ints condition, Floats yes, Floats no) {
-  return (Floats)(((Ints)yes & condition) | ((Ints)no & ~condition));
+  return condition ? yes : no;
 }
 
 // exp(x) for x <= 0, to 2 units in the last place; 0 below -87.7. NaN stays NaN; x > 0 gives a value without meaning.
