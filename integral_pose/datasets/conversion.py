@@ -21,7 +21,7 @@ from integral_pose.datasets.recording import LabelledFrame, Recording
 from integral_pose.datasets.writer import JpegFiles, label_row, write_split
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_posenet, crop_tight
-from integral_pose.io.atomic import atomic_write, held_alone, sync_file_system, write_text_atomic
+from integral_pose.io.atomic import atomic_write, held_alone, sync_file_system, sync_folder, write_text_atomic
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.parallel import run_tasks
 from integral_pose.io.resampling import encode_crop
@@ -275,6 +275,7 @@ def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str
     write_text_atomic(annot / PREPARED, json.dumps(kept, indent=1, ensure_ascii=False))
     sync_file_system(request.unfinished)
     (request.unfinished / "set").replace(request.out)
+    sync_folder(request.out.parent)  # before what it was made from goes
     shutil.rmtree(request.unfinished, ignore_errors=True)
     return ConversionSummary(counts["train"], counts["valid"], notes)
 

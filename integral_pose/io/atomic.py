@@ -29,7 +29,7 @@ def atomic_write(
     file's path when it is on disk under another name, and can refuse it by raising.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # In the same folder, since a rename is atomic only within one file system. Not `tempfile`, whose files
     # nobody but the owner may read.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -48,13 +48,21 @@ def atomic_write(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """`text` as UTF-8 with its line ends as they are, by way of `atomic_write`."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, so that a power cut does not take it with all in it."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync_folder(made.parent)
 
 
 def remove_leftovers(folder: Path, names: Collection[str]) -> list[str]:
@@ -123,8 +131,8 @@ def _take_room(file: IO[bytes], needs_bytes: int, path: Path) -> None:
         raise OSError(number, text, str(path))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the folder's entry of a renamed file to disk, where the file system does that for folders."""
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, where the file system does that for folders."""
     with suppress(PermissionError):  # a folder that may be written and not read
         descriptor = os.open(folder, os.O_RDONLY)
         try:

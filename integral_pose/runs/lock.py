@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from integral_pose.errors import FolderLostError, OutputError
+from integral_pose.io.atomic import make_folder
 from integral_pose.io.notices import notify
 
 NAME = "run.lock"
@@ -34,7 +35,7 @@ class FolderLock:
         """
         folder = self.path.parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             # Not what a link leads to: the file is emptied.
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             file = os.fdopen(descriptor, "a+", encoding="utf-8")

@@ -239,15 +239,16 @@ def test_a_set_that_lost_a_file_is_not_complete(name: str, tmp_path: Path) -> No
 
 
 def test_pictures_are_on_the_disk_before_what_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At each of the four times that the disk is told to write, what follows is not there yet."""
+    """At each of the five times that the disk is told to write, what follows is not there yet."""
     seen = []
 
     def look(unfinished: Path) -> None:
         seen.append((len(list(unfinished.rglob("*.npz"))), (tmp_path / "öut").exists()))
 
     monkeypatch.setattr(conversion, "sync_file_system", look)
+    monkeypatch.setattr(conversion, "sync_folder", lambda _: look(tmp_path / ".öut.unfinished"))
     convert(made(tmp_path), request(tmp_path), {})
-    assert seen == [(0, False), (1, False), (2, False), (3, False)]
+    assert seen == [(0, False), (1, False), (2, False), (3, False), (3, True)]  # at the end its pieces are still there
 
 
 def test_a_second_one_into_the_same_folder_is_refused(tmp_path: Path) -> None:

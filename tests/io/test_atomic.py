@@ -1,10 +1,11 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from integral_pose.io.atomic import atomic_write, write_text_atomic
+from integral_pose.io.atomic import atomic_write, make_folder, write_text_atomic
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -45,6 +46,18 @@ def test_content_is_synced_before_the_rename_and_the_folder_after_it(tmp_path, m
     monkeypatch.setattr(os, "fsync", record)
     write_text_atomic(tmp_path / "a", "x")
     assert synced == [("file", False), ("folder", True)]
+
+
+def test_a_power_cut_does_not_take_a_new_folder_with_all_in_it(tmp_path, monkeypatch):
+    """Its name is synced in the folder above it, before anything is written into it."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    write_text_atomic(tmp_path / "runs" / "one" / "a", "x")
+    assert synced[:2] == [tmp_path, tmp_path / "runs"]
+    assert synced[3:] == [tmp_path / "runs/one"]
+    del synced[:]
+    make_folder(tmp_path / "runs" / "one")
+    assert synced == []
 
 
 def test_text_is_utf8_with_the_line_ends_it_came_with_and_missing_folders_are_made(tmp_path):
