@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.batch_order import BatchOrder
 from integral_pose.data.course import PoseTable
 from integral_pose.data.device_augmentation import DeviceAugmentation
-from integral_pose.data.workers import start_worker, watched
+from integral_pose.data.workers import PatientLoader, start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
 from integral_pose.io.images import decode_crop, decode_crop_scaled
@@ -28,7 +28,6 @@ from integral_pose.io.notices import notify
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
 MOST_FAULTS_SHOWN = 20
 WORKER_TIMEOUT_S = 300
-LONGEST_PART_S = 10  # of that: see `watched`
 
 
 class PoseImages(Dataset[PoseSample]):
@@ -149,13 +148,13 @@ class _Batches:
     """The batches of an order, made by worker processes."""
 
     def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
-        self.order, self._images, self._timeout_s = order, images, timeout_s
-        self._loader: DataLoader[Any] = DataLoader(
+        self.order, self._images = order, images
+        self._loader = PatientLoader(
             images,
             batch_sampler=order,
             collate_fn=_as_is,
             num_workers=workers,
-            timeout=min(timeout_s, LONGEST_PART_S) if workers else 0,
+            timeout=timeout_s if workers else 0,
             # Forked workers share the table; where processes start afresh, each is sent a copy of it.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             persistent_workers=workers > 0,
@@ -179,7 +178,7 @@ class _Batches:
             self.order.first_batch = first_batch + given
             return ", ".join(self._images.table.name(key.row) for key in next(iter(self.order), []))
 
-        for batch in watched(self._loader, next_images, self._timeout_s):
+        for batch in watched(self._loader, next_images):
             given += 1
             if isinstance(batch, IntegralPoseError):
                 raise batch

@@ -14,43 +14,71 @@ from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader
+from torch.utils.data._utils import MP_STATUS_CHECK_INTERVAL
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from integral_pose.errors import WorkerError
 from integral_pose.io.parallel import STOP_SIGNALS, end_with_parent
 
+LONGEST_PART_S = 10.0  # of a wait: see `PatientLoader`
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_BYTES = 16_000_000  # a few images; with less free no batch is sure to get through
 
 
-def watched(loader: DataLoader[Any], next_images: Callable[[], str], patience_s: float) -> Iterator[Any]:
+class PatientLoader(DataLoader[Any]):
+    """Waits for its workers in parts: whatever else passes within one, the process was stopped, and they were too.
+
+    So a scheduler may suspend a job for hours. (The time in which a machine sleeps is on no clock that is asked here:
+    Linux and macOS leave it out of the monotonic one.)
+    """
+
+    def _get_iterator(self) -> Any:
+        return _PatientIterator(self) if self.num_workers else super()._get_iterator()
+
+
+class _PatientIterator(_MultiProcessingDataLoaderIter):
+    def _try_get_data(self, timeout: float = MP_STATUS_CHECK_INTERVAL) -> tuple[bool, Any]:
+        """Whether something came within so many seconds awake, and what."""
+        while True:
+            found: tuple[bool, Any] = super()._try_get_data(min(timeout, LONGEST_PART_S))
+            timeout -= LONGEST_PART_S
+            if found[0] or timeout <= 0:
+                return found
+
+
+def watched(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[Any]:
     """What the loader gives. Raises WorkerError where a worker process was lost, is silent or had too little memory.
 
-    Silence may last `patience_s`; `next_images` names what is waited for then. The time is counted in parts, the
-    loader's `timeout`: whatever else passes within one, the process was stopped or the machine asleep, its workers too.
+    Silence may last the loader's `timeout`; `next_images` names what is waited for then.
     """
     if not loader.num_workers:
         yield from loader
         return
     _end_workers_at_exit()  # before torch's own clean-up is registered, so that it runs after it
-    batches = iter(loader)
-    waiting, silent_s = _losses_only_while_waiting(), 0.0
+    with _faults_told(loader, next_images):  # from the second epoch on the workers are asked whether they are there
+        batches = iter(loader)
+    waiting = _losses_only_while_waiting()
     while True:
-        try:
-            with waiting():
-                batch = next(batches)
-        except StopIteration:
-            return
-        except (RuntimeError, ConnectionError, EOFError, pickle.UnpicklingError, MemoryError) as error:
-            silent_s += loader.timeout
-            if "timed out" in str(error) and silent_s < patience_s:
-                continue  # the loader waits on where it stopped
-            fault = _fault(error, patience_s, next_images)
-            if fault is None:
-                raise
-            end_workers()
-            raise WorkerError(fault) from None
-        silent_s = 0.0
+        with _faults_told(loader, next_images):
+            try:
+                with waiting():
+                    batch = next(batches)
+            except StopIteration:
+                return
         yield batch
+
+
+@contextmanager
+def _faults_told(loader: DataLoader[Any], next_images: Callable[[], str]) -> Iterator[None]:
+    """Inside, what a lost or silent worker raises becomes a WorkerError, and the others are ended."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError, pickle.UnpicklingError, MemoryError) as error:
+        fault = _fault(error, loader.timeout, next_images)
+        if fault is None:
+            raise
+        end_workers()
+        raise WorkerError(fault) from None
 
 
 def _fault(error: Exception, timeout_s: float, next_images: Callable[[], str]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from integral_pose.data import loader
+from integral_pose.data import loader, workers
 from integral_pose.data.course import read_train
 from integral_pose.data.loader import EvaluationBatches, PoseImages, TrainingBatches
 from integral_pose.data.workers import end_workers
@@ -138,11 +138,36 @@ def test_full_shared_memory_is_not_blamed_on_images(
     assert "images" not in str(error.value)
 
 
+def stop_one_worker() -> int:
+    worker = next(child for child in multiprocessing.active_children() if child.daemon)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    return worker.pid
+
+
+def test_a_worker_that_is_late_where_an_epoch_begins(course_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that persist are asked there whether they are ready."""
+    monkeypatch.setattr(workers, "LONGEST_PART_S", 0.2)
+    batches = make_batches(course_root, 1, timeout_s=10)
+    list(batches.epoch(0))
+    threading.Timer(0.7, os.kill, (stop_one_worker(), signal.SIGCONT)).start()
+    assert len(list(batches.epoch(1))) == 10
+
+
+def test_a_worker_that_hangs_where_an_epoch_begins(course_root: Path) -> None:
+    batches = make_batches(course_root, 1, timeout_s=1)
+    list(batches.epoch(0))
+    stop_one_worker()
+    with pytest.raises(WorkerError, match="no batch came for 1 s: a worker process hangs at one of the images S"):
+        next(batches.epoch(1))
+    assert not multiprocessing.active_children()
+
+
 def test_time_in_which_the_process_was_stopped_does_not_count(
     course_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGSTOP to all of it, as where a scheduler suspends a job, for longer than the patience."""
-    monkeypatch.setattr(loader, "LONGEST_PART_S", 0.5)
+    monkeypatch.setattr(workers, "LONGEST_PART_S", 0.5)
     decode = loader.decode_crop
 
     def slowly(*arguments: Any) -> Any:
