@@ -25,8 +25,12 @@ REPOSITORY = Path(__file__).parent.parent
 class ForkServer:
     """The client; a context manager that leaves no process behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Path | None = None) -> None:
+        """`preload` is a library for all of its processes, the one of tests/torture/recorded_writes.py."""
+        self.records_writes = preload is not None
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        if preload:
+            environment["LD_PRELOAD"] = str(preload)
         self._server = subprocess.Popen([sys.executable, "-m", "tests.fork_server"], cwd=REPOSITORY, env=environment,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
         self._started: list[Forked] = []
