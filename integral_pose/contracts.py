@@ -33,8 +33,8 @@ class PoseSample:
 
     index: int  # row of the data set
     image: NDArray[np.uint8]  # (H, W, 3) RGB
-    joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN where the set has no labels
-    joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN where the set has no labels
+    joints_camera_mm: NDArray[np.float32]  # (J, 3) root-relative; NaN: no label
+    joints_crop_px: NDArray[np.float32]  # (J, 2) in pixels of this image; NaN: no label
     # (2, 3) px of the original crop -> px of this one; (3, 3) camera axes -> axes of the labels
     moved: NDArray[np.float32] = field(default_factory=lambda: np.eye(2, 3, dtype=np.float32))
     label_axes: NDArray[np.float32] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
@@ -61,10 +61,11 @@ class PoseBatch:
 
     indices: torch.Tensor  # (B,) int64, rows of the data set
     images: torch.Tensor  # (B, 3, H, W) uint8 RGB, channels last in memory
-    joints_camera_mm: torch.Tensor  # (B, J, 3) float32, root-relative; NaN where the set has no labels
-    joints_crop_px: torch.Tensor  # (B, J, 2) float32, pixels of the crop; NaN where the set has no labels
+    joints_camera_mm: torch.Tensor  # (B, J, 3) float32, root-relative; NaN: no label
+    joints_crop_px: torch.Tensor  # (B, J, 2) float32, pixels of the crop; NaN: no label
     changes: torch.Tensor | None = None  # (B, P) float32, how the device is to augment the images; None: not at all
     views: CropViews | None = None  # None: the data set has no camera columns
+    is_complete: bool = True  # every joint of the data set is labelled: known without asking the device
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -99,6 +100,7 @@ class PoseBatch:
             joints_crop_px=function(self.joints_crop_px),
             changes=None if self.changes is None else function(self.changes),
             views=None if self.views is None else self.views.map(function),
+            is_complete=self.is_complete,
         )
 
 

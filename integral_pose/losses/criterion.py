@@ -18,13 +18,14 @@ from integral_pose.heatmaps.sampling import draw_joints
 from integral_pose.heatmaps.uncertain_output import scale_of
 from integral_pose.heatmaps.variance import VarianceLoss
 from integral_pose.losses.coordinate_losses import JOINT_LOSSES
+from integral_pose.losses.labels import AllLabelled, JointLoss, Labels, SomeLabelled
 from integral_pose.losses.residual_likelihood import ResidualLikelihood
 from integral_pose.losses.scaled_distance import beta_nll
 
 PEAKS = {"equation": 1 / math.sqrt(2 * math.pi), "prose": 1.0}
 
-# The output, its joints and the true ones, (B, J, 3) both, in the units of the pose space -> a scalar.
-OutputLoss = Callable[[NetworkOutput, Tensor, Tensor], Tensor]
+# The output, its joints (B, J, 3) in the units of the pose space, and the true ones -> a scalar.
+OutputLoss = Callable[[NetworkOutput, Tensor, Labels], Tensor]
 
 
 class LossWeights(NamedTuple):
@@ -48,15 +49,17 @@ class Criterion:
     variance_loss: VarianceLoss
 
     def __call__(self, output: NetworkOutput, batch: PoseBatch, weights: LossWeights) -> LossResult:
-        """The loss of a batch whose labels are finite; terms that are off are not in `terms`."""
+        """The loss of a batch, of what is labelled in it; terms that are off are not in `terms`."""
         true = self.space.encode(batch.joints_camera_mm, batch.joints_crop_px)
+        labels: Labels = AllLabelled(true) if batch.is_complete else SomeLabelled(true)
         terms: dict[str, Tensor] = {}
         if weights.heatmap > 0:  # both terms from one read of the logits
-            joints, terms["heatmap"] = output.joints_and_heatmap_loss(true, self.heatmap_loss)
+            joints, mean_of_all = output.joints_and_heatmap_loss(true, self.heatmap_loss)
+            terms["heatmap"] = labels.mean_of_heatmaps(mean_of_all)
         else:
             joints = output.joints()
         if weights.integral > 0:
-            terms["integral"] = self.joint_loss(output, joints, true)
+            terms["integral"] = self.joint_loss(output, joints, labels)
         if weights.variance > 0:
             terms["variance"] = self.variance_loss(output)
         used = {name: weight for name, weight in weights._asdict().items() if weight > 0}
@@ -84,13 +87,18 @@ def build_joint_loss(
         if log_density is None:
             raise ValueError("loss.joints 'rle' needs a network with a flow: set model.uncertainty to flow")
         likelihood = ResidualLikelihood(log_density, space.root)
-        return lambda output, joints, true: likelihood(joints, true, scale_of(output))
+        return lambda output, joints, labels: labels.loss(_scaled(likelihood, output), joints)
     if loss.joints == "beta_nll":
-        return lambda output, joints, true: beta_nll(joints, true, scale_of(output))
+        return lambda output, joints, labels: labels.loss(_scaled(beta_nll, output), joints)
     plain = JOINT_LOSSES[loss.joints]
     if loss.sampled:
-        return lambda output, joints, true: plain(draw_joints(cast(VolumeLogits, output)), true)
-    return lambda output, joints, true: plain(joints, true)
+        return lambda output, joints, labels: labels.loss(plain, draw_joints(cast(VolumeLogits, output)))
+    return lambda output, joints, labels: labels.loss(plain, joints)
+
+
+def _scaled(loss: Callable[[Tensor, Tensor, Tensor, str], Tensor], output: NetworkOutput) -> JointLoss:
+    """A loss with the scale that the network predicts."""
+    return lambda predicted, true, reduction: loss(predicted, true, scale_of(output), reduction)
 
 
 def build_cross_entropy(heatmap: HeatmapConfig) -> CubeCrossEntropy:

@@ -27,13 +27,14 @@ class ResidualLikelihood:
     log_density: Callable[[Tensor], Tensor]
     root: int
 
-    def __call__(self, predicted: Tensor, true: Tensor, scale: Tensor) -> Tensor:
-        """Mean over batch and joints; predicted, true and scale > 0 are (B, J, 3), all in the same units."""
+    def __call__(self, predicted: Tensor, true: Tensor, scale: Tensor, reduction: str = "mean") -> Tensor:
+        """Mean over batch and joints, or 'none'; predicted, true and scale > 0 are (B, J, 3), all in the same units."""
         scale = scale.to(predicted.dtype)
         error = true - predicted
         is_root = torch.arange(predicted.shape[1], device=predicted.device) == self.root
         per_joint = self._negative_log_likelihood(error, scale)
-        return torch.where(is_root, error.abs().sum(-1), per_joint).mean()
+        per_joint = torch.where(is_root, error.abs().sum(-1), per_joint)
+        return per_joint.mean() if reduction == "mean" else per_joint
 
     def _negative_log_likelihood(self, error: Tensor, scale: Tensor) -> Tensor:
         """(B, J, 3) each -> (B, J)."""

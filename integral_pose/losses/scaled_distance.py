@@ -21,8 +21,9 @@ from torch import Tensor
 LOG_VOLUME = math.log(8 * math.pi)  # of exp(-|e|) over all of space
 
 
-def beta_nll(predicted: Tensor, true: Tensor, scale: Tensor) -> Tensor:
-    """Mean over batch and joints; predicted and true (B, J, 3), scale b > 0 (B, J, 1), all in the same units."""
+def beta_nll(predicted: Tensor, true: Tensor, scale: Tensor, reduction: str = "mean") -> Tensor:
+    """Mean over batch and joints, or 'none'; predicted and true (B, J, 3), scale b > 0 (B, J, 1), all in one unit."""
     scale = scale[..., 0].to(predicted.dtype)
     distance = torch.linalg.vector_norm(predicted - true, dim=-1)
-    return (scale.detach() * (distance / scale + 3 * scale.log() + LOG_VOLUME)).mean()
+    per_joint = scale.detach() * (distance / scale + 3 * scale.log() + LOG_VOLUME)
+    return per_joint.mean() if reduction == "mean" else per_joint
