@@ -24,6 +24,7 @@ from integral_pose.data.image_source import FileImages, PackedImages, open_packe
 from integral_pose.data.subjects import subject_of_path
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
+from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.geometry.sides import doubt_of_sides
 from integral_pose.io.labels import (
     CAMERA_MM,
@@ -94,8 +95,8 @@ class PoseTable:
 
     images_folder: Path
     names: NDArray[np.bytes_]  # (N,) UTF-8, relative to images_folder
-    joints_camera_mm: NDArray[np.float32]  # (N, J, 3) root-relative; NaN where there are no labels
-    joints_crop_px: NDArray[np.float32]  # (N, J, 2) px of the stored image; NaN where there are no labels
+    joints_camera_mm: NDArray[np.float32]  # (N, J, 3) root-relative; NaN: no label
+    joints_crop_px: NDArray[np.float32]  # (N, J, 2) px of the stored image; NaN: no label
     packed: PackedImages | None = None  # None: the images are files
     views: ViewTable | None = None  # None: the set does not say how its crops were seen
     stored_order: str = "official"  # the file's, as mean.txt beside it; the joints here are in the official one
@@ -111,8 +112,13 @@ class PoseTable:
 
     @property
     def has_labels(self) -> bool:
-        """Whether poses are known."""
-        return bool(np.isfinite(self.joints_camera_mm).all())
+        """Whether the pose of any image is known."""
+        return bool(is_labelled(self.joints_camera_mm).any())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every joint of every image has both labels."""
+        return not (np.isnan(self.joints_camera_mm).any() or np.isnan(self.joints_crop_px).any())
 
     def name(self, row: int) -> str:
         """Path of an image as the list has it."""
@@ -170,6 +176,14 @@ def evenly_spaced(table: PoseTable, limit: int | None) -> PoseTable:
     if limit is None or limit >= len(table):
         return table
     return table.take(np.linspace(0, len(table) - 1, limit).round().astype(np.int64))
+
+
+def labelled_rows(table: PoseTable, *, from_px: bool) -> PoseTable:
+    """The rows that something can be learnt from: a joint in mm besides the root, or, with `from_px`, one in px."""
+    in_mm = is_labelled(table.joints_camera_mm)
+    in_mm[:, table.skeleton.root] = False
+    is_known = in_mm.any(1) | (is_labelled(table.joints_crop_px).any(1) & from_px)
+    return table if is_known.all() else table.take(np.flatnonzero(is_known))
 
 
 def _read_split(root: Path, split: str, joint_order: str, *, labels_needed: bool) -> PoseTable:

@@ -53,7 +53,7 @@ class PoseImages(Dataset[PoseSample]):
         self.height, self.width = image_size
         self.on_device, self.scaled_decoding, self.skip_bad = on_device, scaled_decoding, skip_bad
         self.px_per_stored_px = np.array([self.width / stored_size, self.height / stored_size], np.float32)
-        self._images = table.images
+        self._images, self._is_complete = table.images, table.is_complete
 
     def __len__(self) -> int:
         return len(self.table)
@@ -116,6 +116,7 @@ class PoseImages(Dataset[PoseSample]):
             joints_camera_mm=torch.from_numpy(joints_camera_mm),
             joints_crop_px=torch.from_numpy(joints_crop_px),
             views=views,
+            is_complete=self._is_complete,
         )
         if self.on_device is None:
             return batch

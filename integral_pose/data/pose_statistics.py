@@ -10,6 +10,7 @@ from integral_pose.data.course import PoseTable
 from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import body_length_mm
 from integral_pose.geometry.coordinates import root_relative
+from integral_pose.geometry.labelled_means import mean_and_deviation
 from integral_pose.geometry.sides import to_human36m_order
 from integral_pose.io.labels import read_poses_mm, stored_order
 from integral_pose.io.notices import notify
@@ -59,8 +60,7 @@ def _statistics(
     root: Path,
 ) -> PoseStatistics:
     """Of poses (N, J, 3) in the official order; what is `written` is in the `order` of the file."""
-    exact_mm = poses_mm.astype(np.float64, order="C")
-    statistics = exact_mm.mean(0), exact_mm.std(0)
+    statistics = mean_and_deviation(poses_mm.astype(np.float64, order="C"))
     if written is not None:
         # Sides can be told from poses, not from their deviations: the files are in the order of their train.h5.
         turned = to_human36m_order(written[0], order), to_human36m_order(written[1], order)

@@ -16,7 +16,7 @@ import numpy as np
 
 from integral_pose.data.course import read_test, read_train
 from integral_pose.data.pose_statistics import read_statistics
-from integral_pose.datasets.check_labels import Finding, check_labels, check_names
+from integral_pose.datasets.check_labels import Finding, check_labels, check_names, wrong_shape, wrong_visible
 from integral_pose.datasets.contact_sheet import COLUMNS, Cell, write_contact_sheet
 from integral_pose.datasets.stored import StoredSplit, read_split
 from integral_pose.errors import DataError
@@ -189,9 +189,7 @@ def _pick(split: StoredSplit, count: int) -> list[Cell]:
     """Crops for the contact sheet, spread over the split; what cannot be read is left to the checks."""
     if not split.names:
         return []
-    joints_crop_px = split.columns.get("pose2d")
-    if joints_crop_px is not None and joints_crop_px.shape != (len(split.names), 17, 2):
-        joints_crop_px = None
+    joints_crop_px = None if wrong_shape(split, "pose2d", 2) or wrong_visible(split) else split.joints("pose2d")
     cells = []
     for row in np.unique(np.linspace(0, len(split.names) - 1, count).round().astype(int)):
         with suppress(DataError):

@@ -12,9 +12,12 @@ from integral_pose.data.subjects import SUBJECT
 from integral_pose.datasets.stored import StoredSplit
 from integral_pose.datasets.writer import camera_of_row
 from integral_pose.geometry.body_size import fault_of_unit
+from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.label_axes import axis_evidence
+from integral_pose.geometry.labelled_means import is_labelled, mean_and_deviation
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.io.unwritten_labels import fault_of_zeros, joints_at_zero
 from integral_pose.skeleton import HUMAN36M
 
 Rows = NDArray[Any]  # a bool a row
@@ -54,20 +57,20 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
     if not split.label_path.exists():
         is_train = split.split == "train"
         return [Finding(split.split, "labels", is_train, f"none: {split.label_path.name} is not there")]
-    wrong = [_wrong_shape(split, key, axes) for key, axes in (("pose2d", 2), ("pose3d", 3))]
+    wrong = [wrong_shape(split, key, axes) for key, axes in (("pose2d", 2), ("pose3d", 3))] + [wrong_visible(split)]
     if (subjects := split.columns.get(SUBJECT)) is not None and subjects.shape != (len(split.names),):
         wrong.append(f"'{SUBJECT}' has the shape {subjects.shape}, expected ({len(split.names)},)")
     findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or "shapes agree")]
     if any(wrong):
         return findings
-    crop_px = split.columns["pose2d"].astype(np.float64)
-    camera_mm = split.columns["pose3d"].astype(np.float64)
-    finite: Rows = np.isfinite(np.concatenate([crop_px, camera_mm], axis=-1)).all(axis=(1, 2))
-    findings.append(_rows_finding(split, "finite numbers", ~finite, "NaN or infinite"))
-    rows = np.flatnonzero(finite)
+    crop_px, camera_mm = split.joints("pose2d"), split.joints("pose3d")
+    infinite: Rows = np.isinf(np.concatenate([crop_px, camera_mm], axis=-1)).any(axis=(1, 2))
+    findings.append(_rows_finding(split, "finite numbers", infinite, "infinite"))
+    findings += [_check_labelled(split, camera_mm), _check_zeros(split, crop_px, camera_mm)]
+    rows = np.flatnonzero(~infinite & is_labelled(camera_mm).any(1))
     if not len(rows):
         return findings
-    outside: Rows = np.zeros(len(finite), bool)
+    outside: Rows = np.zeros(len(infinite), bool)
     outside[rows] = ((crop_px[rows] < 0) | (crop_px[rows] > crop_size_px)).any((1, 2))
     # Crops about the root or the person box of another project may cut off a hand: worth a remark.
     is_fault = share_outside(crop_px[rows], *crop_size_px) > MOST_OUTSIDE
@@ -78,7 +81,8 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
     return findings
 
 
-def _wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
+def wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
+    """What is wrong with a column of joints; '' where nothing is."""
     column = split.columns.get(key)
     if column is None:
         return f"{split.label_path.name} has no '{key}'"
@@ -86,6 +90,32 @@ def _wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
     if column.shape != expected or column.dtype.kind not in "fiu":
         return f"'{key}' is {column.dtype} {column.shape}, expected numbers {expected}"
     return ""
+
+
+def wrong_visible(split: StoredSplit) -> str:
+    """What is wrong with the column `visible`, if there is one; '' where nothing is."""
+    column, expected = split.columns.get("visible"), (len(split.names), 17)
+    if column is None or (column.shape == expected and column.dtype.kind in "biuf"):
+        return ""
+    return f"'visible' is {column.dtype} {column.shape}, expected numbers {expected}"
+
+
+def _check_labelled(split: StoredSplit, camera_mm: Array) -> Finding:
+    """How many joints have a label in mm; an image without any beside the root's is worth a remark."""
+    labelled = is_labelled(root_relative(camera_mm, HUMAN36M.root))
+    without = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(labelled.sum(1) < 2)]
+    is_bad = bool(len(labelled)) and len(without) == len(labelled)
+    result = f"{labelled.mean():.1%} of the joints in mm; {len(without):,} of {len(labelled):,} images without any"
+    return Finding(split.split, "labelled", is_bad, result, without)
+
+
+def _check_zeros(split: StoredSplit, crop_px: Array, camera_mm: Array) -> Finding:
+    """Unlabelled joints are not written as zeros, which would be learnt."""
+    faults = [fault_of_zeros(crop_px, "pose2d", HUMAN36M, None),
+              fault_of_zeros(camera_mm, "pose3d", HUMAN36M, HUMAN36M.root)]  # fmt: skip
+    number = sum(int(joints_at_zero(*joints).sum()) for joints in ((crop_px, None), (camera_mm, HUMAN36M.root)))
+    found = [fault for fault in faults if fault]
+    return Finding(split.split, "no zeros for labels", bool(found), f"{number:,} joints at 0 on every axis", found)
 
 
 def _rows_finding(split: StoredSplit, check: str, bad: Rows, what: str, is_fault: bool = True) -> Finding:
@@ -110,7 +140,8 @@ def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -
     low, high = PLAUSIBLE_BONE_MM
     bad = np.zeros(len(camera_mm), bool)
     bad[rows] = ((lengths_mm < low) | (lengths_mm > high)).any(1)
-    what = f"implausible; {lengths_mm.min():.3g} to {lengths_mm.max():.3g} mm"
+    seen_mm = lengths_mm[~np.isnan(lengths_mm)]
+    what = f"implausible; {seen_mm.min(initial=np.inf):.3g} to {seen_mm.max(initial=0):.3g} mm"
     if unit := fault_of_unit(camera_mm[rows], HUMAN36M):
         what += f". {unit}"
     limbs_mm = lengths_mm[:, [children.tolist().index(HUMAN36M.names.index(name)) for name in LIMBS]]
@@ -124,7 +155,7 @@ def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array) -> Fi
     """limbs_mm (n, len(LIMBS)): their lengths in n pictures."""
     largest, uneven = 0.0, []
     for subject in np.unique(subjects):
-        mean_mm, std_mm = limbs_mm[subjects == subject].mean(0), limbs_mm[subjects == subject].std(0)
+        mean_mm, std_mm = mean_and_deviation(limbs_mm[subjects == subject])
         relative = std_mm / np.maximum(mean_mm, 1e-6)
         largest = max(largest, float(relative.max()))
         uneven += [
@@ -158,7 +189,8 @@ def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows
         seen = rows[camera_of.reshape(-1) == i]
         image_px = camera_of_row(numbers).camera_to_image_px(joints_mm[seen])
         projected_px = (image_px - left_top[seen, None]) / scale[seen, None]
-        residual_px[seen] = np.abs(projected_px - crop_px[seen]).max(axis=(1, 2))
+        labelled = is_labelled(crop_px[seen]) & is_labelled(camera_mm[seen] - camera_mm[seen, :1])
+        residual_px[seen] = np.where(labelled[..., None], np.abs(projected_px - crop_px[seen]), 0).max(axis=(1, 2))
     bad = ~(residual_px <= LARGEST_RESIDUAL_PX)
     return _rows_finding(
         split, "3D meets 2D", bad, f"off by over 1 px; max {residual_px.max(initial=0):.2g} px of the crop"

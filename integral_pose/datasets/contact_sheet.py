@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.atomic import atomic_write
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -43,12 +44,14 @@ def _draw(cell: Cell, skeleton: Skeleton) -> Image.Image:
     scale = CELL_PX / max(height, width)
     enlarged = Image.fromarray(cell.picture).resize((round(width * scale), round(height * scale)))
     draw = ImageDraw.Draw(enlarged)
-    if cell.joints_crop_px is not None and np.isfinite(cell.joints_crop_px).all():
-        points = [tuple(point) for point in (cell.joints_crop_px * scale).tolist()]
+    if cell.joints_crop_px is not None:
+        known = np.flatnonzero(is_labelled(cell.joints_crop_px)).tolist()
+        points = {joint: tuple((cell.joints_crop_px[joint] * scale).tolist()) for joint in known}
         for line_width, edge in ((5, (255, 255, 255)), (3, None)):
             for child, parent in skeleton.bones:
-                draw.line([points[child], points[parent]], edge or COLOURS[skeleton.side(child)], line_width)
-        for joint, (x, y) in enumerate(points):
+                if child in points and parent in points:
+                    draw.line([points[child], points[parent]], edge or COLOURS[skeleton.side(child)], line_width)
+        for joint, (x, y) in points.items():
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=COLOURS[skeleton.side(joint)], outline=(255, 255, 255))
     drawn.paste(enlarged, (0, TITLE_PX))
     # Pillow's built-in font has no letters beyond Latin-1.

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.contracts import Array
 from integral_pose.data.image_source import PackedImages, open_packed, spelt_as_on_disk
 from integral_pose.data.subjects import SUBJECT, subjects_of_column
 from integral_pose.errors import DataError
+from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.labels import stored_names
 from integral_pose.io.readers import read_hdf5, read_lines
 from integral_pose.io.untrusted import inside, read_regular
 
-COLUMNS = ("pose2d", "pose3d", "camera", "crop_to_image", "root_camera_mm", "subject", "action")
+COLUMNS = ("pose2d", "pose3d", "visible", "camera", "crop_to_image", "root_camera_mm", "subject", "action")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,14 @@ class StoredSplit:
         column = self.columns.get(SUBJECT)
         is_of_them = column is not None and column.shape == (len(self.names),)
         return subjects_of_column(column if is_of_them else None, self.names, self.label_path)
+
+    def joints(self, key: str) -> Array:
+        """The column `key` (N, J, axes), NaN where there is no label."""
+        joints = self.columns[key].astype(np.float64)
+        if "visible" in self.columns:
+            joints[self.columns["visible"] == 0] = np.nan
+        joints[~is_labelled(joints)] = np.nan
+        return joints
 
     def images_only(self, first: int, end: int) -> StoredSplit:
         """Some of its rows without their labels, to be handed to another process."""

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
+from integral_pose.geometry.labelled_means import mean_and_deviation
 
 # Columns of the .h5 in the order in which they are written: type, and shape of a row.
 COLUMNS: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
@@ -68,8 +69,8 @@ def write_split(
     (annot / f"{split}_images.txt").write_text("".join(f"{name}\n" for name in image_names), "utf-8")
     if split == "train":
         poses_mm = np.asarray(columns["pose3d"], dtype=np.float64).reshape(len(image_names), -1)
-        np.savetxt(annot / "mean.txt", poses_mm.mean(axis=0))
-        np.savetxt(annot / "std.txt", poses_mm.std(axis=0))
+        for name, values in zip(("mean.txt", "std.txt"), mean_and_deviation(poses_mm), strict=True):
+            np.savetxt(annot / name, values)
 
 
 def _write_images(file: h5py.File, images: JpegFiles) -> None:

@@ -13,13 +13,13 @@ from torch import nn
 from integral_pose.config.schema import Config
 from integral_pose.contracts import PoseBatch, Scores
 from integral_pose.data.augmentation import build_augmentation, build_device_augmentation
-from integral_pose.data.course import PoseTable, evenly_spaced, read_train, split_by_subject
+from integral_pose.data.course import PoseTable, evenly_spaced, labelled_rows, read_train, split_by_subject
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.data.loader import PoseImages, TrainingBatches
 from integral_pose.data.pose_statistics import PoseStatistics, statistics_of
 from integral_pose.data.subjects import read_subjects
-from integral_pose.errors import ConfigError
+from integral_pose.errors import ConfigError, DataError
 from integral_pose.experiment.model import MeanAndDeviation, build_model, mean_distance_mm, prior_of
 from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, score
@@ -141,11 +141,24 @@ def read_training_data(config: Config) -> TrainingData:
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)
     if not config.data.val_subjects:
-        return TrainingData(table, None, statistics, prior)
+        return TrainingData(_learnt_from(config, table), None, statistics, prior)
     names = [table.name(row) for row in range(len(table))]
     subjects = read_subjects(Path(config.data.root) / "annot" / "train.h5", names)
     table, held_out = split_by_subject(table, config.data.val_subjects, subjects)
-    return TrainingData(table, evenly_spaced(held_out, config.data.val_limit), statistics, prior)
+    held_out = evenly_spaced(labelled_rows(held_out, from_px=False), config.data.val_limit)
+    if not len(held_out):
+        raise DataError(f"data.val_subjects {config.data.val_subjects}: none of their joints is labelled in mm")
+    return TrainingData(_learnt_from(config, table), held_out, statistics, prior)
+
+
+def _learnt_from(config: Config, table: PoseTable) -> PoseTable:
+    """The images with a label at least; how many there are besides is said."""
+    labelled = labelled_rows(table, from_px=config.model.volume == "image")
+    if not len(labelled):
+        raise DataError(f"{config.data.root}: no training image has a label besides the root's")
+    if len(labelled) < len(table):
+        notify(f"{config.data.root}: {len(table) - len(labelled):,} of {len(table):,} images have no label: left out")
+    return labelled
 
 
 def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:

@@ -8,6 +8,7 @@ from integral_pose.contracts import PoseBatch
 from integral_pose.data.course import PoseTable
 from integral_pose.data.pose_statistics import PoseStatistics
 from integral_pose.geometry.coordinates import PoseSpace
+from integral_pose.geometry.labelled_means import mean_and_deviation
 from integral_pose.losses import Criterion, build_criterion
 from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.skeleton import HUMAN36M
@@ -50,6 +51,9 @@ def prior_of(config: Config, table: PoseTable, statistics: PoseStatistics) -> Me
     if config.model.volume == "metric":
         return space.encode(torch.from_numpy(statistics.mean_mm)), space.encode(torch.from_numpy(statistics.std_mm))
     labels_norm = labels_in(space, table, config).double()
+    if torch.isnan(labels_norm).any():
+        mean_norm, std_norm = map(torch.from_numpy, mean_and_deviation(labels_norm.numpy()))
+        return mean_norm.float(), std_norm.float()
     return labels_norm.mean(0).float(), labels_norm.std(0, correction=0).float()
 
 
@@ -62,5 +66,9 @@ def labels_in(space: PoseSpace, table: PoseTable, config: Config) -> Tensor:
 
 
 def mean_distance_mm(joints: Tensor, batch: PoseBatch, space: PoseSpace) -> Tensor:
-    """MPJPE, a scalar, of predicted joints (B, J, 3) in the units of `space` against a batch's labels."""
-    return (space.decode_labelled(joints, batch) - batch.joints_camera_mm).norm(dim=-1).mean()
+    """MPJPE, a scalar, of predicted joints (B, J, 3) in the units of `space` against a batch's labels, of those it has.
+
+    NaN where it has none.
+    """
+    distance_mm = (space.decode_labelled(joints, batch) - batch.joints_camera_mm).norm(dim=-1)
+    return distance_mm.mean() if batch.is_complete else distance_mm.nanmean()

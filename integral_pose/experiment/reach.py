@@ -15,14 +15,15 @@ def reach_notice(config: Config, table: PoseTable) -> str | None:
     if config.model.head == "regression":
         return None
     space = build_space(config.model, config.data.image_size, HUMAN36M.root)
-    beyond = beyond_reach(labels_in(space, table, config), config.volume_shape)
+    labels_norm = labels_in(space, table, config)
+    beyond, labelled = beyond_reach(labels_norm, config.volume_shape), torch.isfinite(labels_norm).all(-1)
     if not (number := int(beyond.sum())):
         return None
-    of_joints = beyond.float().mean(0)
+    of_joints = beyond.sum(0) / labelled.sum(0).clamp(min=1)
     worst = int(torch.argmax(of_joints))
     remedy = "model.extent_mm" if config.model.volume == "metric" else "model.depth_extent_mm (z alone)"
     return (
-        f"{number:,} of {beyond.numel():,} training labels ({number / beyond.numel():.1%}; "
+        f"{number:,} of {labelled.sum():,} training labels ({number / labelled.sum():.1%}; "
         f"{of_joints[worst]:.1%} of {HUMAN36M.names[worst]}) lie beyond the outermost cell centres of the volume; "
         f"a larger {remedy} or more cells reach them"
     )

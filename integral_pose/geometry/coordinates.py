@@ -213,8 +213,11 @@ class ImageVolume(PoseSpace):
 
         if batch.views is not None:
             return self.decode(joints, batch.views)
-        true_px = root_relative(batch.joints_crop_px, self.root)
-        mm_per_px = (batch.joints_camera_mm[..., :2] * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
+        true_px, true_mm = root_relative(batch.joints_crop_px, self.root), batch.joints_camera_mm[..., :2]
+        if not batch.is_complete:  # of the joints that have both labels
+            is_known = torch.isfinite(true_px * true_mm)
+            true_px, true_mm = (label.where(is_known, label.new_zeros(())) for label in (true_px, true_mm))
+        mm_per_px = (true_mm * true_px).sum((-2, -1)) / (true_px * true_px).sum((-2, -1))
         crop_px, depth_mm = self.crop_px_and_depth_mm(joints)
         joints_mm = torch.cat([crop_px * mm_per_px[:, None, None], depth_mm[..., None]], -1)
         return root_relative(joints_mm, self.root)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from integral_pose.errors import DataError
+from integral_pose.geometry.labelled_means import is_labelled
 
 LEAST_CORRELATION = 0.4
 CLEAR = 0.6  # an axis that correlates so much is called what it is
@@ -61,8 +62,11 @@ class AxisEvidence(NamedTuple):
 
 
 def axis_evidence(joints_px: NDArray[Any], joints_mm: NDArray[Any]) -> AxisEvidence:
-    """Of N poses, (N, J, 2) px of any picture and (N, J, 3) mm. Joints at (0, 0) px were not seen, as many sets say."""
-    seen: NDArray[np.bool_] = np.any(joints_px, axis=-1)
+    """Of N poses, (N, J, 2) px of any picture and (N, J, 3) mm, of the joints that have both.
+
+    Joints at (0, 0) px were not seen, as many sets say.
+    """
+    seen: NDArray[np.bool_] = np.any(joints_px, axis=-1) & is_labelled(joints_px) & is_labelled(joints_mm)
     px, mm = _about_mean(joints_px, seen), _about_mean(joints_mm, seen)
     deviations = np.sqrt(np.outer((px**2).sum((0, 1)), (mm**2).sum((0, 1))))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -72,10 +76,9 @@ def axis_evidence(joints_px: NDArray[Any], joints_mm: NDArray[Any]) -> AxisEvide
 
 def _about_mean(joints: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(N, J, axes) less the mean over the seen joints of each pose; 0 for the others."""
-    weights = seen[..., None].astype(np.float64)
-    mean = (joints * weights).sum(1, keepdims=True) / np.maximum(weights.sum(1, keepdims=True), 1)
-    difference: NDArray[np.float64] = (joints - mean) * weights
-    return difference
+    counts = seen[..., None].astype(np.float64)
+    mean = np.where(counts, joints, 0.0).sum(1, keepdims=True) / np.maximum(counts.sum(1, keepdims=True), 1)
+    return np.where(counts, joints - mean, 0.0)
 
 
 def require_camera_axes(joints_px: NDArray[Any], joints_mm: NDArray[Any], source: str) -> None:

@@ -144,8 +144,8 @@ def to_human36m_order(joints: NDArray[Any], order: str) -> NDArray[Any]:
 def _off_line_mm(
     joints_mm: NDArray[np.float64], first: int, joint: int, last: int, forward: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(N,) How far a joint is in front of the line through two others."""
-    line = _unit(joints_mm[:, last] - joints_mm[:, first])
+    """(N,) How far a joint is in front of the line through two others; NaN where one of them is not labelled."""
+    line = _unit(joints_mm[:, last] - joints_mm[:, first], unknown=np.nan)
     offset_mm = joints_mm[:, joint] - joints_mm[:, first]
     offset_mm = offset_mm - (offset_mm * line).sum(-1, keepdims=True) * line
     in_front_mm: NDArray[np.float64] = (offset_mm * forward).sum(-1)
@@ -156,8 +156,8 @@ def _count(in_front_mm: NDArray[np.float64], margin_mm: float) -> Votes:
     return Votes(int((in_front_mm > margin_mm).sum()), int((in_front_mm < -margin_mm).sum()))
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of length 1; 0 where there is no length."""
+def _unit(vectors: NDArray[np.float64], unknown: float = 0.0) -> NDArray[np.float64]:
+    """Of length 1; 0 where there is no length, and `unknown` where a joint is not labelled."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: NDArray[np.float64] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    return unit
+    unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+    return np.where(np.isnan(length), unknown, unit)

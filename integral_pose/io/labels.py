@@ -1,6 +1,7 @@
 """The labels of a split, `annot/valid.h5` for instance: read and checked in one place, by NumPy and h5py alone.
 
-Row i belongs to line i of the image list beside the file, `annot/valid_images.txt`.
+Row i belongs to line i of the image list beside the file, `annot/valid_images.txt`. A joint without a label is NaN, as
+in the file or as its column `visible` (N, J) says, where 0 is for no label; what the file has in its place is not read.
 """
 
 from pathlib import Path
@@ -12,12 +13,14 @@ from numpy.typing import DTypeLike, NDArray
 from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.label_axes import require_camera_axes
+from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.geometry.sides import order_of_poses, to_human36m_order
 from integral_pose.io.skeleton_file import SKELETON_FILE
 from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
+from integral_pose.io.unwritten_labels import refuse_zeros
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
-CROP_PX, CAMERA_MM = "pose2d", "pose3d"
+CROP_PX, CAMERA_MM, VISIBLE = "pose2d", "pose3d", "visible"
 
 
 def image_list_of(label_path: Path) -> Path:
@@ -38,12 +41,13 @@ def read_labels(
 
     The last is the order that the file has them in.
 
-    Raises DataError naming the file where any of it is missing, of another shape or not finite, where the poses are not
-    in mm (`geometry.body_size`), the two have other axes (`geometry.label_axes`), or `joint_order` and the poses
-    contradict each other.
+    Raises DataError naming the file where any of it is missing, of another shape or infinite, or 0 as unlabelled joints
+    are (`io.unwritten_labels`), where the poses are not in mm (`geometry.body_size`), the two have other axes
+    (`geometry.label_axes`), or `joint_order` and the poses contradict each other.
     """
-    joints_crop_px = read_rows(path, CROP_PX, (skeleton.num_joints, 2), num_images)
+    joints_crop_px = read_joints(path, CROP_PX, (skeleton.num_joints, 2), num_images)
     joints_camera_mm = read_poses_mm(path, skeleton, num_images)
+    refuse_zeros(joints_crop_px, CROP_PX, skeleton, str(path))
     require_camera_axes(joints_crop_px, joints_camera_mm, str(path))
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)
     return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order), order
@@ -58,8 +62,11 @@ def read_joints_camera_mm(path: Path, skeleton: Skeleton, joint_order: str) -> N
 def read_poses_mm(
     path: Path, skeleton: Skeleton, num_images: int | None = None, dtype: DTypeLike = np.float32
 ) -> NDArray[Any]:
-    """(N, J, 3) as they are stored. Raises DataError as `read_rows`, and where they are not people's in mm."""
-    joints_mm = read_rows(path, CAMERA_MM, (skeleton.num_joints, 3), num_images, dtype)
+    """(N, J, 3) as they are stored. Raises DataError as `read_labels`."""
+    joints_mm = read_joints(path, CAMERA_MM, (skeleton.num_joints, 3), num_images, dtype)
+    if len(joints_mm) and not is_labelled(joints_mm).any():
+        raise DataError(f"{path}: no joint of any row of '{CAMERA_MM}' is labelled; a test set without labels has none")
+    refuse_zeros(joints_mm, CAMERA_MM, skeleton, str(path), root=skeleton.root)
     require_mm(joints_mm, skeleton, str(path))
     return joints_mm
 
@@ -76,10 +83,41 @@ def stored_order(joints_camera_mm: NDArray[Any], skeleton: Skeleton, joint_order
     return "official"
 
 
+def read_joints(
+    path: Path, key: str, row_shape: tuple[int, int], num_rows: int | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """(N, J, axes) NaN on all axes where there is no label. Raises DataError as `read_rows`, and for infinity."""
+    joints = _read_stored(path, key, row_shape, num_rows, dtype)
+    if VISIBLE in stored_names(path):
+        joints[read_rows(path, VISIBLE, row_shape[:1], len(joints)) == 0] = np.nan
+    joints[~is_labelled(joints)] = np.nan
+    _refuse(np.isinf(joints), "infinite", key, path)
+    return joints
+
+
 def read_rows(
     path: Path, key: str, row_shape: tuple[int, ...], num_rows: int | None = None, dtype: DTypeLike = np.float32
 ) -> NDArray[Any]:
     """A data set (N, *row_shape) of finite numbers. Raises DataError saying what is there instead."""
+    values = _read_stored(path, key, row_shape, num_rows, dtype)
+    _refuse(~np.isfinite(values), "NaN or infinite", key, path)
+    return values
+
+
+def _refuse(bad: NDArray[np.bool_], what: str, key: str, path: Path) -> None:
+    """Raise DataError where any number is `bad` (N, ...)."""
+    rows = np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))
+    if len(rows):
+        raise DataError(
+            f"{path}: '{key}' is {what} in {len(rows):,} rows, the first is row {rows[0]} "
+            f"(line {rows[0] + 1} of {image_list_of(path).name}); take these images out"
+        )
+
+
+def _read_stored(
+    path: Path, key: str, row_shape: tuple[int, ...], num_rows: int | None, dtype: DTypeLike
+) -> NDArray[Any]:
+    """As `read_rows`, whatever the numbers are."""
     images = image_list_of(path)
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; it holds the labels of the images in {images.name}")
@@ -98,12 +136,6 @@ def read_rows(
             )
         require_plain(dataset, path)
         values: NDArray[Any] = np.asarray(dataset[...], dtype=dtype)
-    bad_rows = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
-    if len(bad_rows):
-        raise DataError(
-            f"{path}: '{key}' is NaN or infinite in {len(bad_rows):,} rows, the first is row {bad_rows[0]} "
-            f"(line {bad_rows[0] + 1} of {images.name}); take these images out"
-        )
     return values
 
 

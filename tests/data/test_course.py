@@ -152,7 +152,7 @@ def test_faults_of_the_labels(own_course_root, datasets, message):
     assert error_of(read_train, own_course_root) == expected
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("value", [np.inf, 1e300])
 def test_labels_that_are_no_numbers(own_course_root, value):
     poses = rewrite(own_course_root)["pose3d"].astype(np.float64)
     poses[3, 2, 1] = poses[7, 0, 0] = value
@@ -160,7 +160,7 @@ def test_labels_that_are_no_numbers(own_course_root, value):
     with np.errstate(over="ignore"):
         message = error_of(read_train, own_course_root)
     assert message == (
-        f"{own_course_root}/annot/train.h5: 'pose3d' is NaN or infinite in 2 rows, the first is row 3 (line 4 of "
+        f"{own_course_root}/annot/train.h5: 'pose3d' is infinite in 2 rows, the first is row 3 (line 4 of "
         "train_images.txt); take these images out"
     )
 
@@ -210,7 +210,7 @@ def test_labels_that_lie_elsewhere(own_course_root, tmp_path):
         assert error_of(read_train, own_course_root) == f"{path}: {message}", make.__name__
         path.unlink()
         with h5py.File(path, "w") as file:
-            file["pose2d"], file["pose3d"] = np.zeros((10, 17, 2)), poses
+            file["pose2d"], file["pose3d"] = np.ones((10, 17, 2)), poses
 
 
 def test_damaged_labels_are_data_errors_and_nothing_else(own_course_root):

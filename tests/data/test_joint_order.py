@@ -26,7 +26,7 @@ def left_leg_first(tmp_path: Path) -> Path:
         (tmp_path / "images" / name).write_bytes(b"")
     for split in ("train", "valid"):
         with h5py.File(tmp_path / "annot" / f"{split}.h5", "w") as file:
-            file["pose2d"], file["pose3d"] = poses_mm[..., :2], poses_mm
+            file["pose2d"], file["pose3d"] = poses_mm[..., :2] + 128, poses_mm
         (tmp_path / "annot" / f"{split}_images.txt").write_text("".join(f"{name}\n" for name in names))
     np.savetxt(tmp_path / "annot/mean.txt", poses_mm.mean(0).reshape(-1) + np.arange(51) / 100)
     np.savetxt(tmp_path / "annot/std.txt", np.arange(51) + 100)
@@ -38,7 +38,7 @@ def test_poses_and_statistics_are_turned(left_leg_first: Path, joint_order: str)
     for read in (read_train, read_test):
         table = read(left_leg_first, joint_order=joint_order)
         np.testing.assert_allclose(table.joints_camera_mm, standing(), atol=1e-4)
-        np.testing.assert_allclose(table.joints_crop_px, standing()[..., :2], atol=1e-4)
+        np.testing.assert_allclose(table.joints_crop_px, standing()[..., :2] + 128, atol=1e-4)
     statistics = read_statistics(left_leg_first, joint_order=joint_order)
     steps = (statistics.mean_mm - standing().mean(0)) * 100  # what mean.txt adds to the mean pose
     np.testing.assert_allclose(steps[:8, 0], [0, 12, 15, 18, 3, 6, 9, 21], atol=0.1)
@@ -75,7 +75,7 @@ def test_poses_that_do_not_tell_are_taken_as_the_setting_says(left_leg_first: Pa
 
     poses_mm = np.random.default_rng(0).normal(0, 300, (len(standing()), 17, 3)).astype(np.float32)
     with h5py.File(left_leg_first / "annot/valid.h5", "w") as file:
-        file["pose2d"], file["pose3d"] = poses_mm[..., :2], poses_mm
+        file["pose2d"], file["pose3d"] = poses_mm[..., :2] + 128, poses_mm
     for order in ("auto", "c2f"):  # `test` writes in the official order what it read in this one; `score` agrees
         table = read_test(left_leg_first, joint_order=order)
         write_predictions_csv(left_leg_first / "p.csv", table.joints_camera_mm)

@@ -87,11 +87,11 @@ def test_a_good_set_passes_and_is_drawn(root: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_bad_set_gives_status_1_and_the_offenders(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change(root, "pose3d", lambda poses: poses.__setitem__((5, 3, 0), np.nan))
+    change(root, "pose3d", lambda poses: poses.__setitem__((5, 3, 0), np.inf))
     assert main(["check-data", str(root), "--sheet", str(root.parent / "s.png"), "--workers", "1"]) == 1
     printed = capsys.readouterr().out
     assert "row 5: S1_Walking_1.54138969_000006.jpg" in printed
-    assert "1 of 29 checks failed" in printed
+    assert "1 of 33 checks failed" in printed
 
 
 def test_damaged_images_are_named(root: Path, layout: str) -> None:

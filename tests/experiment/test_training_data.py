@@ -29,13 +29,13 @@ def test_labels_are_read_once(
     tiny_values["data"]["root"] = str(own_course_root)
     tiny_values["model"] |= model
     tiny_values["trainer"]["max_steps"] = 1
-    read, keys = labels.read_rows, []
+    read, keys = labels.read_joints, []
 
     def counting(path: Path, key: str, *rest: Any) -> Any:
         keys.append(key)
         return read(path, key, *rest)
 
-    monkeypatch.setattr(labels, "read_rows", counting)
+    monkeypatch.setattr(labels, "read_joints", counting)
     train(Config.model_validate(tiny_values))
     assert sorted(keys) == ["pose2d", "pose3d"]
     assert capsys.readouterr().err.count("off the mean pose of train.h5") == 1
