@@ -13,7 +13,7 @@ REMEDY = "say which joints are labelled in a column 'visible' (N, J) of 0 and 1,
 
 def joints_at_zero(joints: NDArray[Any], root: int | None) -> NDArray[np.bool_]:
     """(N, J) which joints (N, J, axes) are exactly 0 on every axis; the `root`, if any, may be."""
-    at_zero: NDArray[np.bool_] = ~joints.any(-1)  # NaN counts as a number
+    at_zero = np.all(joints == 0, axis=-1)
     if root is not None:
         at_zero[:, root] = False
     return at_zero

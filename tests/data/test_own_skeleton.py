@@ -60,9 +60,9 @@ def test_few_bones_are_in_mm_too(tmp_path, own_course_root):
     arms = Skeleton(("LWrist", "LElbow", "RElbow", "RWrist"),
                     {"LWrist": "LElbow", "RWrist": "RElbow", "RElbow": "LElbow"}, (("LElbow", "RElbow"),))  # fmt: skip
     write_skeleton(own_course_root / "annot", arms)
-    arms_mm = np.tile(np.array([[0, 250, 0], [0, 0, 0], [400, 0, 0], [400, 250, 0]], np.float32), (10, 1, 1))
+    arms_mm = np.tile(np.array([[0, 250, 1], [0, 0, 0], [400, 0, 0], [400, 250, 1]], np.float32), (10, 1, 1))
     with h5py.File(own_course_root / "annot/train.h5", "w") as file:
-        file["pose3d"], file["pose2d"] = arms_mm, arms_mm[..., :2] / 10
+        file["pose3d"], file["pose2d"] = arms_mm, arms_mm[..., :2] / 10 + 1
     assert len(read_train(own_course_root)) == 10
     with h5py.File(own_course_root / "annot/train.h5", "a") as file:
         file["pose3d"][...] = arms_mm / 1000

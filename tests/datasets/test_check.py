@@ -288,3 +288,28 @@ def test_joints_in_px_of_the_picture_are_refused_by_training_too(root: Path) -> 
 def test_what_training_refuses_is_an_offender(root: Path) -> None:
     (root / "annot/mean.txt").write_text("1 2 3")
     assert "expected 51 finite numbers" in bad(root)["train", "loads"]
+
+
+def test_missing_labels_are_counted_and_pass(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A foot is NaN in every other row, a wrist is not `visible`, and one row has the root alone: 33 of 204."""
+    change(root, "pose3d", lambda poses: poses.__setitem__((slice(0, None, 2), 3), np.nan))
+    change(root, "pose3d", lambda poses: poses.__setitem__((5, slice(1, None)), np.nan))
+    change(root, "pose2d", lambda joints: joints.__setitem__((slice(None), 16), 0))
+    with h5py.File(root / "annot/train.h5", "r+") as file:
+        visible = np.ones((12, 17), np.uint8)
+        visible[:, 16] = 0
+        file["visible"] = visible
+    report = check(root)
+    assert not report.offenders
+    found = {finding.check: finding for finding in report.findings if finding.split == "train"}
+    assert found["labelled"].result == "83.8% of the joints in mm; 1 of 12 images without any"
+    assert found["labelled"].rows == ["row 5: S1_Walking_1.54138969_000006.jpg"]
+    assert found["loads"].result == "12 as train data"
+
+
+@pytest.mark.parametrize("key", ["pose2d", "pose3d"])
+def test_labels_written_as_zeros_are_offenders(root: Path, key: str) -> None:
+    change(root, key, lambda joints: joints.__setitem__((slice(0, 3), 12), 0))
+    found = bad(root)["train", "no zeros for labels"]
+    assert found.startswith("3 joints at 0 on every axis")
+    assert f"LElbow is exactly 0 on every axis of '{key}' in row 0" in found
