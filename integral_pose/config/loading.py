@@ -1,6 +1,5 @@
 """YAML file, its base and `key=value` overrides -> validated `Config`, and where each value came from."""
 
-import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from integral_pose.config.origins import Origins, forget, origin_of
 from integral_pose.config.overrides import apply_override
 from integral_pose.config.schema import Config
 from integral_pose.config.strict_yaml import MAX_BYTES, KeyPath, format_value, parse_document
+from integral_pose.config.text import decode_text
 from integral_pose.errors import ConfigError
 
 
@@ -79,8 +79,7 @@ def _read(path: str) -> str:
     try:
         with Path(path).open("rb") as file:  # no more than is taken: a device never ends
             content, is_all = file.read(MAX_BYTES + 1), file.read(1) == b""
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows saves text
-        return content.decode("utf-16" if is_utf16 else "utf-8", "strict" if is_all else "replace")
+        return decode_text(content, "strict" if is_all else "replace")
     except FileNotFoundError:
         known = sorted(str(p) for p in Path("configs").glob("*.yaml"))
         hint = f"; there are: {', '.join(known)}" if known else ""

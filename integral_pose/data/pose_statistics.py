@@ -14,8 +14,8 @@ from integral_pose.geometry.labelled_means import mean_and_deviation
 from integral_pose.geometry.sides import to_human36m_order
 from integral_pose.io.labels import read_poses_mm, stored_order
 from integral_pose.io.notices import notify
+from integral_pose.io.readers import read_text
 from integral_pose.io.skeleton_file import read_skeleton
-from integral_pose.io.untrusted import read_regular
 from integral_pose.skeleton import Skeleton
 
 LARGEST_STATISTICS_BYTES = 100_000
@@ -110,7 +110,7 @@ def read_bone_length_mm(root: Path) -> float | None:
 
 def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:
     try:
-        text = read_regular(path, LARGEST_STATISTICS_BYTES).decode("utf-8")
+        text = read_text(path, LARGEST_STATISTICS_BYTES)
         numbers = np.array([number for line in text.splitlines() for number in line.partition("#")[0].split()], float)
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read as numbers: {error}") from None

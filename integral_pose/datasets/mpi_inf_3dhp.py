@@ -15,7 +15,7 @@ from integral_pose.datasets.recording import PictureRecording, Recording, VideoR
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.sides import require_official_order
-from integral_pose.io.readers import existing, read_hdf5, read_mat, require_shape
+from integral_pose.io.readers import existing, read_all_lines, read_hdf5, read_mat, require_shape
 from integral_pose.skeleton import HUMAN36M, joint_order
 
 TRAIN_NAMES = (
@@ -159,7 +159,7 @@ def read_calibration(path: Path) -> dict[int, Camera]:
     """The cameras of a camera.calibration file; they have no distortion."""
     entries: list[dict[str, list[str]]] = []
     try:
-        for line in path.read_text("utf-8").splitlines():
+        for line in read_all_lines(path):
             key, *values = line.split() or [""]
             if key == "name":
                 entries.append({})

@@ -4,7 +4,6 @@ import csv
 import gzip
 import os
 import warnings
-import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,7 @@ from integral_pose.contracts import FloatArray
 from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.io.atomic import atomic_write
-from integral_pose.io.untrusted import gunzip, read_regular
+from integral_pose.io.readers import read_text
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 # Nine significant digits are the fewest that give every float32 back exactly.
@@ -110,18 +109,14 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
 def _read_text(path: PathLike) -> str:
     """The file's text, unpacked by content rather than name; DataError where it cannot be read."""
     try:
-        content = read_regular(path)
-        if content[:2] == b"\x1f\x8b":
-            content = gunzip(content, str(path))
-        if b"\0" in content:
-            raise DataError(f"{path}: not a text file (it holds NUL bytes); expected CSV as UTF-8")
-        return content.decode("utf-8-sig")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: the gzip file is cut off or damaged ({error}); write or copy it again") from error
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a text file ({error}); expected CSV as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if "\0" in text:
+        raise DataError(f"{path}: not a text file (it holds NUL bytes); expected CSV as UTF-8")
+    return text
 
 
 def _check_header(found: list[str], path: PathLike, skeleton: Skeleton) -> None:

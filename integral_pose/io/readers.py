@@ -1,9 +1,10 @@
 """Files of other projects, read so that a damaged one is an error that names it, and none can run code."""
 
-import codecs
+import gzip
 import importlib
 import io
 import json
+import os
 import pickle
 import struct
 import zlib
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from integral_pose.config.text import decode_text
 from integral_pose.errors import DataError
 from integral_pose.io.untrusted import (
     find_dataset,
+    gunzip,
     open_hdf5,
     read_regular,
     require_no_bomb,
@@ -25,6 +28,7 @@ from integral_pose.io.untrusted import (
 )
 
 LARGEST_PICKLE_BYTES = 1_000_000  # cameras.pkl has 50 kB
+_GZIP = b"\x1f\x8b"
 _MAT_HEADER_BYTES, _MAT_COMPRESSED = 128, 15
 
 _PICKLE_NAMES = {
@@ -97,7 +101,7 @@ class _PlainUnpickler(pickle._Unpickler):
 def read_json(path: Path, limit_bytes: int | None = None) -> Any:
     """A JSON file."""
     try:
-        return json.loads(read_regular(path, limit_bytes).decode("utf-8"))
+        return json.loads(read_text(path, limit_bytes))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
 
@@ -146,19 +150,30 @@ def read_hdf5(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     return found
 
 
+def read_text(path: str | os.PathLike[str], limit_bytes: int | None = None) -> str:
+    """The text of a file, gzipped or not, as `decode_text` reads it.
+
+    Raises OSError and UnicodeDecodeError, and DataError for what is no file, too large or damaged.
+    """
+    content = read_regular(path, limit_bytes)
+    if content.startswith(_GZIP):
+        try:
+            content = gunzip(content, os.fspath(path))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{path}: the gzip file is cut off or damaged ({error}); write or copy it again") from None
+    return decode_text(content)
+
+
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file that are not empty."""
+    """The lines of a text file that are not empty."""
     return [line.strip() for line in read_all_lines(path) if line.strip()]
 
 
 def read_all_lines(path: Path) -> list[str]:
-    """The lines of a text file without their ends; UTF-8, or UTF-16 as Windows marks it at the beginning."""
+    """The lines of a text file without their ends."""
     try:
-        content = read_regular(path)
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            content = content.decode("utf-16").encode("utf-8")
         # Bytes are split, since text would also be split at rarer line ends, which a file name may hold.
-        return [line.decode("utf-8") for line in content.removeprefix(codecs.BOM_UTF8).splitlines()]
+        return [line.decode() for line in read_text(path).encode().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.atomic import write_text_atomic
-from integral_pose.io.untrusted import read_regular
+from integral_pose.io.readers import read_text
 from integral_pose.skeleton import HUMAN36M, Skeleton, fault_of_skeleton
 
 SKELETON_FILE = "skeleton.yaml"
@@ -66,7 +66,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     from integral_pose.config.strict_yaml import parse_document
 
     try:
-        return parse_document(read_regular(path, LARGEST_BYTES).decode("utf-8"), str(path))[0]
+        return parse_document(read_text(path, LARGEST_BYTES), str(path))[0]
     except ConfigError as error:
         raise DataError(str(error)) from None
     except (OSError, UnicodeDecodeError) as error:

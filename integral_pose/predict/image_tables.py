@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from integral_pose.errors import DataError
-from integral_pose.io.untrusted import read_regular
+from integral_pose.io.readers import read_text
 
 LARGEST_FILE_BYTES = 200_000_000
 
@@ -21,7 +21,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, list[str
     Raises DataError.
     """
     try:
-        text = read_regular(path, LARGEST_FILE_BYTES).decode("utf-8-sig")
+        text = read_text(path, LARGEST_FILE_BYTES)
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from None
@@ -50,5 +50,5 @@ def by_image(table: Mapping[str, Value], name: str, number: int | None) -> Value
 
 
 def same_spelling(name: str) -> str:
-    """One spelling of letters with accents, which macOS and Linux write differently in file names: those of tables."""
-    return unicodedata.normalize("NFC", name)
+    """One spelling of names in tables and folders: accents as Linux has them, slashes of one kind."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))

@@ -239,7 +239,7 @@ def test_statistics_are_read_or_computed(own_course_root):
     np.testing.assert_allclose(computed.std_mm, poses.std(0), atol=1e-3)
     assert (computed.std_mm[0] == 0).all()
     np.savetxt(own_course_root / "annot/mean.txt", computed.mean_mm + 0.5)
-    np.savetxt(own_course_root / "annot/std.txt", (computed.std_mm + 2).reshape(1, 51))
+    np.savetxt(own_course_root / "annot/std.txt", (computed.std_mm + 2).reshape(1, 51), encoding="utf-16")
     stored = read_statistics(own_course_root)
     np.testing.assert_allclose(stored.mean_mm, computed.mean_mm + 0.5, rtol=1e-6)
     np.testing.assert_allclose(stored.std_mm, computed.std_mm + 2, rtol=1e-6)

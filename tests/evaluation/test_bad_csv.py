@@ -52,6 +52,7 @@ def changed(submission, value, row=2):
 GOOD = {
     "as it is": lambda lines: "\n".join(lines) + "\n",
     "byte order mark": lambda lines: "\ufeff" + "\n".join(lines),
+    "UTF-16 as Windows saves it": lambda lines: "\r\n".join(lines).encode("utf-16"),
     "Windows line ends": lambda lines: "\r\n".join(lines) + "\r\n",
     "old Macintosh line ends": lambda lines: "\r".join(lines),
     "blanks behind commas and a blank line": lambda lines: "\n".join(lines).replace(",", ", ") + "\n   \n",
@@ -83,7 +84,8 @@ BAD = {
     "blank lines alone": ("\n \n", "p.csv: the file is empty"),
     "header alone": (HEADER + "\n", "p.csv: there is no row below the header"),
     "no text": (b"PK\3\4\0\0", "p.csv: not a text file (it holds NUL bytes); expected CSV as UTF-8"),
-    "other encoding": (HEADER.encode("utf-16"), "p.csv: not a text file"),
+    "other encoding": (HEADER.encode("utf-16-le"), "p.csv: not a text file"),
+    "Latin": (HEADER.replace("Hip", "Hüfte").encode("latin-1"), "p.csv: not a text file"),
     "a web page": ("<!DOCTYPE html><html><head><title>404 Not Found\n", "p.csv: column 1 of the header is '<!DOCTYPE"),
     "control characters": ("\x1b[2JId\n", r"p.csv: column 1 of the header is '\x1b[2JId', expected 'Id'"),
     "semicolons": (HEADER.replace(",", ";"), "p.csv: the columns are separated by ';', expected ','"),

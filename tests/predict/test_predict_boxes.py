@@ -22,7 +22,8 @@ def boxes_of(file: BoxesFile, name: str, number: int | None = None):
 def boxes_file(tmp_path):
     def write(content, name="boxes.json"):
         path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        text = content if isinstance(content, bytes | str) else json.dumps(content)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return BoxesFile(path)
 
     return write
@@ -41,6 +42,9 @@ def boxes_file(tmp_path):
         ),
         ([{"file_name": "a.jpg", "bbox": BOX}, {"image_id": "a.jpg", "bbox": OTHER}], "b.json"),
         ("file,x,y,w,h\na.jpg,1,2,30,40\n\na.jpg,5,6,7.5,8\n", "b.csv"),
+        ("file,x,y,w,h\r\na.jpg,1,2,30,40\r\na.jpg,5,6,7.5,8\r\n".encode("utf-16"), "b.csv"),
+        (json.dumps({"a.jpg": [BOX, OTHER]}).encode("utf-8-sig"), "b.json"),
+        (json.dumps({"a.jpg": [BOX, OTHER]}).encode("utf-16"), "b.json"),
         ('\ufefffile,x,y,w,h\r\n"a.jpg",1,2,30,40\r\na.jpg,5,6,7.5,8\r\n', "B.CSV"),
     ],
 )
@@ -53,6 +57,12 @@ def test_every_form(content, name, boxes_file):
 def test_the_path_goes_before_the_file_name(boxes_file):
     found = boxes_file({"s/a.jpg": [BOX], "a.jpg": [OTHER]})
     assert (boxes_of(found, "s/a.jpg"), boxes_of(found, "t/a.jpg")) == ([BOX], [OTHER])
+
+
+def test_paths_as_windows_writes_them(boxes_file):
+    found = boxes_file("file,x,y,w,h\ns\\a.jpg,1,2,30,40\n", "b.csv")
+    assert boxes_of(found, "s/a.jpg") == [BOX]
+    assert boxes_of(found, "a.jpg") is None
 
 
 @pytest.mark.parametrize(
