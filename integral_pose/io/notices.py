@@ -20,7 +20,7 @@ def announce(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:
-        sys.stdout = io.StringIO()  # or the interpreter tries again at its end, and exits with 120
+        give_up_lost_output()
     except ValueError:  # closed
         pass
 
@@ -32,7 +32,7 @@ def flush_output() -> None:
 
 
 def give_up_lost_output() -> None:
-    """Lead stdout nowhere if it cannot be written, or the interpreter tries again at its end."""
+    """Lead stdout nowhere if it cannot be written, or the interpreter tries again at its end, and exits with 120."""
     try:
         flush_output()
     except OSError:
