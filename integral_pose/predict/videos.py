@@ -14,9 +14,9 @@ from integral_pose.errors import DataError
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.images import Picture, require_sensible_size
 from integral_pose.io.readers import optional
-from integral_pose.io.strict_video import seconds_missing, strict_frames
+from integral_pose.io.strict_video import cut_transport_stream, seconds_missing, strict_frames
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts")
 # Of FFmpeg's demuxers those that read one file: a playlist could name others, and addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts"
 ENCODERS = ("libx264", "mpeg4")
@@ -60,13 +60,18 @@ class VideoFile:
                     number += 1
             except (self._av.FFmpegError, OSError) as error:
                 self.fault = f"{self.path}: is damaged at frame {number}{self._of_claimed} ({error})"
-            if number and not self.fault and (missing_s := seconds_missing(stream, last, first_s)):
-                self.fault = (
-                    f"{self.path}: ends after {number}{self._of_claimed} frames, {missing_s:.2f} s before the end that "
-                    "its header says; it was cut short"
-                )
+            if number and not self.fault and (missing := self._missing(stream, last, first_s)):
+                self.fault = f"{self.path}: ends after {number}{self._of_claimed} frames{missing}"
         if not number:
             raise DataError(self.fault or f"{self.path}: holds no frame that can be decoded; it may be cut short")
+
+    def _missing(self, stream: Any, last: Any, first_s: float) -> str:
+        """What the file tells of frames behind the `last` one; empty where it tells none."""
+        if missing_s := seconds_missing(stream, last, first_s):
+            return f", {missing_s:.2f} s before the end that its header says; it was cut short"
+        if stream.container.format.name == "mpegts" and (sign := cut_transport_stream(self.path)):
+            return f", but {sign}: it was cut short, and does not say how much is missing"
+        return ""
 
     @property
     def _of_claimed(self) -> str:

@@ -143,6 +143,32 @@ def test_a_matroska_file_that_was_cut_short_between_frames(tmp_path):
     assert f"a.mkv: ends after {count} frames, {3 - count / 10:.2f} s before the end" in video.fault
 
 
+@pytest.mark.parametrize(("name", "length"), [("a.ts", 188), ("a.m2ts", 192)])
+def test_a_transport_stream_tells_what_it_can(name, length, tmp_path):
+    """It has no header that says how long it is."""
+    path = noise_video(tmp_path / name, "mpeg2video")
+    content = path.read_bytes()
+    packets = [content[at : at + length] for at in range(0, len(content), length)]
+    at_sync = length - 188
+    pids = [(packet[at_sync + 1] & 31) << 8 | packet[at_sync + 2] for packet in packets]
+    video = VideoFile(path)
+    whole = [frame.picture for frame in video.frames()]
+    assert (len(whole), video.fault) == (30, "")
+    table = pids.index(0, len(pids) // 2)
+    lost = pids.index(max(pids, key=pids.count), len(pids) // 2)  # of the pictures
+    for kept, told in (
+        (b"".join(packets[:table]) + packets[table][:100], "frames, but it ends within a packet: it was cut"),
+        (b"".join(packets[: table + 1]), "frames, but it ends with a table of what follows: it was cut"),
+        (b"".join(packets[:lost] + packets[lost + 1 :]), "(packets are missing from here on)"),
+    ):
+        path.write_bytes(kept)
+        found = [frame.picture for frame in video.frames()]
+        assert 5 < len(found) < 30
+        np.testing.assert_array_equal(found, whole[: len(found)])
+        assert told in video.fault
+        video.fault = ""
+
+
 def test_times_of_a_variable_rate_and_true_shapes(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
