@@ -3,6 +3,8 @@
 A data set's is read by `io.skeleton_file`; without one it is Human3.6M's 17 joints.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +44,25 @@ class Skeleton:
         """For each joint the index of its mirror image: `joints[..., flip_order, :]` swaps left and right."""
         mirror = dict(self.mirror_pairs) | {right: left for left, right in self.mirror_pairs}
         return tuple(self.names.index(mirror.get(name, name)) for name in self.names)
+
+    def depth(self, joint: int) -> int:
+        """How many bones a joint is from the root."""
+        parents = dict(self.bones)
+        return 1 + self.depth(parents[joint]) if joint in parents else 0
+
+    def of_joints(self, names: Sequence[str]) -> Skeleton:
+        """The tree of some of the joints, in that order; the root must be among them.
+
+        The parent of one is its nearest ancestor that is left, and pairs stay where both are.
+        """
+
+        def ancestor(name: str) -> str:
+            parent = self.parent_names[name]
+            return parent if parent in names else ancestor(parent)
+
+        parents = {name: ancestor(name) for name in self.parent_names if name in names}
+        pairs = tuple((left, right) for left, right in self.mirror_pairs if {left, right} <= set(names))
+        return Skeleton(tuple(names), parents, pairs)
 
     def side(self, joint: int) -> str:
         """'left', 'right' or 'middle'."""

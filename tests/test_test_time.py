@@ -222,7 +222,7 @@ def test_depth_from_the_bones_of_the_training_poses(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=bone_length")
     table = read_test(people)
     model = Truth(table)
-    place_root, words = build_root_placement(config, model.space)
+    place_root, words = build_root_placement(config, model.space, HUMAN36M)
     found = build_scorer(config, table, CPU, Processes(), place_root)(model)
     with h5py.File(people / "annot/train.h5") as file:
         expected_mm = total_bone_length_mm(file["pose3d"][()]).mean()
@@ -237,7 +237,7 @@ def test_a_given_depth(people, tiny_yaml):
     config = image_volume(tiny_yaml, people, "evaluation.root_depth=3000")
     table = read_test(people)
     model = Truth(table)
-    place_root, words = build_root_placement(config, model.space)
+    place_root, words = build_root_placement(config, model.space, HUMAN36M)
     found = build_scorer(config, table, CPU, Processes(), place_root)(model)
     views = table.views.batch(np.arange(4), np.array([0.25, 0.25], np.float32))
     expected = model.space.decode(model.norm, at_root_depth(views, 3000.0))

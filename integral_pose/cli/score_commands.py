@@ -43,6 +43,7 @@ def add_score(commands: Any) -> None:
     )
     parser.add_argument("--joint-order", choices=("auto", "official", "c2f"), default="auto",
                         help="of the labels, as data.joint_order (%(default)s: by the poses)")  # fmt: skip
+    parser.add_argument("--some-joints", action="store_true", help="the CSV may lack joints of the labels")
     parser.add_argument("--json", type=file_path, metavar="FILE", help="write the scores")
 
 
@@ -89,7 +90,8 @@ def _print_one(result: TestResult) -> None:
         ratio = f"{result.scores.mpjpe_mm / result.mean_pose.mpjpe_mm:.2f} of the mean pose's error, "
     print(f"{ratio}on {result.scores.num_samples} test images.")
     order = "" if result.joint_order == "auto" else f" --joint-order {result.joint_order}"
-    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}{order}")
+    some = " --some-joints" * result.has_some_joints
+    print(f"By joint and action: integral-pose score {result.predictions_csv} --truth {result.truth}{order}{some}")
 
 
 def _print_files(result: TestResult) -> None:
@@ -120,7 +122,7 @@ def _print_several(results: Sequence[TestResult]) -> None:
         is_paired = result is not first and result.truth == first.truth  # frame by frame, on the same frames
         has_intervals = is_paired and result.scores.interval_mm is not None
         files = result.predictions_csv, first.predictions_csv, result.truth
-        found = compare_csv(*files, joint_order=result.joint_order) if has_intervals else None
+        found = compare_csv(*files, joint_order=result.joint_order, some_joints=True) if has_intervals else None
         row["less the first (mm)"] = None if found is None else found.mean
         row["95 % of that"] = _bounds(found and found.bounds)
         rows.append(row)
@@ -144,13 +146,14 @@ def _score(options: argparse.Namespace) -> None:
     require_other_file("--json", options.json, options.predictions, options.truth, options.against)
     protocol = find_protocol(options.protocol)
     warnings.showwarning = _print_warning
-    scores = score_csv(options.predictions, options.truth, protocol=protocol, joint_order=options.joint_order)
+    how = {"protocol": protocol, "joint_order": options.joint_order, "some_joints": options.some_joints}
+    scores = score_csv(options.predictions, options.truth, **how)
     if protocol.name != "all":
         _print_headline(protocol, scores)
     print(scores_table(scores))
     extra: dict[str, object] = {"predictions": str(options.predictions), "truth": str(options.truth)}
     if options.against:
-        found = compare_csv(options.predictions, options.against, options.truth, protocol, options.joint_order)
+        found = compare_csv(options.predictions, options.against, options.truth, **how)
         extra["less_the_other_mm"] = {"other": str(options.against), **found._asdict()}
         print(f"MPJPE less that of {options.against}: {found.mean:+.2f} mm, "
               f"95 % interval {found.low:+.2f} to {found.high:+.2f}")  # fmt: skip

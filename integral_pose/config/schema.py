@@ -58,7 +58,7 @@ class ModelConfig(Section):
     init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
-    num_joints: Annotated[int, Field(gt=0, le=256)] = 17
+    num_joints: Annotated[int, Field(gt=0, le=256)] = 17  # where it is not stated, as many as the labels in data.root
     deconv_channels: Channels = [256, 256, 256]  # one deconvolution each
     volume_depth: Annotated[int, Field(ge=2, le=4096)] = 64
     cells_per_feature: Annotated[int, Field(gt=0, le=64)] = (

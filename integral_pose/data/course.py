@@ -12,7 +12,7 @@ The .h5 may hold the images too (packed layout, `image_source`), and how the cro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from integral_pose.io.labels import (
 )
 from integral_pose.io.notices import notify
 from integral_pose.io.skeleton_file import read_skeleton
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import HUMAN36M, Skeleton, joint_order
 
 VIEW_COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
 
@@ -135,6 +135,16 @@ class PoseTable:
             None if self.views is None else self.views.take(rows),
             self.stored_order,
             self.skeleton,
+        )
+
+    def of_joints(self, skeleton: Skeleton) -> PoseTable:
+        """The table of some of the joints, which `skeleton` names in their order."""
+        if skeleton == self.skeleton:
+            return self
+        order = list(joint_order(self.skeleton.names, skeleton.names))
+        camera_mm = root_relative(self.joints_camera_mm[:, order], skeleton.root)
+        return replace(
+            self, joints_camera_mm=camera_mm, joints_crop_px=self.joints_crop_px[:, order], skeleton=skeleton
         )
 
 

@@ -16,7 +16,7 @@ from integral_pose.io.labels import read_poses_mm, stored_order
 from integral_pose.io.notices import notify
 from integral_pose.io.readers import read_text
 from integral_pose.io.skeleton_file import read_skeleton
-from integral_pose.skeleton import Skeleton
+from integral_pose.skeleton import Skeleton, joint_order
 
 LARGEST_STATISTICS_BYTES = 100_000
 LARGEST_DIFFERENCE_MM = 1.0  # between mean.txt and the mean of train.h5, which may have been rounded
@@ -96,16 +96,19 @@ def _read_written(root: Path, skeleton: Skeleton) -> tuple[NDArray[np.float64], 
     return mean_mm, std_mm
 
 
-def read_bone_length_mm(root: Path) -> float | None:
-    """All bones together, the mean over the training poses, in whichever order their legs are; None without train.h5.
+def read_bone_length_mm(root: Path, skeleton: Skeleton) -> float | None:
+    """All bones of `skeleton` together, the mean over the training poses; None without train.h5.
+
+    Its joints are some of the set's; the legs are in whichever order.
 
     Raises DataError as `read_train` does of poses.
     """
     label_path = root / "annot" / "train.h5"
     if not label_path.exists():
         return None
-    skeleton = read_skeleton(root / "annot")
-    return float(body_length_mm(read_poses_mm(label_path, skeleton), skeleton).mean())
+    stored = read_skeleton(root / "annot")
+    poses_mm = read_poses_mm(label_path, stored)[:, joint_order(stored.names, skeleton.names)]
+    return float(body_length_mm(poses_mm, skeleton).mean())
 
 
 def _read_numbers(path: Path, skeleton: Skeleton) -> NDArray[np.float64]:

@@ -89,7 +89,7 @@ def check_data(root: Path, sheet: Path | None = None, *, workers: int = 1, show_
         return report
     crops = [crop for split in splits for crop in _pick(split, COLUMNS * SHEET_ROWS // len(splits))]
     if crops:
-        write_contact_sheet(sheet, crops)
+        write_contact_sheet(sheet, crops, splits[0].skeleton)
         report.sheet = sheet
     return report
 
@@ -119,6 +119,8 @@ def _check_sizes(sizes_px: Mapping[str, tuple[int, int]]) -> list[Finding]:
     shown = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes_px.items())
     if len(found) > 1:
         return [Finding("both", "one image size", True, f"{shown}; crop all images to one size")]
+    if not found:  # no split can be read
+        return []
     width, height = found[0]
     if width != height:
         return [Finding("both", "one image size", True, f"{shown}; crops have to be square")]

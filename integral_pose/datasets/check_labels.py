@@ -1,5 +1,6 @@
 """The checks of `check-data` that need no picture: names, shapes, bodies, sides, cameras."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from integral_pose.geometry.labelled_means import is_labelled, mean_and_deviatio
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.unwritten_labels import fault_of_zeros, joints_at_zero
-from integral_pose.skeleton import HUMAN36M
+from integral_pose.skeleton import HUMAN36M, joint_order
 
 Rows = NDArray[Any]  # a bool a row
 
@@ -86,7 +87,7 @@ def wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
     column = split.columns.get(key)
     if column is None:
         return f"{split.label_path.name} has no '{key}'"
-    expected = (len(split.names), 17, axes)
+    expected = (len(split.names), split.skeleton.num_joints, axes)
     if column.shape != expected or column.dtype.kind not in "fiu":
         return f"'{key}' is {column.dtype} {column.shape}, expected numbers {expected}"
     return ""
@@ -135,45 +136,54 @@ def _check_axes(split: StoredSplit, crop_px: Array, camera_mm: Array, rows: NDAr
 
 def _check_bones(split: StoredSplit, camera_mm: Array, rows: NDArray[np.intp]) -> list[Finding]:
     """Every bone of a human size, and each limb of one length in all pictures of a subject."""
-    children, parents = np.transpose(HUMAN36M.bones)
+    skeleton = split.skeleton
+    children, parents = np.transpose(skeleton.bones)
     lengths_mm = np.linalg.norm(camera_mm[rows][:, children] - camera_mm[rows][:, parents], axis=-1)
     low, high = PLAUSIBLE_BONE_MM
     bad = np.zeros(len(camera_mm), bool)
     bad[rows] = ((lengths_mm < low) | (lengths_mm > high)).any(1)
     seen_mm = lengths_mm[~np.isnan(lengths_mm)]
     what = f"implausible; {seen_mm.min(initial=np.inf):.3g} to {seen_mm.max(initial=0):.3g} mm"
-    if unit := fault_of_unit(camera_mm[rows], HUMAN36M):
+    if unit := fault_of_unit(camera_mm[rows], skeleton):
         what += f". {unit}"
-    limbs_mm = lengths_mm[:, [children.tolist().index(HUMAN36M.names.index(name)) for name in LIMBS]]
+    ends = [skeleton.names[child] for child in children]
+    limbs: list[int] = [ends.index(name) for name in LIMBS if name in ends] or list(range(len(ends)))
+    is_fault = bool(unit) or skeleton == HUMAN36M  # other skeletons may have bones as short as fingers'
     return [
-        _rows_finding(split, "bone lengths", bad, what),
-        _check_spread(split.split, split.subjects[rows], limbs_mm),
+        _rows_finding(split, "bone lengths", bad, what, is_fault),
+        _check_spread(split.split, split.subjects[rows], lengths_mm[:, limbs], [ends[i] for i in limbs]),
     ]
 
 
-def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array) -> Finding:
-    """limbs_mm (n, len(LIMBS)): their lengths in n pictures."""
+def _check_spread(split: str, subjects: NDArray[np.str_], limbs_mm: Array, ends: Sequence[str]) -> Finding:
+    """limbs_mm (n, limbs): lengths of the bones to `ends` in n pictures."""
     largest, uneven = 0.0, []
     for subject in np.unique(subjects):
         mean_mm, std_mm = mean_and_deviation(limbs_mm[subjects == subject])
         relative = std_mm / np.maximum(mean_mm, 1e-6)
         largest = max(largest, float(relative.max()))
         uneven += [
-            f"{subject}: the bone to {LIMBS[i]} varies by {relative[i]:.0%} about {mean_mm[i]:.0f} mm"
+            f"{subject}: the bone to {ends[int(i)]} varies by {relative[i]:.0%} about {mean_mm[i]:.0f} mm"
             for i in np.flatnonzero(relative > LARGEST_SPREAD)
         ]
     return Finding(split, "bones constant", bool(uneven), f"limbs vary by up to {largest:.1%} a subject", uneven)
 
 
 def _check_sides(split: StoredSplit, camera_mm: Array) -> Finding:
-    evidence = side_evidence(camera_mm)
+    names = split.skeleton.names
+    if missing := [name for name in HUMAN36M.names if name not in names]:
+        return Finding(split.split, "left and right", False, f"not checked: there is no joint {missing[0]}")
+    evidence = side_evidence(camera_mm[:, list(joint_order(names, HUMAN36M.names))])
     doubt = "; doubtful, look at the contact sheet" if evidence.is_doubtful else ""
     result = f"order {evidence.order}: {evidence}{doubt}"
+    is_named = names != HUMAN36M.names  # then nothing turns the legs
     advice = {
-        "c2f": ["the left leg is at 1-3; training turns it (data.joint_order), other programs may not"],
+        "c2f": ["the legs have each other's names" if is_named else
+                "the left leg is at 1-3; training turns it (data.joint_order), other programs may not"],
         "mirrored": ["left and right are exchanged throughout; the poses are mirrored"],
-    }.get(evidence.order, [])
-    return Finding(split.split, "left and right", evidence.order == "mirrored", result, advice)
+    }.get(evidence.order, [])  # fmt: skip
+    is_bad = evidence.order == "mirrored" or (is_named and evidence.order == "c2f")
+    return Finding(split.split, "left and right", is_bad, result, advice)
 
 
 def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows: NDArray[np.intp]) -> Finding:
@@ -182,7 +192,7 @@ def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows
     if missing:
         return Finding(split.split, "3D meets 2D", False, f"not checked: the set has no '{missing[0]}'")
     left_top, scale = np.split(split.columns["crop_to_image"], [2], axis=1)
-    joints_mm = camera_mm - camera_mm[:, :1] + split.columns["root_camera_mm"][:, None]
+    joints_mm = root_relative(camera_mm, split.skeleton.root) + split.columns["root_camera_mm"][:, None]
     residual_px = np.zeros(len(crop_px))
     cameras, camera_of = np.unique(split.columns["camera"][rows], axis=0, return_inverse=True)
     for i, numbers in enumerate(cameras):

@@ -16,7 +16,9 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.labels import stored_names
 from integral_pose.io.readers import read_hdf5, read_lines
+from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.io.untrusted import inside, read_regular
+from integral_pose.skeleton import HUMAN36M, Skeleton
 
 COLUMNS = ("pose2d", "pose3d", "visible", "camera", "crop_to_image", "root_camera_mm", "subject", "action")
 
@@ -30,6 +32,7 @@ class StoredSplit:
     names: list[str]
     columns: dict[str, NDArray[Any]]
     packed: PackedImages | None  # None: the images are files
+    skeleton: Skeleton = HUMAN36M
 
     @property
     def label_path(self) -> Path:
@@ -54,7 +57,7 @@ class StoredSplit:
     def images_only(self, first: int, end: int) -> StoredSplit:
         """Some of its rows without their labels, to be handed to another process."""
         packed = self.packed.take(np.arange(first, min(end, len(self.names)))) if self.packed else None
-        return StoredSplit(self.root, self.split, self.names[first:end], {}, packed)
+        return StoredSplit(self.root, self.split, self.names[first:end], {}, packed, self.skeleton)
 
     def encoded(self, row: int) -> tuple[bytes, str]:
         """The bytes of an image file and what to call it. Raises DataError if they cannot be read."""
@@ -72,10 +75,10 @@ def read_split(root: Path, split: str) -> StoredSplit | None:
     list_path, label_path = root / "annot" / f"{split}_images.txt", root / "annot" / f"{split}.h5"
     if not list_path.exists() and not label_path.exists():
         return None
-    names = read_lines(list_path)
+    names, skeleton = read_lines(list_path), read_skeleton(root / "annot")
     if not label_path.exists():
-        return StoredSplit(root, split, spelt_as_on_disk(names, root / "images"), {}, None)
+        return StoredSplit(root, split, spelt_as_on_disk(names, root / "images"), {}, None, skeleton)
     is_packed = "images" in stored_names(label_path)
     names = names if is_packed else spelt_as_on_disk(names, root / "images")
     packed = open_packed(label_path, np.array([name.encode() for name in names])) if is_packed else None
-    return StoredSplit(root, split, names, read_hdf5(label_path, COLUMNS), packed)
+    return StoredSplit(root, split, names, read_hdf5(label_path, COLUMNS), packed, skeleton)

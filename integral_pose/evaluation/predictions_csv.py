@@ -106,6 +106,17 @@ def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArr
     return joints_mm
 
 
+def predicted_joints(path: PathLike, skeleton: Skeleton) -> Skeleton:
+    """The joints of a file of predictions, where they are some of the skeleton's, its root among them; else all of it.
+
+    Of those `read_predictions_csv` then says what is wrong. Raises DataError as it does where the file cannot be read.
+    """
+    columns = [name.strip(' "') for name in _read_text(path).partition("\n")[0].strip().split(",")]
+    names = [name for name in skeleton.names if f"{name}_x" in columns]
+    some = skeleton.of_joints(names) if skeleton.names[skeleton.root] in names else skeleton
+    return some if columns == csv_header(some) else skeleton
+
+
 def _read_text(path: PathLike) -> str:
     """The file's text, unpacked by content rather than name; DataError where it cannot be read."""
     try:

@@ -57,7 +57,12 @@ class Protocol:
         return np.array(chosen)
 
     def joint_indices(self, skeleton: Skeleton) -> list[int]:
-        """Indices of the joints that count."""
+        """Indices of the joints that count. Raises DataError where the skeleton lacks one that the protocol names."""
+        if missing := [name for name in self.joints or () if name not in skeleton.names]:
+            raise DataError(
+                f"protocol '{self.name}' scores {', '.join(missing)}, which these poses do not have; they have: "
+                f"{', '.join(skeleton.names)}"
+            )
         return [skeleton.names.index(name) for name in self.joints or skeleton.names]
 
 

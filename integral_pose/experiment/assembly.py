@@ -1,6 +1,6 @@
 """From a configuration to a trainer: data, model, losses and scoring put together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -26,11 +26,11 @@ from integral_pose.experiment.scoring import build_root_placement, build_scorer,
 from integral_pose.io.devices import choose_precision
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
+from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.losses import LossWeights
 from integral_pose.models.pose_net import PoseNet, build_space
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.stop import StopSignal
-from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.plan import Stage, TrainerSettings
 from integral_pose.training.schedule import build_learning_rate, build_optimizer
 from integral_pose.training.step import TrainStep
@@ -63,10 +63,10 @@ def build_trainer(
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
     table, held_out = data.train, data.held_out
     torch.manual_seed(config.seed)
-    model, criterion = build_model(config, device, data.statistics, data.prior)
+    model, criterion = build_model(config, device, table.skeleton, data.statistics, data.prior)
     if config.model.init and begins:  # a run that goes on has weights of its own
-        _initialise_from(model, Path(config.model.init), group)
-    on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
+        _initialise_from(model, table.skeleton.names, Path(config.model.init), group)
+    on_device = build_device_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order)
     batches = _build_batches(config, table, device, group, on_device)
     stages = [
         Stage(
@@ -113,7 +113,7 @@ def build_training_images(
         table,
         config.data.stored_size,
         config.data.image_size,
-        build_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order),
+        build_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order),
         on_device=on_device,
         scaled_decoding=True,
         skip_bad=skip_bad,
@@ -124,19 +124,27 @@ def _build_evaluation(
     config: Config, table: PoseTable, device: torch.device, group: Processes, stop: StopSignal
 ) -> Callable[[nn.Module], Scores]:
     check_can_lift(config, table)
-    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
-    predictions_of = build_scorer(config, table, device, group, build_root_placement(config, space).place, stop=stop)
+    space = build_space(config.model, config.data.image_size, table.skeleton.root)
+    place_root = build_root_placement(config, space, table.skeleton).place
+    predictions_of = build_scorer(config, table, device, group, place_root, stop=stop)
     return lambda model: score(table, predictions_of(model))
+
+
+def with_joints_of_data(config: Config) -> Config:
+    """With as many joints as the labels in `data.root` have. Raises ConfigError where it states another number."""
+    found = read_skeleton(Path(config.data.root) / "annot").num_joints
+    if "num_joints" in config.model.model_fields_set and config.model.num_joints != found:
+        raise ConfigError(
+            f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of {found} "
+            "joints; leave it out, and it follows from them"
+        )
+    model = config.model.model_copy(update={"num_joints": found})
+    return config.model_copy(update={"model": model})
 
 
 def read_training_data(config: Config) -> TrainingData:
     """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
     table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
-    if config.model.num_joints != table.skeleton.num_joints:
-        raise ConfigError(
-            f"model.num_joints is {config.model.num_joints}, but the labels in {config.data.root} are of "
-            f"{table.skeleton.num_joints} joints; leave it out"
-        )
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)
@@ -161,11 +169,11 @@ def _learnt_from(config: Config, table: PoseTable) -> PoseTable:
     return labelled
 
 
-def _initialise_from(model: PoseNet, path: Path, group: Processes) -> None:
+def _initialise_from(model: PoseNet, joints: Sequence[str], path: Path, group: Processes) -> None:
     """Initialise from a trained network's weights where they fit, and print which do."""
     given = load_network(path)
     state, summary = initialise_from(
-        model.state_dict(), HUMAN36M.names, given.network.state_dict(), given.description.skeleton.names, str(path)
+        model.state_dict(), joints, given.network.state_dict(), given.description.skeleton.names, str(path)
     )
     model.load_state_dict(state)
     if group.is_first:

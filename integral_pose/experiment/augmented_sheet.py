@@ -10,7 +10,6 @@ from integral_pose.data.augmentation import build_device_augmentation
 from integral_pose.data.course import PoseTable
 from integral_pose.datasets.contact_sheet import Cell, write_contact_sheet
 from integral_pose.experiment.assembly import build_training_images
-from integral_pose.skeleton import HUMAN36M
 
 NUM_IMAGES = 24
 
@@ -20,7 +19,7 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
 
     Changed in the loader or on `device`, whichever the configuration says. Unreadable images are replaced by the next.
     """
-    on_device = build_device_augmentation(config.data.augmentation, config.seed, HUMAN36M.flip_order)
+    on_device = build_device_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order)
     images = build_training_images(config, table, on_device, skip_bad=True)
     rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()
     batch = images.read(rows)
@@ -29,4 +28,5 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
     pictures, joints_crop_px = batch.images.permute(0, 2, 3, 1).numpy(), batch.joints_crop_px.numpy()
     titles = [Path(table.name(row)).name for row in batch.indices.tolist()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_contact_sheet(path, [Cell(*cell) for cell in zip(pictures, joints_crop_px, titles, strict=True)])
+    cells = [Cell(*cell) for cell in zip(pictures, joints_crop_px, titles, strict=True)]
+    write_contact_sheet(path, cells, table.skeleton)

@@ -11,13 +11,17 @@ from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.geometry.labelled_means import mean_and_deviation
 from integral_pose.losses import Criterion, build_criterion
 from integral_pose.models.pose_net import PoseNet, build_network, build_space
-from integral_pose.skeleton import HUMAN36M
+from integral_pose.skeleton import Skeleton
 
 MeanAndDeviation = tuple[Tensor, Tensor]  # (J, 3) each
 
 
 def build_model(
-    config: Config, device: torch.device, statistics: PoseStatistics, prior: MeanAndDeviation | None
+    config: Config,
+    device: torch.device,
+    skeleton: Skeleton,
+    statistics: PoseStatistics,
+    prior: MeanAndDeviation | None,
 ) -> tuple[PoseNet, Criterion]:
     """The network on `device`, drawn from torch's global generator or pretrained, and its criterion.
 
@@ -27,7 +31,7 @@ def build_model(
     model = build_network(
         config.model,
         config.data.image_size,
-        HUMAN36M.root,
+        skeleton.root,
         pretrained=True,
         statistics_mm=mean_and_std_mm if config.model.head == "regression" else None,
         statistics_norm=prior,
@@ -47,7 +51,7 @@ def prior_of(config: Config, table: PoseTable, statistics: PoseStatistics) -> Me
     """
     if not config.model.has_prior:
         return None
-    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
+    space = build_space(config.model, config.data.image_size, table.skeleton.root)
     if config.model.volume == "metric":
         return space.encode(torch.from_numpy(statistics.mean_mm)), space.encode(torch.from_numpy(statistics.std_mm))
     labels_norm = labels_in(space, table, config).double()

@@ -7,14 +7,13 @@ from integral_pose.data.course import PoseTable
 from integral_pose.experiment.model import labels_in
 from integral_pose.geometry.coordinates import beyond_reach
 from integral_pose.models.pose_net import build_space
-from integral_pose.skeleton import HUMAN36M
 
 
 def reach_notice(config: Config, table: PoseTable) -> str | None:
     """A line on how many joints of the table, before augmentation, lie beyond reach; None where there are none."""
     if config.model.head == "regression":
         return None
-    space = build_space(config.model, config.data.image_size, HUMAN36M.root)
+    space = build_space(config.model, config.data.image_size, table.skeleton.root)
     labels_norm = labels_in(space, table, config)
     beyond, labelled = beyond_reach(labels_norm, config.volume_shape), torch.isfinite(labels_norm).all(-1)
     if not (number := int(beyond.sum())):
@@ -24,6 +23,6 @@ def reach_notice(config: Config, table: PoseTable) -> str | None:
     remedy = "model.extent_mm" if config.model.volume == "metric" else "model.depth_extent_mm (z alone)"
     return (
         f"{number:,} of {labelled.sum():,} training labels ({number / labelled.sum():.1%}; "
-        f"{of_joints[worst]:.1%} of {HUMAN36M.names[worst]}) lie beyond the outermost cell centres of the volume; "
-        f"a larger {remedy} or more cells reach them"
+        f"{of_joints[worst]:.1%} of {table.skeleton.names[worst]}) lie beyond the outermost cell centres of the "
+        f"volume; a larger {remedy} or more cells reach them"
     )

@@ -13,9 +13,12 @@ from integral_pose.geometry.coordinates import norm_to_voxel
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.report.heatmap_figures import draw_axes, draw_planes
 from integral_pose.report.pose_figures import PoseView, draw_poses
-from integral_pose.skeleton import HUMAN36M
+from integral_pose.skeleton import Skeleton
 
-HEATMAP_JOINT = "LWrist"  # far from the root and often hidden: the first to show what goes wrong
+
+def heatmap_joint(skeleton: Skeleton) -> int:
+    """The farthest along the tree, LWrist of Human3.6M's: often hidden, and the first to show what goes wrong."""
+    return max(range(skeleton.num_joints), key=skeleton.depth)
 
 
 def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> dict[str, NDArray[np.uint8]]:
@@ -38,20 +41,29 @@ def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> di
         )
         for row in range(len(images))
     ]
-    joint = HUMAN36M.names.index(HEATMAP_JOINT)
+    joint = heatmap_joint(images.table.skeleton)
     true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]
     heatmap = _draw_heatmap(output, 0, joint, [true_norm])
-    return {"poses": draw_poses(shown)} | ({} if heatmap is None else {"heatmap": heatmap})
+    return {"poses": draw_poses(shown, images.table.skeleton)} | ({} if heatmap is None else {"heatmap": heatmap})
 
 
-def draw_heatmaps(model: PoseNet, batch: PoseBatch, joints: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps."""
+def draw_heatmaps(
+    model: PoseNet, learnt: Skeleton, batch: PoseBatch, shown: Skeleton, joints: Sequence[int]
+) -> list[NDArray[np.uint8]]:
+    """The marginals of joint `joints[i]` of image i of a batch on the CPU; [] for a model that has no heat maps.
+
+    The model predicts the joints of `learnt`; the batch and `joints` are of `shown`, some of these.
+    """
     with torch.inference_mode():
         output = model(batch.images)
+    if not output.probabilities(0, 0):
+        return []
     is_labelled = bool(torch.isfinite(batch.joints_camera_mm).all())
     true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None
     drawn = [
-        _draw_heatmap(output, i, joint, [] if true_norm is None else [true_norm[i, joint]])
+        _draw_heatmap(
+            output, i, learnt.names.index(shown.names[joint]), [] if true_norm is None else [true_norm[i, joint]]
+        )
         for i, joint in enumerate(joints)
     ]
     return [picture for picture in drawn if picture is not None]

@@ -25,11 +25,12 @@ from integral_pose.heatmaps.uncertain_output import deviation_of
 from integral_pose.io.devices import choose_precision, explained_shortage
 from integral_pose.io.distributed import Processes
 from integral_pose.io.progress import ProgressDisplay
+from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.models.crop_changes import crop_changes
 from integral_pose.models.predictor import CropNetwork, PlaceRoot, Predictor, keep_roots
 from integral_pose.runs.stop import ScoringStopped, StopSignal
-from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.human36m_adapter import Human36mImageVolume
+from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.weights.joint_adapter import ChosenJointsImageVolume
 from integral_pose.weights.model_file import BONE_LENGTH_MM
 
 MEAN_POSE = "mean_pose_mm"  # its key in what a checkpoint says of the data
@@ -165,7 +166,7 @@ def build_scorer(
             explained_shortage(device, "evaluation.batch_size"),
         ):
             return predict(
-                Predictor(cast(CropNetwork, model), config.evaluation.flip, crops, place_root),
+                Predictor(cast(CropNetwork, model), config.evaluation.flip, crops, place_root, table.skeleton),
                 model,
                 batches,
                 device,
@@ -178,18 +179,23 @@ def build_scorer(
     return predictions_of
 
 
-def build_root_placement(config: Config, space: PoseSpace) -> RootPlacement:
+def build_root_placement(config: Config, space: PoseSpace, skeleton: Skeleton) -> RootPlacement:
     """Where the roots' depths come from, by `evaluation.root_depth`."""
-    if not isinstance(space, ImageVolume | Human36mImageVolume):
+    if not isinstance(space, ImageVolume | ChosenJointsImageVolume):
         return RootPlacement(keep_roots, None)
     root_depth = config.evaluation.root_depth
     if root_depth == "labels":
         return RootPlacement(keep_roots, "root depth from the labels")
     if root_depth == "bone_length":
-        learnt_mm = read_bone_length_mm(Path(config.data.root))
+        learnt_mm = read_bone_length_mm(Path(config.data.root), skeleton)
+        if learnt_mm is None and skeleton.names != HUMAN36M.names:
+            raise DataError(
+                f"evaluation.root_depth is bone_length, and there is no {config.data.root}/annot/train.h5 to take it "
+                "from; give a number of mm"
+            )
         length_mm = learnt_mm or BONE_LENGTH_MM
         source = "the mean of annot/train.h5" if learnt_mm else "of the packaged bodies, as there is no annot/train.h5"
-        place = partial(space.at_bone_length, bones=HUMAN36M.bones, total_bone_length_mm=length_mm)
+        place = partial(space.at_bone_length, bones=skeleton.bones, total_bone_length_mm=length_mm)
         return RootPlacement(place, f"root depth by bone length, {length_mm:,.0f} mm in all ({source})")
     depth_mm = root_depth
     return RootPlacement(lambda joints, views: at_root_depth(views, depth_mm), f"root depth {depth_mm:g} mm, as given")
@@ -214,7 +220,8 @@ def check_can_lift(config: Config, table: PoseTable) -> None:
 
 def score(table: PoseTable, predictions: Predictions) -> Scores:
     """Against the labels of the table."""
-    return score_predictions(predictions, table.joints_camera_mm, [table.name(row) for row in range(len(table))])
+    names = [table.name(row) for row in range(len(table))]
+    return score_predictions(predictions, table.joints_camera_mm, names, table.skeleton)
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
@@ -228,11 +235,19 @@ def constant_pose_scores(pose_mm: NDArray[np.float32], table: PoseTable) -> Scor
     return score(table, Predictions(np.arange(len(table)), poses_mm))
 
 
-def find_mean_pose(content: Mapping[str, Any], root: Path, joint_order: str) -> tuple[NDArray[np.float32], str] | None:
-    """(J, 3) mm and whose it is: of the data that a checkpoint's run has learnt from, else of `root`, if any."""
+def find_mean_pose(
+    content: Mapping[str, Any], learnt: Skeleton, root: Path, joint_order: str, skeleton: Skeleton
+) -> tuple[NDArray[np.float32], str] | None:
+    """(J, 3) mm of `skeleton`'s joints, and whose pose it is.
+
+    Of the data that a checkpoint's run has learnt from, of `learnt` joints; else of `root`, if there is any there.
+    """
     kept = content.get("data", {}).get(MEAN_POSE)
     if kept is not None:
-        return np.array(kept, np.float32), "mean training pose"
-    if not any((root / "annot" / name).exists() for name in ("train.h5", "mean.txt", "std.txt")):
+        pose_mm, own, words = np.array(kept, np.float32), learnt, "mean training pose"
+    elif any((root / "annot" / name).exists() for name in ("train.h5", "mean.txt", "std.txt")):
+        pose_mm, own = read_statistics(root, joint_order=joint_order).mean_mm, read_skeleton(root / "annot")
+        words = f"mean pose of {root}"
+    else:
         return None
-    return read_statistics(root, joint_order=joint_order).mean_mm, f"mean pose of {root}"
+    return pose_mm[[own.names.index(name) for name in skeleton.names]], words

@@ -26,10 +26,16 @@ from integral_pose.io.arithmetic import arithmetic
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
+from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.models.pose_net import PoseNet
 from integral_pose.runs.checkpoint import find_checkpoint, newest_run
-from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.human36m_adapter import Human36mNetwork, build_human36m_network, crop_notice
+from integral_pose.skeleton import Skeleton
+from integral_pose.weights.joint_adapter import (
+    ChosenJointsNetwork,
+    build_network_for_joints,
+    crop_notice,
+    joints_in_common,
+)
 from integral_pose.weights.stored_network import StoredNetwork, configuration_of, read_network
 
 
@@ -50,6 +56,7 @@ class TestResult:
     joint_order: str = "auto"  # of the labels, as the configuration has it
     num_images: int = 0
     mean_pose_name: str = ""  # whose mean that pose is
+    has_some_joints: bool = False  # of the test set, as its network predicts no others
 
 
 def test(path: Path | None, overrides: list[str], out: Path | None = None) -> TestResult:  # noqa: PT028
@@ -60,11 +67,12 @@ def test(path: Path | None, overrides: list[str], out: Path | None = None) -> Te
     """
     checkpoint = find_checkpoint(path or newest_run())
     stored = read_network(checkpoint)
-    config, model, weights = _build_for_test(stored, overrides)
+    config = configuration_of(stored, overrides)
     device = choose_device(config.trainer.device)
     root = Path(config.data.root)
     table = _read_table(config, stored)
-    place_root, lifting = build_root_placement(config, model.space)
+    model, weights = _build_for_test(stored, config, table.skeleton)
+    place_root, lifting = build_root_placement(config, model.space, table.skeleton)
     if model.space.needs_views:
         check_can_lift(config, table)
     predictions_of = build_scorer(
@@ -81,19 +89,20 @@ def test(path: Path | None, overrides: list[str], out: Path | None = None) -> Te
     files = result_files(checkpoint, _own_root(stored), root, out)
     csv, record = files.path("predictions.csv"), files.path("predictions.json")
     record.unlink(missing_ok=True)  # what it says is not true until everything is written
-    write_predictions_csv(csv, predictions.joints_camera_mm, HUMAN36M)
+    write_predictions_csv(csv, predictions.joints_camera_mm, table.skeleton)
     confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
     mean_pose_name = ""
     if predictions.confidence is not None:
         confidence_csv = files.path("confidence.csv")
-        order = model.order if isinstance(model, Human36mNetwork) else slice(None)
-        write_confidence_csv(confidence_csv, predictions.confidence[:, order], HUMAN36M)
+        order = model.order if isinstance(model, ChosenJointsNetwork) else slice(None)
+        write_confidence_csv(confidence_csv, predictions.confidence[:, order], table.skeleton)
     if predictions.sigma_mm is not None:
         sigma_csv = files.path("sigma.csv")
-        write_sigma_csv(sigma_csv, predictions.sigma_mm, HUMAN36M)
+        write_sigma_csv(sigma_csv, predictions.sigma_mm, table.skeleton)
     if table.has_labels:
         scores_json = files.path("scores.json")
-        scores, found = score(table, predictions), find_mean_pose(stored.content, root, config.data.joint_order)
+        scores, learnt = score(table, predictions), stored.description.skeleton
+        found = find_mean_pose(stored.content, learnt, root, config.data.joint_order, table.skeleton)
         mean_pose = None if found is None else constant_pose_scores(found[0], table)
         mean_pose_name = "" if found is None else found[1]
         write_scores_json(scores_json, scores, {
@@ -105,13 +114,18 @@ def test(path: Path | None, overrides: list[str], out: Path | None = None) -> Te
     write_record(record, checkpoint, root, table, {**made_with, "is_scored": table.has_labels})
     return TestResult(checkpoint, csv, root / "annot" / "valid.h5", scores, mean_pose, weights, lifting,
                       confidence_csv, sigma_csv, scores_json, config.data.joint_order, len(table),
-                      mean_pose_name)  # fmt: skip
+                      mean_pose_name, table.skeleton != read_skeleton(root / "annot"))  # fmt: skip
 
 
 def _read_table(config: Config, stored: StoredNetwork) -> PoseTable:
-    """The test set; what speaks against its crops is said or raised."""
+    """The test set, of the joints that the network has; what speaks against these or its crops is said or raised."""
     root, stored_px = Path(config.data.root), config.data.stored_size
     table = read_test(root, joint_order=config.data.joint_order)
+    common = joints_in_common(stored.description.skeleton, table.skeleton, stored.source)
+    if common.num_joints < table.skeleton.num_joints:
+        left_out = ", ".join(name for name in table.skeleton.names if name not in common.names)
+        notify(f"{root}: tested on {common.num_joints} joints; {stored.source} does not predict {left_out}")
+        table = table.of_joints(common)
     require_inside_crop(table, stored_px, root)
     is_model_file = stored.config_yaml is None  # of a run, the crops that it has learnt from are not known
     if is_model_file and table.has_labels:
@@ -145,12 +159,12 @@ def _own_root(stored: StoredNetwork) -> Path | None:
     return None if stored.config_yaml is None else Path(configuration_of(stored, []).data.root)
 
 
-def _build_for_test(stored: StoredNetwork, overrides: list[str]) -> tuple[Config, PoseNet | Human36mNetwork, str]:
-    """How to test a checkpoint, its network for the joints of Human3.6M, and which weights these are, in words."""
-    config = configuration_of(stored, overrides)
+def _build_for_test(
+    stored: StoredNetwork, config: Config, skeleton: Skeleton
+) -> tuple[PoseNet | ChosenJointsNetwork, str]:
+    """The network of a checkpoint for the joints of `skeleton`, and which weights these are, in words."""
     wanted = config.evaluation.weights
-    model = build_human36m_network(stored, config.data.image_size, wanted, config.model.decoder)
+    model = build_network_for_joints(stored, skeleton, config.data.image_size, wanted, config.model.decoder)
     if stored.config_yaml is None:
-        return config, model, "those of the model file"
-    weights = wanted if config.trainer.ema_decay > 0 else "as trained, without an average"
-    return config, model, weights
+        return model, "those of the model file"
+    return model, wanted if config.trainer.ema_decay > 0 else "as trained, without an average"

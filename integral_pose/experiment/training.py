@@ -1,17 +1,22 @@
 """A run from its folder to its end: found, continued, trained, its status written."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
-from integral_pose.experiment.assembly import build_trainer, read_training_data
+from integral_pose.data.course import PoseTable
+from integral_pose.experiment.assembly import build_trainer, read_training_data, with_joints_of_data
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
 from integral_pose.experiment.reach import reach_notice
 from integral_pose.experiment.scoring import MEAN_POSE
+from integral_pose.geometry.body_size import body_length_mm
 from integral_pose.io.arithmetic import arithmetic
 from integral_pose.io.devices import choose_device, describe_device, device_name, explained_shortage
 from integral_pose.io.distributed import processes
@@ -23,6 +28,7 @@ from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.output import RunOutput
 from integral_pose.runs.status import run_status
 from integral_pose.runs.stop import stop_signal
+from integral_pose.skeleton import HUMAN36M
 from integral_pose.training.trainer import Trainer
 
 
@@ -34,7 +40,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
     Interrupted after a signal with everything saved. `allow_change` continues with other learning rates and the
     like; see `config.changes`.
     """
-    device = choose_device(config.trainer.device)
+    device, config = choose_device(config.trainer.device), with_joints_of_data(config)
     run_dir = Path(config.run_dir)
     with (
         unfailing_stderr(),
@@ -52,7 +58,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         fingerprints = fingerprints_of(data.train, data.held_out)
         if found:
             changes += require_same_data(fingerprints, folder, found, allow_change=allow_change)
-        learnt_from = {**fingerprints, MEAN_POSE: data.statistics.mean_mm.tolist()}
+        learnt_from = {**fingerprints, **_joints_of(data.train), MEAN_POSE: data.statistics.mean_mm.tolist()}
         output = RunOutput(folder, status, to_yaml(config), group, learnt_from)
         if group.is_first and found is None and (line := reach_notice(config, data.train)):
             notify(line)
@@ -69,6 +75,15 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
             folder.attempt(sheet.name, lambda: write_augmented_sheet(sheet, config, data.train, device))
         _fit(trainer, output, device)
     return run_dir
+
+
+def _joints_of(table: PoseTable) -> dict[str, Any]:
+    """What a checkpoint says of its joints (`weights.stored_network`); the length of Human3.6M's bones is packaged."""
+    plain: dict[str, Any] = {"skeleton": asdict(table.skeleton)}
+    length_mm = body_length_mm(table.joints_camera_mm, table.skeleton)
+    if table.skeleton.names != HUMAN36M.names and np.isfinite(length_mm).any():
+        plain["bone_length_mm"] = float(np.nanmean(length_mm))
+    return plain
 
 
 def _fit(trainer: Trainer, output: RunOutput, device: torch.device) -> None:

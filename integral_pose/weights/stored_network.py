@@ -22,6 +22,7 @@ from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.model_file import ModelDescription, parse_description
 
 Weights = Literal["averaged", "raw"]
+LEARNT_JOINTS = ("skeleton", "bone_length_mm")  # of the description, among what a checkpoint says of its data
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def configuration_of(stored: StoredNetwork, overrides: Sequence[str]) -> Config:
     if text is None:
         if not any(override.partition("=")[0].strip() in ("data", "data.root") for override in overrides):
             raise ConfigError(f"{source}: a model file does not say where the images are; add data.root=FOLDER")
-        side_px = min(description.image_size)  # of square crops: see `human36m_adapter`
+        side_px = min(description.image_size)  # of square crops: see `joint_adapter`
         size = description.image_size if description.crop_aspect == 1 else (side_px, side_px)
         text = json.dumps({  # which is YAML
             "run_dir": str(stored.source.parent),
@@ -158,10 +159,24 @@ def _described(content: dict[str, Any], source: Path) -> ModelDescription:
         raise CheckpointError(f"{source}: holds neither a configuration nor a description of its network")
     config = load_config_text(content["config"], str(source), ()).config
     height_px, width_px = config.data.image_size
-    return ModelDescription(
-        config.model.model_dump(),
-        (height_px, width_px),
-        HUMAN36M,
-        stored_size=config.data.stored_size,
-        provenance=f"training, {source}",
-    )
+    plain = {
+        **_learnt_joints(content, source),
+        "network": config.model.model_dump(),
+        "image_size": (height_px, width_px),
+        "stored_size": config.data.stored_size,
+        "provenance": f"training, {source}",
+    }
+    description = parse_description(plain, source)
+    if description.skeleton.num_joints != config.model.num_joints:
+        raise CheckpointError(
+            f"{source}: names {description.skeleton.num_joints} joints, and its network has {config.model.num_joints}"
+        )
+    return description
+
+
+def _learnt_joints(content: dict[str, Any], source: Path) -> dict[str, Any]:
+    """What a run said of its joints; of before runs said it, they were Human3.6M's."""
+    data = content.get("data", {})
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{source}: 'data' is {type(data).__name__}, expected what the run has learnt from")
+    return {"skeleton": HUMAN36M, **{key: data[key] for key in LEARNT_JOINTS if key in data}}

@@ -31,7 +31,9 @@ def test_statistics_bones_and_fingerprint_follow(root_21, course_root):
     assert mean_mm.shape == (21, 3)
     np.testing.assert_allclose(mean_mm[HUMAN36M_IN_21], read_statistics(course_root).mean_mm, atol=1e-2)
     # hands and toes are a quarter of forearms and shins
-    assert read_bone_length_mm(root_21) > read_bone_length_mm(course_root) + 300
+    assert read_bone_length_mm(root_21, PEOPLE_21) > read_bone_length_mm(course_root, HUMAN36M) + 300
+    some = PEOPLE_21.of_joints(HUMAN36M.names)
+    assert read_bone_length_mm(root_21, some) == pytest.approx(read_bone_length_mm(course_root, HUMAN36M), abs=0.1)
     changes = find_data_changes(fingerprint(read_train(course_root)), fingerprint(read_train(root_21)))
     assert "joints" in [change.part for change in changes]
 

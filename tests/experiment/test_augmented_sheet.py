@@ -22,7 +22,7 @@ def load(path, *changes):
 @pytest.mark.parametrize("backend", ["imgaug", "device"])
 def test_pictures_and_labels_as_the_network_gets_them(backend, tiny_yaml, course_root, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(augmented_sheet, "write_contact_sheet", lambda path, cells: shown.extend(cells))
+    monkeypatch.setattr(augmented_sheet, "write_contact_sheet", lambda path, cells, skeleton: shown.extend(cells))
     table = read_train(course_root)
     config = load(tiny_yaml, f"backend={backend}", "flip=1.0", *STILL)
     augmented_sheet.write_augmented_sheet(tmp_path / "a.png", config, table)

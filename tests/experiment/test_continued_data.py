@@ -14,6 +14,7 @@ from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.experiment.scoring import find_mean_pose
 from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
+from integral_pose.skeleton import HUMAN36M
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
@@ -77,13 +78,13 @@ def test_the_mean_pose_is_that_of_the_data_learnt_from(
 ) -> None:
     own, other = Path(values["data"]["root"]), make_course(seed=5)
     content = load_checkpoint(Path(values["run_dir"]) / "last.pt")
-    found = find_mean_pose(content, other, "auto")
+    found = find_mean_pose(content, HUMAN36M, other, "auto", HUMAN36M)
     assert found is not None
     np.testing.assert_array_equal(found[0], read_statistics(own).mean_mm)
     assert found[1] == "mean training pose"
-    found = find_mean_pose({}, other, "auto")  # a model file, or a checkpoint from before
+    found = find_mean_pose({}, HUMAN36M, other, "auto", HUMAN36M)  # a model file, or a checkpoint from before
     assert found is not None
     np.testing.assert_array_equal(found[0], read_statistics(other).mean_mm)
     assert found[1] == f"mean pose of {other}"
     (other / "annot/train.h5").unlink()
-    assert find_mean_pose({}, other, "auto") is None
+    assert find_mean_pose({}, HUMAN36M, other, "auto", HUMAN36M) is None

@@ -19,7 +19,7 @@ from conftest import TINY, TinyFeatures, write_course
 from integral_pose.cli import main as cli
 from integral_pose.config.schema import Config
 from integral_pose.errors import CheckpointError, ConfigError, DataError
-from integral_pose.experiment import reporting, train
+from integral_pose.experiment import reporting, tested_run, train
 from integral_pose.experiment import test as predict_run
 from integral_pose.experiment.reporting import write_report
 from integral_pose.io.checkpoint_file import save_checkpoint
@@ -118,11 +118,11 @@ def test_several_runs_and_no_heat_maps_of_one(trained, run, tmp_path):
 
 def test_predictions_are_made_where_there_are_none_of_this_checkpoint(trained, run, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(reporting, "test", lambda path, overrides: calls.append(path) or predict_run(path, overrides))
+    monkeypatch.setattr(tested_run, "test", lambda path, overrides: calls.append(path) or predict_run(path, overrides))
 
     def opened(path, *overrides):
         calls.clear()
-        found = reporting.open_tested_run(path, "name", overrides)
+        found = tested_run.open_tested_run(path, "name", overrides)
         return len(calls), found.scores is not None
 
     assert opened(run) == (0, True)

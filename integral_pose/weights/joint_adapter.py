@@ -1,8 +1,9 @@
-"""Any trained network as one that our data sets can score: square crops in, the 17 joints of Human3.6M out."""
+"""Any trained network as one that a data set can score: square crops in, the joints of the set out."""
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import ImageVolume, PoseSpace
 from integral_pose.geometry.lifting import move_views
 from integral_pose.models.pose_net import PoseNet
-from integral_pose.skeleton import HUMAN36M, joint_order
+from integral_pose.skeleton import Skeleton, joint_order
 from integral_pose.weights.model_file import ModelDescription
 from integral_pose.weights.stored_network import StoredNetwork, Weights
 
@@ -23,22 +24,23 @@ LARGEST_DIFFERENCE = 0.12  # of crops, by their sides: people of all sizes in cr
 
 
 @dataclass(frozen=True)
-class Human36mSpace(PoseSpace):
-    """What all joints of a network mean, told as the 17 of Human3.6M: `order` are theirs, in our order.
+class ChosenJointsSpace(PoseSpace):
+    """What all joints of a network mean, told as some of them: `order` are their indices; `root` is one of these.
 
     Views are of the crops as the data set has them; `margins_px` (left, top) is what the network sees beside them.
     """
 
     inner: PoseSpace
     order: list[int]
+    root: int
     margins_px: tuple[int, int]
 
     def decode(self, joints: Tensor, views: CropViews | None = None) -> Tensor:
-        """(B, J, 3) in the network's units -> (B, 17, 3) mm, predicted root subtracted."""
+        """(B, J, 3) in the network's units -> (B, len(order), 3) mm, predicted root subtracted."""
         return self.inner.decode(joints, None if views is None else self._widened(views))[:, self.order]
 
     def deviation_mm(self, deviation: Tensor) -> Tensor:
-        """(B, J, 3) of all joints of the network -> (B, 17) mm."""
+        """(B, J, 3) of all joints of the network -> (B, len(order)) mm."""
         return self.inner.deviation_mm(deviation)[:, self.order]
 
     def _widened(self, views: CropViews) -> CropViews:
@@ -48,7 +50,7 @@ class Human36mSpace(PoseSpace):
 
 
 @dataclass(frozen=True)
-class Human36mImageVolume(Human36mSpace):
+class ChosenJointsImageVolume(ChosenJointsSpace):
     """One in which the root can be placed by the length of bones."""
 
     inner: ImageVolume
@@ -57,25 +59,27 @@ class Human36mImageVolume(Human36mSpace):
     def at_bone_length(
         self, joints: Tensor, views: CropViews, *, bones: Sequence[tuple[int, int]], total_bone_length_mm: float
     ) -> CropViews:
-        """As `ImageVolume.at_bone_length`; the bones are pairs of the 17 joints."""
-        volume = dataclasses.replace(self.inner, root=HUMAN36M.root)
+        """As `ImageVolume.at_bone_length`; the bones are pairs of the chosen joints."""
+        volume = dataclasses.replace(self.inner, root=self.root)
         placed = volume.at_bone_length(
             joints[:, self.order], self._widened(views), bones=bones, total_bone_length_mm=total_bone_length_mm
         )
         return dataclasses.replace(views, root_camera_mm=placed.root_camera_mm)
 
 
-class Human36mNetwork(nn.Module):
-    """Puts black beside or above a crop until it has the network's shape; `order` are our 17 joints among its own."""
+class ChosenJointsNetwork(nn.Module):
+    """Puts black beside or above a crop until it has the network's shape; `order` are the chosen joints of its own."""
 
-    def __init__(self, network: PoseNet, order: Sequence[int], aspect: float, image_size: Sequence[int]) -> None:
+    def __init__(
+        self, network: PoseNet, order: Sequence[int], root: int, aspect: float, image_size: Sequence[int]
+    ) -> None:
         super().__init__()
         self.network, self.order, self.aspect = network, list(order), aspect
         margins, inner = margins_px(image_size, aspect), network.space
         self.space = (
-            Human36mImageVolume(inner, self.order, margins)
+            ChosenJointsImageVolume(inner, self.order, root, margins)
             if isinstance(inner, ImageVolume)
-            else Human36mSpace(inner, self.order, margins)
+            else ChosenJointsSpace(inner, self.order, root, margins)
         )
 
     def forward(self, images: Tensor) -> NetworkOutput:
@@ -85,23 +89,39 @@ class Human36mNetwork(nn.Module):
         return output
 
 
-def build_human36m_network(
-    stored: StoredNetwork, image_size: Sequence[int], weights: Weights, decoder: str
-) -> PoseNet | Human36mNetwork:
-    """The network for crops of (height, width) px: itself where it is of our joints and square crops already.
+def joints_in_common(network: Skeleton, labels: Skeleton, source: Path) -> Skeleton:
+    """The joints that a network can be scored on, in the order of the labels: all of either.
 
-    Raises DataError where its skeleton lacks a joint of Human3.6M.
+    Raises DataError with both lists where each lacks joints of the other, or where they have no root in common.
+    """
+    common = [name for name in labels.names if name in network.names]
+    has_all = len(common) in (labels.num_joints, network.num_joints)
+    if not has_all or labels.names[labels.root] not in common or network.names[network.root] not in common:
+        raise DataError(
+            f"{source}: predicts other joints than the data set has, which are matched by name where one has all of "
+            f"the other's. The network: {', '.join(network.names)}. The set: {', '.join(labels.names)}"
+        )
+    return labels if len(common) == labels.num_joints else labels.of_joints(common)
+
+
+def build_network_for_joints(
+    stored: StoredNetwork, skeleton: Skeleton, image_size: Sequence[int], weights: Weights, decoder: str
+) -> PoseNet | ChosenJointsNetwork:
+    """The network for joints that it has and crops of (height, width) px: itself where it is of these already.
+
+    Raises DataError where depths are relative to another root.
     """
     description = stored.description
     left_px, top_px = margins_px(image_size, description.crop_aspect)
     network = stored.build(weights, decoder, (image_size[0] + 2 * top_px, image_size[1] + 2 * left_px))
-    if description.skeleton.names == HUMAN36M.names and description.crop_aspect == 1:
+    own = description.skeleton
+    if own.names == skeleton.names and description.crop_aspect == 1:
         return network
-    try:
-        order = joint_order(description.skeleton.names, HUMAN36M.names)
-    except DataError as error:
-        raise DataError(f"{stored.source}: cannot be scored on the joints of Human3.6M: {error}") from None
-    return Human36mNetwork(network, order, description.crop_aspect, image_size)
+    own_root, root = own.names[own.root], skeleton.names[skeleton.root]
+    if own_root != root and isinstance(network.space, ImageVolume):
+        raise DataError(f"{stored.source}: its depths are relative to {own_root}, those of the data set to {root}")
+    order = joint_order(own.names, skeleton.names)
+    return ChosenJointsNetwork(network, order, skeleton.root, description.crop_aspect, image_size)
 
 
 def margins_px(size_px: Sequence[int] | torch.Size, aspect: float) -> tuple[int, int]:

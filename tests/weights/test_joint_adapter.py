@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,10 +14,10 @@ from integral_pose import experiment
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.evaluation.predictions_csv import read_predictions_csv
 from integral_pose.io.images import decode_crop
-from integral_pose.skeleton import HUMAN36M
-from integral_pose.weights.formats import CHECKPOINT_FORMATS
-from integral_pose.weights.human36m_adapter import crop_notice, crop_scale, margins_px
+from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.weights.formats import CHECKPOINT_FORMATS, HUMAN36M_18, MPII_16, MUCO_21
 from integral_pose.weights.importing import import_checkpoint
+from integral_pose.weights.joint_adapter import crop_notice, crop_scale, joints_in_common, margins_px
 from integral_pose.weights.stored_network import configuration_of, read_network
 from tests.weights.originals import make_original, save_original, voxels
 
@@ -99,9 +100,32 @@ def test_what_cannot_be_scored_is_named(own_course_root, tmp_path):
         experiment.test(path, [f"data.root={own_course_root}", *CPU, "model.volume_depth=8"])
     with pytest.raises(DataError, match=r"model\.volume image: poses in mm need the camera"):
         experiment.test(path, [f"data.root={own_course_root}", *CPU])
-    path = imported(tmp_path, "epipolar", 1, 4, (64, 64))[1]
-    with pytest.raises(DataError, match="cannot be scored on the joints of Human3.6M: .* has no joint Spine; it has:"):
-        experiment.test(path, [f"data.root={own_course_root}", *CPU])
+
+
+@pytest.mark.parametrize(
+    ("network", "labels", "expected"),
+    [
+        (HUMAN36M_18, HUMAN36M, HUMAN36M.names),
+        (MPII_16, HUMAN36M, [name for name in HUMAN36M.names if name != "Spine"]),
+        (HUMAN36M, MPII_16, MPII_16.names),
+        (MUCO_21, HUMAN36M_18, None),
+        (HUMAN36M, Skeleton(("RHip", "RKnee"), {"RKnee": "RHip"}, ()), None),  # another root
+    ],
+)
+def test_joints_are_matched_by_name_where_one_has_all_of_the_others(network, labels, expected):
+    if expected is None:
+        with pytest.raises(DataError, match="m.pt: predicts other joints than the data set has, .* The set: "):
+            joints_in_common(network, labels, Path("m.pt"))
+    else:
+        found = joints_in_common(network, labels, Path("m.pt"))
+        assert (found.names, found.names[found.root]) == (tuple(expected), "Hip")
+
+
+def test_parents_that_are_left_out_are_replaced_by_theirs():
+    found = HUMAN36M.of_joints(["Head", "Hip", "LFoot", "RFoot"])
+    assert found.parent_names == {"Head": "Hip", "LFoot": "Hip", "RFoot": "Hip"}
+    assert (found.mirror_pairs, found.root) == ((("LFoot", "RFoot"),), 1)
+    assert HUMAN36M.of_joints(["Hip", "LFoot"]).mirror_pairs == ()
 
 
 def test_a_model_file_is_tested_by_default_settings(tmp_path):
