@@ -95,7 +95,7 @@ def wrong_shape(split: StoredSplit, key: str, axes: int) -> str:
 
 def wrong_visible(split: StoredSplit) -> str:
     """What is wrong with the column `visible`, if there is one; '' where nothing is."""
-    column, expected = split.columns.get("visible"), (len(split.names), 17)
+    column, expected = split.columns.get("visible"), (len(split.names), split.skeleton.num_joints)
     if column is None or (column.shape == expected and column.dtype.kind in "biuf"):
         return ""
     return f"'visible' is {column.dtype} {column.shape}, expected numbers {expected}"
@@ -103,7 +103,7 @@ def wrong_visible(split: StoredSplit) -> str:
 
 def _check_labelled(split: StoredSplit, camera_mm: Array) -> Finding:
     """How many joints have a label in mm; an image without any beside the root's is worth a remark."""
-    labelled = is_labelled(root_relative(camera_mm, HUMAN36M.root))
+    labelled = is_labelled(root_relative(camera_mm, split.skeleton.root))
     without = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(labelled.sum(1) < 2)]
     is_bad = bool(len(labelled)) and len(without) == len(labelled)
     result = f"{labelled.mean():.1%} of the joints in mm; {len(without):,} of {len(labelled):,} images without any"
@@ -112,9 +112,10 @@ def _check_labelled(split: StoredSplit, camera_mm: Array) -> Finding:
 
 def _check_zeros(split: StoredSplit, crop_px: Array, camera_mm: Array) -> Finding:
     """Unlabelled joints are not written as zeros, which would be learnt."""
-    faults = [fault_of_zeros(crop_px, "pose2d", HUMAN36M, None),
-              fault_of_zeros(camera_mm, "pose3d", HUMAN36M, HUMAN36M.root)]  # fmt: skip
-    number = sum(int(joints_at_zero(*joints).sum()) for joints in ((crop_px, None), (camera_mm, HUMAN36M.root)))
+    skeleton = split.skeleton
+    faults = [fault_of_zeros(crop_px, "pose2d", skeleton, None),
+              fault_of_zeros(camera_mm, "pose3d", skeleton, skeleton.root)]  # fmt: skip
+    number = sum(int(joints_at_zero(*joints).sum()) for joints in ((crop_px, None), (camera_mm, skeleton.root)))
     found = [fault for fault in faults if fault]
     return Finding(split.split, "no zeros for labels", bool(found), f"{number:,} joints at 0 on every axis", found)
 
@@ -199,7 +200,7 @@ def _check_projection(split: StoredSplit, crop_px: Array, camera_mm: Array, rows
         seen = rows[camera_of.reshape(-1) == i]
         image_px = camera_of_row(numbers).camera_to_image_px(joints_mm[seen])
         projected_px = (image_px - left_top[seen, None]) / scale[seen, None]
-        labelled = is_labelled(crop_px[seen]) & is_labelled(camera_mm[seen] - camera_mm[seen, :1])
+        labelled = is_labelled(crop_px[seen]) & is_labelled(root_relative(camera_mm[seen], split.skeleton.root))
         residual_px[seen] = np.where(labelled[..., None], np.abs(projected_px - crop_px[seen]), 0).max(axis=(1, 2))
     bad = ~(residual_px <= LARGEST_RESIDUAL_PX)
     return _rows_finding(
