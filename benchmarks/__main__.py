@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, gpu_train, pretraining, real_pictures, results_page
+from benchmarks import ablation, breaks, gpu_train, pretraining, real_pictures, results_page
 from integral_pose.cli.arguments import add_command
 from integral_pose.cli.main import run_command
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_results(commands)
     _add_gpu_train(commands)
     _add_real_pictures(commands)
+    _add_breaks(commands)
     return run_command(parser, arguments)
 
 
@@ -69,6 +70,14 @@ def _add_real_pictures(commands: Any) -> None:
     parser = add_command(commands, "real_pictures", text, real_pictures.real_pictures)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, a checkpoint or a model file")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="(real_pictures in the first run's folder)")
+
+
+def _add_breaks(commands: Any) -> None:
+    text = "breaks of the code, one at a time: which of them do the tests notice?"
+    parser = add_command(commands, "breaks", text, breaks.breaks)
+    parser.add_argument("--number", type=int, default=40, metavar="N", help="how many (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which are drawn (%(default)s)")
+    parser.add_argument("--packages", nargs="+", metavar="NAME", help="of these alone, for example losses training")
 
 
 if __name__ == "__main__":
