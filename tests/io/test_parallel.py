@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integral_pose.errors import DataError, IntegralPoseError
+from integral_pose.io import progress
 from integral_pose.io.parallel import environment, run_tasks
 
 
@@ -29,25 +30,28 @@ def die(_: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_are_in_the_order_of_the_tasks(workers: int) -> None:
-    results = run_tasks(square, range(20), workers, unit="squares", show_progress=False)
+    results = run_tasks(square, range(20), workers, unit="squares", title="squaring", show_progress=False)
     assert results == [i**2 for i in range(20)]
 
 
-def test_progress_counts_sizes_and_what_was_done_before(capsys: pytest.CaptureFixture[str]) -> None:
-    run_tasks(square, range(3), 1, unit="images", sizes=[5, 0, 2], done=3)
-    assert "10/10" in capsys.readouterr().err
+def test_progress_counts_sizes_and_what_was_done_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    run_tasks(square, range(3), 1, unit="images", title="reading", sizes=[5, 0, 2], done=3)
+    assert "reading: 10/10 images" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_after_a_fault_nothing_new_begins(tmp_path: Path) -> None:
     tasks = [tmp_path / str(i) for i in range(40)]
     with pytest.raises(DataError, match="0: is damaged"):
-        run_tasks(leave_a_mark, tasks, 2, unit="files", show_progress=False)
+        run_tasks(leave_a_mark, tasks, 2, unit="files", title="marking", show_progress=False)
     assert len(list(tmp_path.iterdir())) < 8
 
 
 def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(IntegralPoseError, match="fewer --workers"):
-        run_tasks(die, range(4), 2, unit="tasks", show_progress=False)
+        run_tasks(die, range(4), 2, unit="tasks", title="dying", show_progress=False)
 
 
 def test_variables_are_set_inside_and_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
