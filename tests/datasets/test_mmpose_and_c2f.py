@@ -96,6 +96,20 @@ def test_of_two_frame_rates_the_lower_is_taken(mmpose: Path, tmp_path: Path) -> 
     assert convert_mmpose(mmpose, request(tmp_path / "out")).num_train == 3
 
 
+def test_its_test_data_have_other_joints_beside_and_pictures_in_no_folders(
+    mmpose: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = dict(np.load(mmpose / "h36m_train.npz"))
+    np.savez(mmpose / "h36m_mesh_train.npz", **{**content, "S": np.zeros((NUM_POSES, 24, 4))})
+    np.savez(mmpose / "whole_body_train.npz", metadata=np.zeros(3))
+    for name in names_of():
+        (mmpose / "images/S5/S5_Walking_1.55011271" / name).rename(mmpose / name)
+    assert convert_mmpose(mmpose, request(tmp_path / "out")).num_train == NUM_POSES
+    said = capsys.readouterr().err
+    for name in ("h36m_mesh_train.npz", "whole_body_train.npz"):
+        assert f"{name}: passed over, since it does not hold the 17 joints\n" in said
+
+
 def test_mmpose_faults_are_named(mmpose: Path, tmp_path: Path) -> None:
     annotations = mmpose / "h36m_train.npz"
     content = dict(np.load(annotations))
