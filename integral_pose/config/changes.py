@@ -14,7 +14,8 @@ from integral_pose.config.augmentation_section import AugmentationConfig
 Kind = Literal["free", "asked for", "forbidden"]
 
 FREE = {
-    "run_dir", "data.root", "data.workers", "data.worker_timeout_s", "trainer.device", "trainer.max_steps",
+    "data.label_axes", "run_dir", "data.root", "data.workers", "data.worker_timeout_s", "trainer.device",
+    "trainer.max_steps",
     "trainer.max_time", "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.log_every", "trainer.compile",
     "trainer.pictures_every", "trainer.deterministic", "trainer.process_timeout_s", "evaluation.batch_size",
     "evaluation.weights", "evaluation.confidence",

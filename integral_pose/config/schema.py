@@ -39,6 +39,7 @@ class DataConfig(Section):
     image_size: ImageSize = [256, 256]  # height, width
     stored_size: Positive = 256  # side in px of the images on disk
     joint_order: Literal["auto", "official", "c2f"] = "auto"  # of the files on disk; auto reads it off the poses
+    label_axes: Literal["auto", "camera"] = "auto"  # auto: poses in other axes than their pictures' are refused
     workers: NonNegative = 4
     worker_timeout_s: Positive = 300  # a worker that gives no batch for so long counts as hung
     on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so

@@ -148,17 +148,17 @@ class PoseTable:
         )
 
 
-def read_train(root: Path, joint_order: str = "auto") -> PoseTable:
+def read_train(root: Path, joint_order: str = "auto", label_axes: str = "auto") -> PoseTable:
     """The training list and its labels, in the official joint order whatever the file's (`geometry.sides`).
 
     Raises DataError naming the file and what to do, also where `joint_order` and the poses contradict each other.
     """
-    return _read_split(root, "train", joint_order, labels_needed=True)
+    return _read_split(root, "train", joint_order, label_axes, labels_needed=True)
 
 
-def read_test(root: Path, joint_order: str = "auto") -> PoseTable:
+def read_test(root: Path, joint_order: str = "auto", label_axes: str = "auto") -> PoseTable:
     """The test list, with labels where valid.h5 exists; joint order and errors as `read_train`."""
-    return _read_split(root, "valid", joint_order, labels_needed=False)
+    return _read_split(root, "valid", joint_order, label_axes, labels_needed=False)
 
 
 def split_by_subject(
@@ -196,7 +196,7 @@ def labelled_rows(table: PoseTable, *, from_px: bool) -> PoseTable:
     return table if is_known.all() else table.take(np.flatnonzero(is_known))
 
 
-def _read_split(root: Path, split: str, joint_order: str, *, labels_needed: bool) -> PoseTable:
+def _read_split(root: Path, split: str, joint_order: str, label_axes: str, *, labels_needed: bool) -> PoseTable:
     if not root.is_dir():
         raise DataError(
             f"data.root {root}: there is no such folder. Give the folder that holds annot/ and images/, or make the "
@@ -212,7 +212,7 @@ def _read_split(root: Path, split: str, joint_order: str, *, labels_needed: bool
     # The file of a test set may hold images or views and no poses; of anything else the reader says what is missing.
     lacks_poses = not content & {CROP_PX, CAMERA_MM} and content & {"images", *VIEW_COLUMNS}
     if labels_needed or (has_file and not lacks_poses):
-        crop_px, camera_mm, order = read_labels(label_path, skeleton, joint_order, len(names))
+        crop_px, camera_mm, order = read_labels(label_path, skeleton, joint_order, label_axes, len(names))
         camera_mm = root_relative(camera_mm, skeleton.root)
         if skeleton.names == HUMAN36M.names and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
             notify(doubt)

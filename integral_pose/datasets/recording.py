@@ -12,6 +12,7 @@ from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.io.images import Picture, read_picture
+from integral_pose.io.notices import notify
 from integral_pose.io.readers import optional
 from integral_pose.io.strict_video import strict_frames
 from integral_pose.skeleton import HUMAN36M
@@ -107,7 +108,8 @@ Recording = PictureRecording | VideoRecording  # `name` is unique in its `split`
 def require_labels(joints_image_px: Array, joints_camera_mm: Array, name: str) -> None:
     """Raise DataError where joints are not in mm, or not in the axes of the camera that they are seen by."""
     require_mm(joints_camera_mm, HUMAN36M, name)
-    require_camera_axes(joints_image_px, joints_camera_mm, name)
+    if doubt := require_camera_axes(joints_image_px, joints_camera_mm, name):
+        notify(doubt)
 
 
 def image_name(recording: str, row: int) -> str:

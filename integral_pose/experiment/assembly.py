@@ -144,7 +144,7 @@ def with_joints_of_data(config: Config) -> Config:
 
 def read_training_data(config: Config) -> TrainingData:
     """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
-    table = read_train(Path(config.data.root), joint_order=config.data.joint_order)
+    table = read_train(Path(config.data.root), config.data.joint_order, config.data.label_axes)
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)

@@ -106,7 +106,7 @@ def _read_test_set(run: TestedRun) -> TestSet:
     """Pictures and labels; labels alone where the pictures cannot be read; and in words what there is not."""
     truth, csv = run.root / "annot" / "valid.h5", run.predictions_csv
     try:
-        table = read_test(run.root, joint_order=run.config.data.joint_order)
+        table = read_test(run.root, run.config.data.joint_order, run.config.data.label_axes)
     except DataError as error:
         test_set = TestSet(skeleton=run.skeleton, remarks=[f"No pictures and heat maps: {error}"])
         if truth.is_file():

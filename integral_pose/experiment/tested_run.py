@@ -93,7 +93,7 @@ def _is_current(files: ResultFiles, checkpoint: Path, config: Config) -> bool:
     if not is_of_checkpoint(record, checkpoint):
         return False
     try:
-        table = read_test(root, joint_order=config.data.joint_order)
+        table = read_test(root, config.data.joint_order, config.data.label_axes)
         return is_of_data(record, table.of_joints(predicted_joints(csv, table.skeleton)))
     except DataError:  # what there is of the data cannot tell
         return _looks_current(csv, scores_json, checkpoint, root)

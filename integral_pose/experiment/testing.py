@@ -120,7 +120,7 @@ def test(path: Path | None, overrides: list[str], out: Path | None = None) -> Te
 def _read_table(config: Config, stored: StoredNetwork) -> PoseTable:
     """The test set, of the joints that the network has; what speaks against these or its crops is said or raised."""
     root, stored_px = Path(config.data.root), config.data.stored_size
-    table = read_test(root, joint_order=config.data.joint_order)
+    table = read_test(root, config.data.joint_order, config.data.label_axes)
     common = joints_in_common(stored.description.skeleton, table.skeleton, stored.source)
     if common.num_joints < table.skeleton.num_joints:
         left_out = ", ".join(name for name in table.skeleton.names if name not in common.names)

@@ -15,6 +15,7 @@ from integral_pose.geometry.body_size import require_mm
 from integral_pose.geometry.label_axes import require_camera_axes
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.geometry.sides import order_of_poses, to_human36m_order
+from integral_pose.io.notices import notify
 from integral_pose.io.skeleton_file import SKELETON_FILE
 from integral_pose.io.untrusted import find_dataset, open_hdf5, require_plain
 from integral_pose.io.unwritten_labels import refuse_zeros
@@ -35,7 +36,7 @@ def stored_names(path: Path) -> set[str]:
 
 
 def read_labels(
-    path: Path, skeleton: Skeleton, joint_order: str, num_images: int
+    path: Path, skeleton: Skeleton, joint_order: str, label_axes: str, num_images: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
     """Joints (N, J, 2) px of the crop and (N, J, 3) mm in camera axes, in the official order (`geometry.sides`).
 
@@ -43,12 +44,13 @@ def read_labels(
 
     Raises DataError naming the file where any of it is missing, of another shape or infinite, or 0 as unlabelled joints
     are (`io.unwritten_labels`), where the poses are not in mm (`geometry.body_size`), the two have other axes
-    (`geometry.label_axes`), or `joint_order` and the poses contradict each other.
+    (`geometry.label_axes`; 'camera' overrules it), or `joint_order` and the poses contradict each other.
     """
     joints_crop_px = read_joints(path, CROP_PX, (skeleton.num_joints, 2), num_images)
     joints_camera_mm = read_poses_mm(path, skeleton, num_images)
     refuse_zeros(joints_crop_px, CROP_PX, skeleton, str(path))
-    require_camera_axes(joints_crop_px, joints_camera_mm, str(path))
+    if doubt := require_camera_axes(joints_crop_px, joints_camera_mm, str(path), label_axes):
+        notify(doubt)
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)
     return to_human36m_order(joints_crop_px, order), to_human36m_order(joints_camera_mm, order), order
 

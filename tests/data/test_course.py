@@ -318,12 +318,14 @@ def test_statistics_belong_together(own_course_root):
         read_statistics(own_course_root)
 
 
-def test_poses_with_y_up_are_refused_by_training_and_test(own_course_root):
+def test_poses_with_y_up_are_refused_by_training_and_test_unless_said_to_be_right(own_course_root, capsys):
     for split, read in (("train", read_train), ("valid", read_test)):
         path = own_course_root / f"annot/{split}.h5"
         with h5py.File(path, "r+") as file:
             file["pose3d"][...] *= [1, -1, -1]
         assert error_of(read, own_course_root).startswith(f"{path}: the joints in px and in mm have not the same axes")
+        assert read(own_course_root, label_axes="camera").has_labels
+        assert "Used as they are, since data.label_axes is camera" in capsys.readouterr().err
 
 
 def test_labels_are_read_where_the_file_system_has_no_locks(own_course_root, monkeypatch):

@@ -11,6 +11,7 @@ from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.label_axes import axis_evidence, require_camera_axes
 from integral_pose.synthetic.scene import draw_scene
 from integral_pose.synthetic.shots import list_shots
+from tests.conftest import STANDING_MM
 
 Array = NDArray[np.float64]
 
@@ -47,6 +48,57 @@ def test_a_person_seen_from_the_ceiling_passes() -> None:
     places_mm = np.array([[x, y, 0] for x in (-600, 0, 600) for y in (-600, 0, 600)])
     poses_mm = pose_mm + places_mm[:, None]
     require_camera_axes(camera.camera_to_image_px(poses_mm), poses_mm, "ceiling")
+
+
+def along_the_axis(toward: float = 1) -> tuple[Array, Array]:
+    """Twenty people who lie 1 m below a camera that looks level, feet or heads away: px and mm."""
+    lying_mm = STANDING_MM[:, [0, 2, 1]] * [1, 0.5, toward]
+    camera = Camera(np.eye(3), np.zeros(3), np.full(2, 1100), np.full(2, 500), np.zeros(3), np.zeros(2), 1000, 1000)
+    rng = np.random.default_rng(0)
+    mm = lying_mm + rng.normal(0, 10, (20, 17, 3)) + [100, 1000, 2500]
+    return camera.camera_to_image_px(mm) + rng.normal(0, 3, (20, 17, 2)), mm
+
+
+def test_people_who_lie_along_the_axis_of_the_camera_pass() -> None:
+    px, mm = along_the_axis()
+    assert axis_evidence(px, mm).in_perspective.all()
+    assert require_camera_axes(px, mm, "lying") is None
+    assert require_camera_axes(px[:1], mm[:1], "lying") is None
+
+
+@pytest.mark.parametrize("signs", [[1, -1, 1], [1, -1, -1], [-1, 1, 1], [-1, -1, 1], [1, 1, -1]])
+def test_people_who_lie_along_it_in_other_axes_do_not(signs: list[int]) -> None:
+    px, mm = along_the_axis()
+    with pytest.raises(DataError, match="not the same axes"):
+        require_camera_axes(px, mm * signs, "lying")
+
+
+def test_among_them_those_in_other_axes_are_found(labels: Labels) -> None:
+    px, mm = along_the_axis()
+    px, mm = np.concatenate([px, labels.px]), np.concatenate([mm, labels.mm * [1, -1, -1]])
+    with pytest.raises(DataError, match=r"y with y by -0\.9.*y up"):
+        require_camera_axes(px, mm, "train.h5")
+    assert np.flatnonzero(axis_evidence(px, mm).is_opposed).tolist() == list(range(20, 120))
+
+
+def test_few_poses_are_refused_where_their_axes_are_clear_alone(labels: Labels) -> None:
+    noise_mm = np.random.default_rng(0).normal(0, 300, (9, 17, 3))
+    told = require_camera_axes(labels.px[:9], noise_mm, "train.h5")
+    assert told is not None
+    assert told.startswith("train.h5: the joints in px and in mm have not the same axes: x in px correlates")
+    assert told.endswith("Used as they are, since so few poses do not tell")
+    with pytest.raises(DataError, match="If the poses are right, set data.label_axes to camera"):
+        require_camera_axes(labels.px[:1], labels.mm[:1] * [1, -1, -1], "train.h5")
+    mixed = np.concatenate([labels.mm[:18], labels.mm[18:20] * [1, -1, -1]])
+    told = require_camera_axes(labels.px[:20], mixed, "train.h5")
+    assert told is not None
+    assert "in 2 of 20 poses an axis runs the other way" in told
+
+
+def test_the_setting_overrules_all(labels: Labels) -> None:
+    told = require_camera_axes(labels.px, labels.mm * [1, -1, -1], "train.h5", "camera")
+    assert told is not None
+    assert told.endswith("Used as they are, since data.label_axes is camera")
 
 
 def test_known_answer() -> None:
