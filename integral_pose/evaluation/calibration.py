@@ -29,9 +29,12 @@ def calibration(errors_mm: ArrayLike, sigma_mm: ArrayLike) -> dict[str, float]:
 
     The calibration error is the mean over LEVELS p of |share of errors with F <= p, less p|: that of Kuleshov et al.
     (Accurate Uncertainties for Deep Learning Using Calibrated Regression, 2018), with the absolute difference for its
-    square. 0 is right; 0.5 is the most, where all sigmas are 0 or without bound. Errors of exactly 0 lie within all.
+    square. 0 is right; 0.5 is the most, where all sigmas are 0 or without bound. Errors of exactly 0 lie within all,
+    and errors that are NaN, of joints without a label, are passed over.
     """
     errors, sigma = np.asarray(errors_mm, np.float64), np.asarray(sigma_mm, np.float64)
+    if errors.shape == sigma.shape and (unknown := np.isnan(errors)).any():
+        errors, sigma = errors[~unknown], sigma[~unknown]
     if errors.shape != sigma.shape or errors.size == 0:
         raise ValueError(f"expected a sigma for each of some errors, found {sigma.shape} and {errors.shape}")
     multiples = np.divide(errors, sigma, out=np.where(errors > 0, np.inf, 0.0), where=sigma > 0).ravel()

@@ -10,6 +10,7 @@ from integral_pose.contracts import Array, FloatArray, Predictions, Scores
 from integral_pose.evaluation.intervals import Estimate, paired_interval, sequence_interval
 from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
 from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
+from integral_pose.geometry.labelled_means import is_labelled, labelled_mean
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -32,7 +33,7 @@ class Comparison:
     scores: Sequence[Scores]
     distances: Mapping[str, Row]  # by the keys of `metrics.ALIGNMENTS` with `_mm`; `mpjpe_mm`, `pa_mpjpe_mm` at least
     groups: Mapping[str, Sequence[Row]]  # MPJPE in mm by 'joint', 'action', 'subject', 'camera', where names hold them
-    frame_errors_mm: Sequence[Array] = ()  # a run: (N,) MPJPE of each frame
+    frame_errors_mm: Sequence[Array] = ()  # a run: (N,) MPJPE of each frame; NaN: no label
 
 
 def compare(
@@ -49,11 +50,12 @@ def compare(
     frames = [parse_frame_name(name) for name in names]
     sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
 
-    def row(name: str, values_by_run: Sequence[Array], chosen: NDArray[np.bool_] | slice = slice(None)) -> Row:
-        first, *others = values = [run[chosen] for run in values_by_run]
-        own = sequences[chosen].tolist() if len(sequences) else []
-        means = [sequence_interval(run, own) for run in values]
-        differences = [paired_interval(first, run, own) for run in others]
+    def row(name: str, values_by_run: Sequence[Array], weights: Array, chosen: NDArray[np.bool_] | bool = True) -> Row:
+        known = (weights > 0) & chosen
+        first, *others = values = [run[known] for run in values_by_run]
+        own = sequences[known].tolist() if len(sequences) else []
+        means = [sequence_interval(run, own, weights[known]) for run in values]
+        differences = [paired_interval(first, run, own, weights[known]) for run in others]
         return Row(name, means, differences, len(first), len(set(own)) or None)
 
     errors_mm = {
@@ -61,12 +63,25 @@ def compare(
         for alignment in ALIGNMENTS
     }
     plain_mm = errors_mm["mpjpe"]
-    frame_errors_mm = [run.mean(1) for run in plain_mm]
-    groups = {"joint": [row(name, [run[:, j] for run in plain_mm]) for j, name in enumerate(skeleton.names)]}
+    labelled = is_labelled(plain_mm[0][..., None])
+    labelled[np.delete(labelled, skeleton.root, axis=1).sum(1) == 0] = False  # as `score_predictions` has it
+    weights = labelled.mean(1)
+    frame_errors_mm = [labelled_mean(run, axis=1) for run in plain_mm]
+    groups = {
+        "joint": [
+            row(name, [run[:, j] for run in plain_mm], labelled[:, j].astype(np.float64))
+            for j, name in enumerate(skeleton.names)
+            if labelled[:, j].any()
+        ]
+    }
     for kind in GROUPS if any(frames) else ():
         members = frames_by_group(frames, kind)
-        groups[kind] = [row(name, frame_errors_mm, chosen) for name, chosen in members.items()]
-    distances = {f"{name}_mm": row(f"{name}_mm", [run.mean(1) for run in runs]) for name, runs in errors_mm.items()}
+        own = [(name, chosen) for name, chosen in members.items() if (weights[chosen] > 0).any()]
+        groups[kind] = [row(name, frame_errors_mm, weights, chosen) for name, chosen in own]
+    distances = {
+        f"{name}_mm": row(f"{name}_mm", [labelled_mean(run, axis=1) for run in runs], weights)
+        for name, runs in errors_mm.items()
+    }
     return Comparison(scores, distances, groups, frame_errors_mm)
 
 

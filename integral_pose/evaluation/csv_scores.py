@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from integral_pose.contracts import Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.intervals import Estimate, paired_interval
-from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.evaluation.metrics import joint_errors_mm, labelled_frames
 from integral_pose.evaluation.predictions_csv import PathLike, predicted_joints, read_predictions_csv
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
-from integral_pose.evaluation.scores import score_predictions, sequence_names
+from integral_pose.evaluation.scores import label_shares, score_predictions, sequence_names
+from integral_pose.geometry.labelled_means import labelled_mean
 from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.labels import image_list_of, read_joints_camera_mm
 from integral_pose.io.readers import read_lines
@@ -65,18 +66,19 @@ def compare_csv(
             f"{csv_path} has {skeleton.num_joints} joints, {other_path} {other.num_joints}; expected as many"
         )
     frames = [parse_frame_name(name) for name in names]
-    rows = protocol.rows(frames)
+    joints, rows = protocol.joint_indices(skeleton), protocol.rows(frames)
+    rows = rows[labelled_frames(true_mm[rows], skeleton.root, joints)]
     sequences = sequence_names([frames[row] for row in rows])
     if len(set(sequences)) < 2:
         raise DataError(
             f"{truth_path}: an interval needs image names of two sequences at least, found {len(set(sequences))}"
         )
-    joints = protocol.joint_indices(skeleton)
     own_mm, others_mm = (
-        joint_errors_mm(poses[rows], true_mm[rows], root=skeleton.root)[:, joints].mean(1)
-        for poses in (predicted_mm, other_mm)
+        joint_errors_mm(poses[rows], true_mm[rows], root=skeleton.root)[:, joints] for poses in (predicted_mm, other_mm)
     )
-    return paired_interval(others_mm, own_mm, sequences)
+    return paired_interval(
+        labelled_mean(others_mm, axis=1), labelled_mean(own_mm, axis=1), sequences, label_shares(own_mm)
+    )
 
 
 def load_scoring_inputs(

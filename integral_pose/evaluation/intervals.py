@@ -33,29 +33,36 @@ class Estimate(NamedTuple):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def sequence_interval(values: ArrayLike, sequences: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def sequence_interval(
+    values: ArrayLike, sequences: Sequence[str], weights: ArrayLike = 1.0, *, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
     """Of the mean over N frames, values (N,), each of the sequence of that name; `sequences` are empty where unknown.
 
-    Without bounds where there are fewer than two sequences, which give no spread.
+    `weights` (N,) are what each frame counts, where some have fewer labels. Without bounds where there are fewer than
+    two sequences, which give no spread.
     """
     values = np.asarray(values, dtype=np.float64)
+    counts = np.broadcast_to(np.asarray(weights, dtype=np.float64), values.shape)
+    mean = float((values * counts).sum() / counts.sum())
     if sequences and values.shape != (len(sequences),):
         raise ValueError(f"expected one value a frame, found {values.shape} for {len(sequences)} frames")
     names, group = np.unique(np.asarray(sequences), return_inverse=True)
     if len(names) < 2:
-        return Estimate(float(values.mean()))
-    sums, counts = np.bincount(group, weights=values), np.bincount(group, weights=np.ones(len(group)))
-    means = _redrawn_means(sums, counts, draws, np.random.default_rng(seed))
+        return Estimate(mean)
+    sums, totals = np.bincount(group, weights=values * counts), np.bincount(group, weights=counts)
+    means = _redrawn_means(sums, totals, draws, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return Estimate(mean, float(low), float(high))
 
 
-def paired_interval(first: ArrayLike, second: ArrayLike, sequences: Sequence[str]) -> Estimate:
+def paired_interval(
+    first: ArrayLike, second: ArrayLike, sequences: Sequence[str], weights: ArrayLike = 1.0
+) -> Estimate:
     """Of the mean of `second - first`, both (N,) on the same frames: negative where the second is smaller.
 
     Much narrower than the two intervals apart, since hard frames are hard for both.
     """
-    return sequence_interval(np.asarray(second, np.float64) - np.asarray(first, np.float64), sequences)
+    return sequence_interval(np.asarray(second, np.float64) - np.asarray(first, np.float64), sequences, weights)
 
 
 def _redrawn_means(

@@ -1,16 +1,17 @@
 """From predictions and labels to scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.contracts import FloatArray, Predictions, Scores
+from integral_pose.contracts import Array, FloatArray, Predictions, Scores
 from integral_pose.errors import DataError
 from integral_pose.evaluation.calibration import calibration
 from integral_pose.evaluation.intervals import sequence_interval
-from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, summarise
+from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, labelled_frames, summarise
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
+from integral_pose.geometry.labelled_means import is_labelled, labelled_mean
 from integral_pose.io.frame_names import FrameName, parse_frame_name
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
@@ -37,31 +38,48 @@ def score_predictions(
     predicted_mm = predictions.joints_camera_mm[order]
     _check_finite(predicted_mm, "predicted", names, skeleton)
     _check_finite(true_camera_mm, "true", names, skeleton)
-    every_frame = [parse_frame_name(name) for name in names]
+    every_frame, joints = [parse_frame_name(name) for name in names], protocol.joint_indices(skeleton)
     rows = protocol.rows(every_frame) if names or protocol.subjects else np.arange(len(order))
-    joints, frames = protocol.joint_indices(skeleton), [every_frame[row] for row in rows] if names else []
+    rows = rows[labelled_frames(true_camera_mm[rows], skeleton.root, joints)]
+    if len(rows) == 0:
+        raise DataError("there is nothing to score: no joint that counts is labelled in mm")
+    frames = [every_frame[row] for row in rows] if names else []
     predicted_mm, true_mm = predicted_mm[rows], true_camera_mm[rows]
     errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
     if predictions.sigma_mm is not None:  # the root's error is 0 by definition
         moving = [j for j in joints if j != skeleton.root]
-        errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)
-        metrics |= calibration(errors_of_all_mm[:, moving], predictions.sigma_mm[order][rows][:, moving])
-    sequences = sequence_names(frames)
+        errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, moving]
+        metrics |= calibration(errors_of_all_mm, predictions.sigma_mm[order][rows][:, moving])
+    sequences, weights = sequence_names(frames), label_shares(errors_mm)
     headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
     groups = {kind: frames_by_group(frames, kind).items() for kind in GROUPS}
     return Scores(
         mpjpe_mm=metrics["mpjpe_mm"],
         pa_mpjpe_mm=metrics["pa_mpjpe_mm"],
         num_samples=len(errors_mm),
-        per_joint_mm=dict(zip([skeleton.names[j] for j in joints], errors_mm.mean(axis=0).tolist(), strict=True)),
-        **{f"per_{kind}_mm": {name: float(errors_mm[own].mean()) for name, own in groups[kind]} for kind in GROUPS},
+        per_joint_mm=_known(zip([skeleton.names[j] for j in joints], labelled_mean(errors_mm, axis=0), strict=True)),
+        **{
+            f"per_{kind}_mm": {name: float(labelled_mean(errors_mm[own])) for name, own in groups[kind]}
+            for kind in GROUPS
+        },
         metrics=metrics,
-        interval_mm=sequence_interval(errors_mm.mean(1), sequences).bounds,
-        headline_interval=sequence_interval(headline, sequences).bounds,
+        interval_mm=sequence_interval(labelled_mean(errors_mm, axis=1), sequences, weights).bounds,
+        headline_interval=sequence_interval(headline, sequences, weights).bounds,
         num_sequences=len(set(sequences)),
         protocol=protocol.name,
     )
+
+
+def label_shares(errors_mm: Array) -> NDArray[np.float64]:
+    """(N,) which share of the joints of each frame is labelled, of errors (N, J): what the frame counts in a mean."""
+    shares: NDArray[np.float64] = is_labelled(errors_mm[..., None]).mean(1)
+    return shares
+
+
+def _known(values: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Without joints that are labelled nowhere."""
+    return {name: float(value) for name, value in values if not np.isnan(value)}
 
 
 def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
@@ -114,8 +132,8 @@ def _row_order(predictions: Predictions, true_camera_mm: FloatArray, names: Sequ
 
 
 def _check_finite(joints_mm: FloatArray, what: str, names: Sequence[str], skeleton: Skeleton) -> None:
-    """Raise DataError naming the first row and joint that hold NaN or infinity."""
-    bad = ~np.isfinite(joints_mm).all(axis=-1)  # (N, J)
+    """Raise DataError naming the first row and joint that hold infinity, or, predicted, NaN."""
+    bad = ~np.isfinite(joints_mm).all(axis=-1) if what == "predicted" else np.isinf(joints_mm).any(axis=-1)  # (N, J)
     if not bad.any():
         return
     row, joint = np.argwhere(bad)[0]
@@ -123,6 +141,5 @@ def _check_finite(joints_mm: FloatArray, what: str, names: Sequence[str], skelet
     raise DataError(
         f"the {what} pose of row {row}{image} is {joints_mm[row, joint].tolist()} at {skeleton.names[joint]}; "
         f"{int(bad.any(axis=-1).sum())} of {len(joints_mm)} rows have such values. "
-        + ("The model has diverged: take an earlier checkpoint." if what == "predicted" else
-           "A data set without labels can be predicted, not scored.")
-    )  # fmt: skip
+        + ("The model has diverged: take an earlier checkpoint." if what == "predicted" else "NaN means no label.")
+    )

@@ -18,6 +18,7 @@ from integral_pose.evaluation.csv_scores import load_scoring_inputs
 from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.experiment.sample_figures import draw_heatmaps, heatmap_joint
 from integral_pose.experiment.tested_run import TestedRun, check_same_test_set, open_tested_run
+from integral_pose.geometry.labelled_means import labelled_mean
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.page import render
 from integral_pose.report.page_content import HeatmapMarginals, PageContent, ShownImage
@@ -150,14 +151,15 @@ def _shown_image(row: int, runs: Sequence[TestedRun], test_set: TestSet) -> Show
     if test_set.true_mm is not None:
         root = test_set.skeleton.root
         true_mm = test_set.true_mm[row] - test_set.true_mm[row, root]
-        errors_mm = [float(joint_errors_mm(pose[None], true_mm[None], root=root).mean()) for pose in image.predicted_mm]
+        of_joints_mm = [joint_errors_mm(pose[None], true_mm[None], root=root) for pose in image.predicted_mm]
+        errors_mm = [float(labelled_mean(errors)) for errors in of_joints_mm]
         image = replace(image, true_mm=true_mm, errors_mm=errors_mm)
     batch = _read_images(test_set, [row], runs[0].config, (VIEW_PX, VIEW_PX))
     if batch is None:
         return image
-    true_px = None if test_set.true_mm is None else batch.joints_crop_px[0].numpy()
+    true_px = batch.joints_crop_px[0].numpy()
     picture = batch.images[0].permute(1, 2, 0).contiguous().numpy()
-    return replace(image, picture=picture, true_picture_px=true_px)
+    return replace(image, picture=picture, true_picture_px=true_px if np.isfinite(true_px).any() else None)
 
 
 def _read_images(test_set: TestSet, rows: Sequence[int], config: Config, size: Sequence[int]) -> PoseBatch | None:
@@ -180,7 +182,7 @@ def _heatmaps(runs: Sequence[TestedRun], test_set: TestSet, rows: Sequence[int])
     joints = [heatmap_joint(skeleton)] * len(rows)
     if test_set.true_mm is not None:
         errors_mm = joint_errors_mm(runs[0].predicted_mm[rows], test_set.true_mm[rows], root=skeleton.root)
-        joints = errors_mm.argmax(1).tolist()
+        joints = np.nan_to_num(errors_mm).argmax(1).tolist()
     names = [skeleton.names[joint] for joint in joints]
     pictures: list[dict[str, Any]] = [{} for _ in rows]
     for run in runs:

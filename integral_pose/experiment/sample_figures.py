@@ -43,7 +43,7 @@ def draw_samples(model: PoseNet, images: PoseImages, device: torch.device) -> di
     ]
     joint = heatmap_joint(images.table.skeleton)
     true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)[0, joint]
-    heatmap = _draw_heatmap(output, 0, joint, [true_norm])
+    heatmap = _draw_heatmap(output, 0, joint, _known(true_norm))
     return {"poses": draw_poses(shown, images.table.skeleton)} | ({} if heatmap is None else {"heatmap": heatmap})
 
 
@@ -58,15 +58,17 @@ def draw_heatmaps(
         output = model(batch.images)
     if not output.probabilities(0, 0):
         return []
-    is_labelled = bool(torch.isfinite(batch.joints_camera_mm).all())
-    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px) if is_labelled else None
+    true_norm = model.space.encode(batch.joints_camera_mm, batch.joints_crop_px)
     drawn = [
-        _draw_heatmap(
-            output, i, learnt.names.index(shown.names[joint]), [] if true_norm is None else [true_norm[i, joint]]
-        )
+        _draw_heatmap(output, i, learnt.names.index(shown.names[joint]), _known(true_norm[i, joint]))
         for i, joint in enumerate(joints)
     ]
     return [picture for picture in drawn if picture is not None]
+
+
+def _known(position: torch.Tensor) -> list[torch.Tensor]:
+    """A position (3,), or nothing where it has no label."""
+    return [position] if bool(torch.isfinite(position).all()) else []
 
 
 def _draw_heatmap(

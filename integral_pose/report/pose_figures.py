@@ -87,15 +87,16 @@ def draw_people(
 def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArray) -> NDArray[np.float64]:
     """(J, 2) pixels: x and y of a pose (J, 3), scaled and shifted to the least squared distance from 2D joints.
 
-    One scale for both axes and no rotation. It shows whether a pose looks right, not where the model put it.
+    One scale for both axes and no rotation. It shows whether a pose looks right, not where the model put it. Fitted to
+    the joints that are not NaN, of which there must be one.
     """
     flat_mm = np.asarray(joints_camera_mm, dtype=np.float64)[:, :2]
     target_px = np.asarray(joints_crop_px, dtype=np.float64)
-    centred_mm = flat_mm - flat_mm.mean(axis=0)
-    centred_px = target_px - target_px.mean(axis=0)
-    square = np.sum(centred_mm**2)
-    scale = np.sum(centred_mm * centred_px) / square if square > 0 else 0.0
-    return centred_mm * scale + target_px.mean(axis=0)
+    known = np.isfinite(target_px).all(axis=1)
+    middle_mm, middle_px = flat_mm[known].mean(axis=0), target_px[known].mean(axis=0)
+    square = np.sum((flat_mm[known] - middle_mm) ** 2)
+    scale = np.sum((flat_mm[known] - middle_mm) * (target_px[known] - middle_px)) / square if square > 0 else 0.0
+    return (flat_mm - middle_mm) * scale + middle_px
 
 
 def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
@@ -104,7 +105,7 @@ def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
     axis.imshow(view.image, extent=(0, width, height, 0))  # pixel i spans [i, i + 1]
     axis.set_axis_off()
     title = view.title
-    if view.true_crop_px is not None and np.isfinite(view.true_crop_px).all():
+    if view.true_crop_px is not None and np.isfinite(view.true_crop_px).any():
         if view.predicted_camera_mm is not None:
             fitted_px = fit_weak_perspective(view.predicted_camera_mm, view.true_crop_px)
             _draw_limbs(axis, fitted_px, skeleton, _PREDICTION_STYLE, outlined=True)
@@ -117,8 +118,8 @@ def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
 def _draw_views(axes: Sequence[Axes], view: PoseView, skeleton: Skeleton) -> None:
     """Both poses from three directions at one scale, which holds the largest of the three."""
     given = ((view.predicted_camera_mm, _PREDICTION_STYLE), (view.true_camera_mm, _TRUTH_STYLE))
-    poses = [(pose, style) for pose, style in given if pose is not None and np.isfinite(pose).all()]
-    points_mm = np.concatenate([pose for pose, _ in poses]) if poses else np.zeros((1, 3))
+    poses = [(pose, style) for pose, style in given if pose is not None and np.isfinite(pose).any()]
+    points_mm = np.concatenate([pose[np.isfinite(pose).all(1)] for pose, _ in poses]) if poses else np.zeros((1, 3))
     flat_mm = [turned(points_mm) for turned in _VIEWS.values()]
     half_mm = max(1.0, *(float(np.ptp(flat, axis=0).max()) / 2 * 1.08 for flat in flat_mm))
     for axis, (name, turned), flat in zip(axes, _VIEWS.items(), flat_mm, strict=True):
@@ -147,8 +148,9 @@ def _draw_limbs(
     axis: Axes, joints: FloatArray, skeleton: Skeleton, style: Mapping[str, Any], outlined: bool = False
 ) -> None:
     """A line a bone, coloured by its child joint's side; white-edged for use on photographs."""
-    segments = [(joints[child], joints[parent]) for child, parent in skeleton.bones]
-    colours = [SIDE_COLOURS[skeleton.side(child)] for child, _ in skeleton.bones]
+    bones = [bone for bone in skeleton.bones if np.isfinite(joints[list(bone)]).all()]
+    segments = [(joints[child], joints[parent]) for child, parent in bones]
+    colours = [SIDE_COLOURS[skeleton.side(child)] for child, _ in bones]
     limbs = LineCollection(segments, colors=colours, **style)
     if outlined:
         outline = matplotlib.patheffects.withStroke(linewidth=style["linewidths"] + 1.6, foreground="white")

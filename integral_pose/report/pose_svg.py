@@ -64,7 +64,7 @@ def overlay(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
 def flat_view(image: ShownImage, skeleton: Skeleton = HUMAN36M, *, across: int) -> DrawnPoses:
     """`across` (0: x, 2: depth) to the right, y down. One scale for all poses, the same in both views of an image."""
     points_mm = np.concatenate([*image.predicted_mm, *([] if image.true_mm is None else [image.true_mm])])
-    low, high = points_mm.min(0), points_mm.max(0)
+    low, high = np.nanmin(points_mm, axis=0), np.nanmax(points_mm, axis=0)
     px_per_mm = VIEW_PX / max(1.0, float((high - low).max()) * _MARGIN)
     middle_mm = ((low + high) / 2)[[across, 1]]
 
@@ -83,6 +83,8 @@ def _limb_paths(joints_px: FloatArray, skeleton: Skeleton) -> Paths:
     paths = {"middle": "", "right": "", "left": ""}
     for child, parent in skeleton.bones:
         (x, y), (to_x, to_y) = joints_px[parent], joints_px[child]
+        if not np.isfinite([x, y, to_x, to_y]).all():  # one end has no label
+            continue
         paths[skeleton.side(child)] += f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}"
     return paths
 

@@ -81,9 +81,11 @@ def test_a_value_that_is_not_finite_names_row_image_and_joint(value):
     with pytest.raises(DataError, match=rf"predicted pose of row 1 \({NAMES[1]}\) is .* at LHip; 1 of 3 rows"):
         score_predictions(predicted, TRUE_MM, NAMES, THREE)
     labels = TRUE_MM.copy()
-    labels[2] = value
-    with pytest.raises(DataError, match=r"true pose of row 2 .* at Hip; .* can be predicted, not scored"):
+    labels[2] = np.inf
+    with pytest.raises(DataError, match=r"true pose of row 2 .* at Hip; .* NaN means no label"):
         score_predictions(predictions(), labels, [], THREE)
+    with pytest.raises(DataError, match="no joint that counts is labelled in mm"):
+        score_predictions(predictions(), np.full_like(TRUE_MM, np.nan), [], THREE)
 
 
 def test_counts_and_shapes_must_agree():
