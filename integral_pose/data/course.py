@@ -214,7 +214,8 @@ def _read_split(root: Path, split: str, joint_order: str, label_axes: str, *, la
     if labels_needed or (has_file and not lacks_poses):
         crop_px, camera_mm, order = read_labels(label_path, skeleton, joint_order, label_axes, len(names))
         camera_mm = root_relative(camera_mm, skeleton.root)
-        if skeleton.names == HUMAN36M.names and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
+        is_known = skeleton.names == HUMAN36M.names and CAMERA_MM in content
+        if is_known and (doubt := doubt_of_sides(camera_mm, joint_order, str(label_path))):
             notify(doubt)
     else:
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)

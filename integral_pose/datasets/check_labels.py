@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.data.joints_in_crop import MOST_OUTSIDE, share_outside
+from integral_pose.data.label_matrix import TABLE_FILE, read_joint_table
 from integral_pose.data.subjects import SUBJECT
 from integral_pose.datasets.stored import StoredSplit
 from integral_pose.datasets.writer import camera_of_row
+from integral_pose.errors import DataError
 from integral_pose.geometry.body_size import fault_of_unit
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.label_axes import axis_evidence
@@ -58,12 +60,16 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
     if not split.label_path.exists():
         is_train = split.split == "train"
         return [Finding(split.split, "labels", is_train, f"none: {split.label_path.name} is not there")]
-    wrong = [wrong_shape(split, key, axes) for key, axes in (("pose2d", 2), ("pose3d", 3))] + [wrong_visible(split)]
+    axes_of = {"pose2d": 2} if split.is_flat else {"pose2d": 2, "pose3d": 3}
+    wrong = [wrong_shape(split, key, axes) for key, axes in axes_of.items()] + [wrong_visible(split)]
     if (subjects := split.columns.get(SUBJECT)) is not None and subjects.shape != (len(split.names),):
         wrong.append(f"'{SUBJECT}' has the shape {subjects.shape}, expected ({len(split.names)},)")
-    findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or "shapes agree")]
+    agree = "shapes agree" + "; in px alone, for learning beside a set in mm" * split.is_flat
+    findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or agree)]
     if any(wrong):
         return findings
+    if split.is_flat:
+        return findings + _check_flat(split, crop_size_px)
     crop_px, camera_mm = split.joints("pose2d"), split.joints("pose3d")
     infinite: Rows = np.isinf(np.concatenate([crop_px, camera_mm], axis=-1)).any(axis=(1, 2))
     findings.append(_rows_finding(split, "finite numbers", infinite, "infinite"))
@@ -80,6 +86,39 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
     findings += _check_bones(split, camera_mm, rows)
     findings += [_check_sides(split, camera_mm[rows]), _check_projection(split, crop_px, camera_mm, rows)]
     return findings
+
+
+def _check_flat(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Finding]:
+    """The checks of labels in px alone."""
+    crop_px = split.joints("pose2d")
+    labelled, infinite = is_labelled(crop_px), np.isinf(crop_px).any((1, 2))
+    without = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(~labelled.any(1))]
+    words = f"{labelled.mean():.1%} of the joints in px; {len(without):,} of {len(crop_px):,} images without any"
+    zeros = fault_of_zeros(crop_px, "pose2d", split.skeleton, None)
+    outside = ((crop_px < 0) | (crop_px > crop_size_px)).any((1, 2))
+    is_fault = share_outside(crop_px, *crop_size_px) > MOST_OUTSIDE
+    return [
+        _rows_finding(split, "finite numbers", infinite, "infinite"),
+        Finding(split.split, "labelled", len(without) == len(crop_px), words, without),
+        Finding(split.split, "no zeros for labels", bool(zeros), zeros or "none", [zeros] if zeros else []),
+        _rows_finding(split, "pose2d inside crop", outside, "with a joint outside", is_fault=is_fault),
+        _check_table(split),
+    ]
+
+
+def _check_table(split: StoredSplit) -> Finding:
+    """Whether it is said what the joints are of those that a network predicts."""
+    path = split.label_path.with_name(TABLE_FILE)
+    if not path.exists():
+        is_bad = split.skeleton.names != HUMAN36M.names
+        return Finding(split.split, "joints by the network's", is_bad, f"no {TABLE_FILE}" + " is needed" * (not is_bad))
+    try:
+        table = read_joint_table(path, split.skeleton)
+    except DataError as error:
+        return Finding(split.split, "joints by the network's", True, str(error))
+    unknown = [name for name in split.skeleton.names if name not in table]
+    words = f"{len(table)} of {split.skeleton.num_joints}" + f"; not {', '.join(unknown)}" * bool(unknown)
+    return Finding(split.split, "joints by the network's", False, words)
 
 
 def wrong_shape(split: StoredSplit, key: str, axes: int) -> str:

@@ -40,6 +40,11 @@ class StoredSplit:
         return self.root / "annot" / f"{self.split}.h5"
 
     @property
+    def is_flat(self) -> bool:
+        """Whether the labels are in px alone."""
+        return "pose2d" in self.columns and "pose3d" not in self.columns
+
+    @property
     def subjects(self) -> NDArray[np.str_]:
         """(N,) As training tells them apart; by the names alone where the column is not of them."""
         column = self.columns.get(SUBJECT)

@@ -146,6 +146,11 @@ def read_training_data(config: Config) -> TrainingData:
     """The labels in `data.root`. Raises ConfigError and DataError where they are not what the configuration says."""
     table = read_train(Path(config.data.root), config.data.joint_order, config.data.label_axes)
     require_inside_crop(table, config.data.stored_size, Path(config.data.root))
+    if not table.has_labels:
+        raise DataError(
+            f"{config.data.root}/annot/train.h5: has no 'pose3d'; labels in px alone teach no depth, and are learnt "
+            "from beside others in mm"
+        )
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)
     if not config.data.val_subjects:

@@ -40,15 +40,20 @@ def read_labels(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
     """Joints (N, J, 2) px of the crop and (N, J, 3) mm in camera axes, in the official order (`geometry.sides`).
 
-    The last is the order that the file has them in.
+    The last is the order that the file has them in. A file without the column of joints in mm has labels in px alone:
+    all of those in mm are NaN.
 
     Raises DataError naming the file where any of it is missing, of another shape or infinite, or 0 as unlabelled joints
     are (`io.unwritten_labels`), where the poses are not in mm (`geometry.body_size`), the two have other axes
     (`geometry.label_axes`; 'camera' overrules it), or `joint_order` and the poses contradict each other.
     """
     joints_crop_px = read_joints(path, CROP_PX, (skeleton.num_joints, 2), num_images)
-    joints_camera_mm = read_poses_mm(path, skeleton, num_images)
     refuse_zeros(joints_crop_px, CROP_PX, skeleton, str(path))
+    if CAMERA_MM not in stored_names(path):
+        order = "c2f" if joint_order == "c2f" else "official"  # which nothing but poses in mm can tell
+        unknown_mm = np.full((num_images, skeleton.num_joints, 3), np.nan, np.float32)
+        return to_human36m_order(joints_crop_px, order), unknown_mm, order
+    joints_camera_mm = read_poses_mm(path, skeleton, num_images)
     if doubt := require_camera_axes(joints_crop_px, joints_camera_mm, str(path), label_axes):
         notify(doubt)
     order = stored_order(joints_camera_mm, skeleton, joint_order, path)

@@ -127,7 +127,7 @@ def test_odd_file_names(tmp_path, name):
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [
-        ({"pose3d": None}, "has no data set 'pose3d'; it has: pose2d"),
+        ({"pose2d": None}, "has no data set 'pose2d'; it has: pose3d"),
         ({"pose2d": None, "pose3d": None}, "has no data set 'pose2d'; it has: nothing"),
         ({"pose3d": np.zeros((9, 17, 3))},
          "'pose3d' has 9 rows, but {list} lists 10 images; line i of the list belongs to "

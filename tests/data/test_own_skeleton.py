@@ -4,12 +4,16 @@ import h5py
 import numpy as np
 import pytest
 
+from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test, read_train
 from integral_pose.data.fingerprint import find_data_changes, fingerprint
 from integral_pose.data.pose_statistics import read_bone_length_mm, read_statistics
+from integral_pose.datasets.check import check_data
 from integral_pose.errors import DataError
+from integral_pose.experiment.assembly import read_training_data
 from integral_pose.io.skeleton_file import write_skeleton
 from integral_pose.skeleton import HUMAN36M, Skeleton
+from tests.conftest import TINY
 from tests.people_21 import HUMAN36M_IN_21, PEOPLE_21
 
 
@@ -70,3 +74,24 @@ def test_few_bones_are_in_mm_too(tmp_path, own_course_root):
         file["pose3d"][...] = arms_mm / 1000
     with pytest.raises(DataError, match="all bones together are 0.9 long, expected 188 to 20,000 mm"):
         read_train(own_course_root)
+
+
+def test_labels_in_px_alone(own_course_root, tmp_path):
+    with h5py.File(own_course_root / "annot/train.h5", "r+") as file:
+        crop_px = file["pose2d"][()]
+        del file["pose3d"]
+    table = read_train(own_course_root)
+    np.testing.assert_array_equal(table.joints_crop_px, crop_px)
+    assert np.isnan(table.joints_camera_mm).all()
+    assert table.joints_camera_mm.shape == (10, 17, 3)
+    assert not table.has_labels
+    report = check_data(own_course_root, show_progress=False)
+    found = {(f.split, f.check): f for f in report.findings}
+    assert "in px alone" in found["train", "labels"].result
+    assert not [f for f in report.offenders if f.split == "train"]
+    write_skeleton(own_course_root / "annot", HUMAN36M.of_joints(["Hip", *HUMAN36M.names[:0:-1]]))
+    report = check_data(own_course_root, show_progress=False)
+    assert "joints by the network's" in [f.check for f in report.offenders]
+    config = Config.model_validate({**TINY, "data": {**TINY["data"], "root": str(own_course_root)}})
+    with pytest.raises(DataError, match="train.h5: has no 'pose3d'; labels in px alone teach no depth"):
+        read_training_data(config)
