@@ -9,11 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from integral_pose.errors import CheckpointError, FolderLostError, IntegralPoseError, Interrupted, ProcessLostError
+from integral_pose.errors import (
+    CheckpointError,
+    FolderLostError,
+    IntegralPoseError,
+    Interrupted,
+    OutputError,
+    ProcessLostError,
+)
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.runs.stop import Signalled
 
 NAME = "status.json"
+BLOCK_BYTES = 4096  # which a file has of a disk at least
 INTERRUPTED = 130  # the status that shells give to Ctrl-C
 
 
@@ -69,18 +77,25 @@ class RunStatus:
             "state": state, "exit_code": exit_code, "message": message, **self._steps, "time_utc": _now(),
             "started_utc": self._started, "pid": os.getpid(), "host": socket.gethostname(), "rank": self.rank,
         }  # fmt: skip
-        _write_even_on_a_full_disk(self.path, json.dumps(content, indent=2) + "\n")
+        _write_even_on_a_full_disk(self.path, content)
 
 
-def _write_even_on_a_full_disk(path: Path, text: str) -> None:
+def _write_even_on_a_full_disk(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all; where there is no room for a second file, into the block that the old one has."""
     with suppress(OSError):  # a full disk has a message of its own, which must not be lost over this one
         try:
-            write_text_atomic(path, text)
+            write_text_atomic(path, _as_text(content))
         except OSError:
+            while len(text := _as_text(content).encode()) > BLOCK_BYTES:  # the names of a whole batch, say
+                message = content["message"]
+                content = {**content, "message": f"{message[: len(message) // 2]} ..."}
             with path.open("r+b") as file:
-                file.write(text.encode())
+                file.write(text)
                 file.truncate()
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 @contextmanager
@@ -112,6 +127,8 @@ def read_status(folder: Path) -> dict[str, Any]:
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, OSError):  # of the machine, as the command line has it
+        return OutputError.exit_code
     return error.exit_code if isinstance(error, IntegralPoseError) else 1
 
 

@@ -16,12 +16,14 @@ import torch
 
 from integral_pose.cli.main import main
 from integral_pose.config.loading import load_config
-from integral_pose.errors import OutputError
+from integral_pose.errors import NonFiniteLossError, OutputError
 from integral_pose.experiment import train
 from integral_pose.io import atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.runs import background_writer as writer
 from integral_pose.runs.lock import FolderLock
+from integral_pose.runs.status import RunStatus, read_status
+from integral_pose.training.step import TrainStep
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
@@ -75,6 +77,36 @@ def test_a_run_whose_end_cannot_be_saved_says_so_and_keeps_what_was(
     assert "the same command continues from there" in said
     assert (run / "last.pt").read_bytes() == before
     assert not [path for path in run.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_a_status_longer_than_a_block_is_written_into_that_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error may name the samples of a whole batch. Where the disk is full, what is longer would be half a file."""
+    status = RunStatus(tmp_path, 0)
+    status.is_ours = True
+    status.running(7, 10)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("integral_pose.runs.status.write_text_atomic", refuse)
+    status.ended(NonFiniteLossError("step 7: the loss is not finite: " + ", ".join(f"µ{n}.jpg" for n in range(2000))))
+    assert (tmp_path / "status.json").stat().st_size <= 4096
+    found = read_status(tmp_path)
+    assert (found["state"], found["exit_code"], found["step"]) == ("failed", 4, 7)
+    assert found["message"].startswith("step 7: the loss is not finite: µ0.jpg")
+    assert found["message"].endswith(" ...")
+
+
+def test_the_status_of_a_fault_of_the_machine_is_that_of_the_command(
+    tiny_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(TrainStep, "__call__", fail)
+    assert main(["train", str(tiny_yaml)]) == read_status(tmp_path / "run")["exit_code"] == 5
 
 
 def found_before_data_is_read(yaml: Path, run: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
