@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch.distributed as dist
 
 BEATS = 10  # signs of life within the time that silence may last
+LONGEST_BEAT = 2  # of them between two looks; where there were more, a scheduler has suspended the job
 LEFT = b"left"
 
 
@@ -39,7 +40,8 @@ class _PeerWatch(threading.Thread):
     ) -> None:
         super().__init__(name="peer watch", daemon=True)
         self._store, self._rank, self._silence_s, self._on_lost = store, rank, silence_s, on_lost
-        self._seen = {other: (b"", time.monotonic()) for other in range(world) if other != rank}
+        self._looked_at = time.monotonic()
+        self._seen = {other: (b"", self._looked_at) for other in range(world) if other != rank}
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -60,12 +62,14 @@ class _PeerWatch(threading.Thread):
             return
 
     def _silent(self) -> list[int]:
-        """Ranks without a new sign of life for too long."""
+        """Ranks without a new sign of life for too long, in which this process was not stopped as a whole."""
         now = time.monotonic()
-        for other, (before, _) in self._seen.items():
+        stopped_s = max(0.0, now - self._looked_at - LONGEST_BEAT * self._silence_s / BEATS)
+        self._looked_at = now
+        for other, (before, since) in self._seen.items():
             sign = self._store.get(_key(other)) if self._store.check([_key(other)]) else b""
-            if sign not in (before, b"") or sign == LEFT:
-                self._seen[other] = sign, now
+            is_alive = sign not in (before, b"") or sign == LEFT
+            self._seen[other] = (sign, now) if is_alive else (before, since + stopped_s)
         return [other for other, (_, since) in self._seen.items() if now - since > self._silence_s]
 
 

@@ -47,6 +47,21 @@ def test_who_left_in_order_and_who_lives_are_not_lost(monkeypatch: pytest.Monkey
         assert watch._silent() == ([1] if now_s > 11 else [])
 
 
+def test_time_in_which_all_were_stopped_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a scheduler suspends a job, for an hour after the third second. Rank 1 lives on, rank 2 does not."""
+    now_s = 0.0
+    monkeypatch.setattr(peer_watch.time, "monotonic", lambda: now_s)
+    store = dist.HashStore()
+    watch = peer_watch._PeerWatch(store, 0, 3, 10.0, lambda ranks: None)
+    for second in range(1, 20):
+        now_s = second + 3600.0 * (second > 3)
+        if second <= 3 or second > 5:  # who wakes a little later
+            store.set("alive/1", str(second))
+        if second <= 3:
+            store.set("alive/2", str(second))
+        assert watch._silent() == ([2] if second > 12 else [])  # two beats of the hour count
+
+
 STUCK = """
 import sys, time
 from pathlib import Path
