@@ -1,15 +1,14 @@
 """`integral-pose bench safety`: what the checkpoints cost the training.
 
 Some steps, then as many with a checkpoint begun before the first of them, in turn. What the second takes longer is the
-price of one checkpoint: the copy that the training waits for, and the steps that are slower while the thread writes.
-Divided by the steps between two checkpoints it is the share that a run pays.
+price of one checkpoint: the copy and the note in status.json, for which the training waits, and the steps that are
+slower while the thread writes. Divided by the time between two checkpoints it is the share that a run pays.
 """
 
 import math
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -18,24 +17,26 @@ import torch
 
 from integral_pose.bench.measuring import describe_machine, synchronize
 from integral_pose.bench.step_speed import our_step, random_batch
-from integral_pose.io.checkpoint_file import load_checkpoint, to_plain
+from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
+from integral_pose.io.distributed import Processes
 from integral_pose.io.progress import ProgressDisplay
-from integral_pose.runs.background_writer import BackgroundWriter
-from integral_pose.runs.checkpoint import save_with_predecessors
+from integral_pose.runs.checkpoint_saver import CheckpointSaver
+from integral_pose.runs.status import RunStatus
+from integral_pose.training.state import TrainingState
 
 HEATMAP_WEIGHT, EMA_DECAY = 1e-4, 0.999  # a run with all that has a state
 LEAST_STEPS = 4
 MEANINGS = {
     "wall_overhead": "share of its time that the checkpoints add to the training",
-    "cpu_overhead": "share of its processor time",
-    "extra_s": "of time that a checkpoint adds in all",
+    "extra_s": "of time that a checkpoint adds in all, median of the rounds",
+    "most_extra_s": "the most of a round",
     "extra_cpu_s": "of processor time",
+    "waits_s": "of that the training waits for the copy",
     "step_s": "for a step of ResNet-50 with Adam and moving average",
-    "copy_s": "of copying, for which the training waits",
     "write_s": "of writing beside it",
     "load_s": "to verify and load a checkpoint",
-    "every": "steps between two checkpoints",
+    "every_s": "between two checkpoints",
 }
 
 
@@ -49,18 +50,22 @@ class Seconds(NamedTuple):
 class TrainingWithCheckpoints:
     """Steps of a ResNet-50 with all that has a state, and checkpoints as `Trainer` saves them."""
 
-    def __init__(self, batch_size: int, device: torch.device, path: Path) -> None:
+    def __init__(self, batch_size: int, device: torch.device, folder: Path) -> None:
         self.step, self.loss = our_step(device, device.type == "cuda", HEATMAP_WEIGHT, EMA_DECAY)
-        self.batch, self.device, self.path = random_batch(batch_size, device), device, path
-        self.writer = BackgroundWriter()
-        self.copies_s: list[float] = []
+        self.batch, self.device, self.path = random_batch(batch_size, device), device, folder / "last.pt"
+        self.state = TrainingState(self.step, Processes())
+        self.saver = CheckpointSaver(folder, Processes(), lambda: None)
+        self.status = RunStatus(folder, 0)
+        self.status.is_ours = True
+        self.waits_s: list[float] = []
 
     def save(self) -> None:
-        """Copy the state, and hand it to the thread that writes."""
+        """Copy the state, hand it to the thread that writes, and note the step."""
         start = time.perf_counter()
-        content = to_plain(self.step.state(), copy=True)
-        self.writer.submit(self.path, partial(save_with_predecessors, self.path, content, 1))
-        self.copies_s.append(time.perf_counter() - start)
+        self.state.progress.step += 1
+        self.saver.save(self.path, self.state.content(), keep_previous=1)
+        self.status.running(self.state.progress.step, 0)
+        self.waits_s.append(time.perf_counter() - start)
 
     def run(self, steps: int, *, saving: bool = False) -> None:
         """Some steps, where asked with a checkpoint begun before the first."""
@@ -72,35 +77,34 @@ class TrainingWithCheckpoints:
 
 
 def measure_checkpoints(
-    batch_size: int, rounds: int, device_name: str, every: int, folder: Path | None
+    batch_size: int, rounds: int, device_name: str, every_s: float, folder: Path | None
 ) -> dict[str, Any]:
-    """The figures of MEANINGS for a checkpoint every `every` steps: medians over the rounds."""
+    """The figures of MEANINGS for a checkpoint every `every_s` seconds."""
     device = choose_device(device_name)
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        path = Path(place) / "last.pt"
-        training = TrainingWithCheckpoints(batch_size, device, path)
+        training = TrainingWithCheckpoints(batch_size, device, Path(place))
         write_s, steps = _warm_up(training)
         without, with_one = [], []
         with ProgressDisplay(rounds, "rounds", "measuring") as progress:
             for _ in range(rounds):
                 without.append(_timed(lambda: training.run(steps)))
-                with_one.append(_timed(lambda: training.run(steps, saving=True), training.writer.finish))
+                with_one.append(_timed(lambda: training.run(steps, saving=True), training.saver.wait))
                 progress.add()
-        figures = {"load_s": _timed(lambda: load_checkpoint(path)).wall, "bytes": path.stat().st_size}
+        figures = {"load_s": _timed(lambda: load_checkpoint(training.path)).wall, "bytes": training.path.stat().st_size}
     return {
-        **_overheads(without, with_one, steps, every), **figures,
-        "copy_s": median(training.copies_s), "write_s": write_s,
-        "every": every, "steps_a_window": steps, "rounds": rounds, "batch": batch_size, **describe_machine(device),
+        **_overheads(without, with_one, steps, every_s), **figures,
+        "waits_s": median(training.waits_s), "write_s": write_s, "every_s": every_s,
+        "steps_a_window": steps, "rounds": rounds, "batch": batch_size, **describe_machine(device),
     }  # fmt: skip
 
 
-def _overheads(without: list[Seconds], with_one: list[Seconds], steps: int, every: int) -> dict[str, float]:
-    pairs = list(zip(with_one, without, strict=True))
-    extra_s, extra_cpu_s = (median(one[clock] - other[clock] for one, other in pairs) for clock in (0, 1))
-    step_s, step_cpu_s = (median(each[clock] for each in without) / steps for clock in (0, 1))
+def _overheads(without: list[Seconds], with_one: list[Seconds], steps: int, every_s: float) -> dict[str, float]:
+    extra = [Seconds(*(a - b for a, b in zip(*pair, strict=True))) for pair in zip(with_one, without, strict=True)]
+    extra_s = median(each.wall for each in extra)
     return {
-        "wall_overhead": extra_s / (every * step_s), "cpu_overhead": extra_cpu_s / (every * step_cpu_s),
-        "extra_s": extra_s, "extra_cpu_s": extra_cpu_s, "step_s": step_s,
+        "wall_overhead": extra_s / every_s, "extra_s": extra_s, "most_extra_s": max(each.wall for each in extra),
+        "extra_cpu_s": median(each.processor for each in extra),
+        "step_s": median(each.wall for each in without) / steps,
     }  # fmt: skip
 
 
@@ -109,8 +113,8 @@ def _warm_up(training: TrainingWithCheckpoints) -> tuple[float, int]:
     training.run(3)
     step_s = _timed(lambda: training.run(3)).wall / 3
     training.save()
-    write_s = _timed(training.writer.finish).wall
-    training.copies_s.clear()
+    write_s = _timed(training.saver.wait).wall
+    training.waits_s.clear()
     return write_s, max(LEAST_STEPS, math.ceil(3 * write_s / step_s))
 
 

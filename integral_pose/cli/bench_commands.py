@@ -27,7 +27,7 @@ def add_bench(commands: Any) -> None:
 
     safety = _add(measures, "safety", "what checkpoints cost the training: steps with and without", _safety, rounds=5)
     _add_device_and_batch(safety, 8)
-    safety.add_argument("--every", type=int, default=500, metavar="N", help="steps between two of them (%(default)s)")
+    safety.add_argument("--minutes", type=float, default=15, metavar="M", help="between two of them (%(default)s)")
     safety.add_argument("--dir", type=file_path, metavar="DIR", help="the disk to write to (a temporary folder)")
 
 
@@ -68,7 +68,7 @@ def _step(options: argparse.Namespace) -> None:
 def _safety(options: argparse.Namespace) -> None:
     from integral_pose.bench.checkpoint_cost import MEANINGS, measure_checkpoints
 
-    result = measure_checkpoints(options.batch, options.rounds, options.device, options.every, options.dir)
+    result = measure_checkpoints(options.batch, options.rounds, options.device, options.minutes * 60, options.dir)
     _report(result, MEANINGS, options.json)
 
 
