@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.fork_server import ForkServer
-from tests.torture import damage, full_disks, kills, lost_output, power_cuts, scoring_faults, suspension
+from tests.torture import damage, full_disks, kills, lost_output, power_cuts, preparation, scoring_faults, suspension
 from tests.torture.counts import table
 from tests.torture.recorded_writes import build_recorder
 from tests.torture.trials import Trials
@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[Callable[[Trials], None], int]] = {
     "scoring": (scoring_faults.fail_in_scoring_and_pictures, 10),
     "stops": (suspension.suspend, 3),
     "data": (damage.change_data, 2),
+    "prepare": (preparation.cut_while_preparing, 2),  # of ten cuts in each layout
 }
 MORE = ("kills", "cuts", "signals")
 

@@ -253,6 +253,8 @@ def _columns_of_name(file_name: str) -> dict[str, Any]:
 def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any]) -> ConversionSummary:
     """The annotation files from the labels of the recordings; then the whole set takes its place."""
     annot = request.unfinished / "set/annot"
+    shutil.rmtree(annot)  # what an earlier start that was ended here left
+    annot.mkdir()
     counts, notes = dict.fromkeys(SPLITS, 0), list[str]()
     images_bytes: dict[str, int] = {}
     for split in SPLITS:

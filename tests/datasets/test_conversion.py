@@ -251,6 +251,31 @@ def test_pictures_are_on_the_disk_before_what_says_so(tmp_path: Path, monkeypatc
     assert seen == [(0, False), (1, False), (2, False), (3, False), (3, True)]  # at the end its pieces are still there
 
 
+def test_an_end_while_the_set_is_put_together_leaves_nothing_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the list of sizes too, which named itself."""
+    sync, calls = conversion.sync_file_system, []
+
+    def end_at_the_last(folder: Path) -> None:
+        calls.append(0)
+        if len(calls) == 4:
+            (folder / "set/annot/.train.h5.0123456789ab.tmp").write_bytes(b"half")
+            raise KeyboardInterrupt
+        sync(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "sync_file_system", end_at_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            convert(made(tmp_path), request(tmp_path), {})
+    for _ in range(2):
+        summary = convert(made(tmp_path), request(tmp_path), {})
+    assert summary.was_complete
+    convert(made(tmp_path), request(tmp_path, out=tmp_path / "whole"), {})
+    files = [{p.name: p.read_bytes() for p in (tmp_path / out / "annot").iterdir()} for out in ("öut", "whole")]
+    assert files[0] == files[1]
+
+
 def test_a_second_one_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     """Its attempt begins while the first one reads; afterwards nothing but the set is there."""
     refused = []

@@ -60,11 +60,15 @@ class Names:
     of: dict[Path, File | None] = field(default_factory=dict)
 
     def do(self, change: Change) -> None:
-        """One change of names; a half of a rename is none."""
-        if change.removed is not None:
-            self.of.pop(change.removed, None)
-        if change.added is not None:
-            self.of[change.added] = change.file
+        """One change of names; a half of a rename is none. A folder takes along what is in it."""
+        old, new = change.removed, change.added
+        if old is not None:
+            self.of.pop(old, None)
+        if new is not None:
+            self.of[new] = change.file
+        if old is not None and new is not None and change.file is FOLDER:
+            inside = [path for path in self.of if old in path.parents]
+            self.of |= {new / path.relative_to(old): self.of.pop(path) for path in inside}
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Disk:
                 self._open[record.inode].do(record)
             elif record.kind == "S":
                 self._sync(record)
+            elif record.kind == "F":
+                self._sync_all()
             elif (change := self._change(record)) is not None:
                 self.now.do(change)
                 self.unsynced.append(change)
@@ -128,6 +134,11 @@ class Disk:
             self.unsynced = [change for change in self.unsynced if not change.is_in(record.path)]
         else:
             self._open[record.inode].sync()
+
+    def _sync_all(self) -> None:
+        for file in self._open.values():
+            file.sync()
+        self.safe.of, self.unsynced = dict(self.now.of), []
 
     def content(self) -> dict[Path, bytes | None]:
         """Path below the folder -> the bytes of a file; None for a folder."""

@@ -109,6 +109,8 @@ ssize_t pwrite64(int file, const void *data, size_t size, off64_t at) {
             append('W', inode_of(file), at, data, result, NULL, 0));
 }
 
+ssize_t pwrite(int file, const void *data, size_t size, off_t at) { return pwrite64(file, data, size, at); }
+
 int ftruncate64(int file, off64_t size) {
     ON_FILE(file, REAL(ftruncate64)(file, size), !result, append('T', inode_of(file), size, NULL, 0, NULL, 0));
 }
@@ -128,16 +130,24 @@ int posix_fallocate64(int file, off64_t at, off64_t size) {
 }
 int posix_fallocate(int file, off_t at, off_t size) { return posix_fallocate64(file, at, size); }
 
-static void synced(int file) {
-    char link[64], path[4096];
+static size_t path_of(int file, char *path, size_t size) {
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = readlink(link, path, size - 1);
     path[length > 0 ? length : 0] = 0;
+    return length > 0 ? length : 0;
+}
+
+static void synced(int file) {
+    char path[4096];
+    path_of(file, path, sizeof path);
     append_names('S', inode_of(file), path, NULL);
 }
 
 int fsync(int file) { ON_FILE(file, REAL(fsync)(file), !result, synced(file)); }
 int fdatasync(int file) { ON_FILE(file, REAL(fdatasync)(file), !result, synced(file)); }
+
+int syncfs(int file) { ON_FILE(file, REAL(syncfs)(file), !result, append('F', 0, 0, NULL, 0, NULL, 0)); }
 
 #define ON_NAMES(path, call, kind, second)                                \
     if (!below(path)) return call;                                        \
@@ -154,4 +164,10 @@ int linkat(int a, const char *from, int b, const char *to, int flags) {
 }
 int unlink(const char *path) { ON_NAMES(path, REAL(unlink)(path), 'U', NULL); }
 int rmdir(const char *path) { ON_NAMES(path, REAL(rmdir)(path), 'U', NULL); }
+int unlinkat(int folder, const char *name, int flags) {
+    char path[4096];
+    size_t length = folder == AT_FDCWD || name[0] == '/' ? 0 : path_of(folder, path, sizeof path);
+    snprintf(path + length, sizeof path - length, length ? "/%s" : "%s", name);
+    ON_NAMES(path, REAL(unlinkat)(folder, name, flags), 'U', NULL);
+}
 int mkdir(const char *path, mode_t mode) { ON_NAMES(path, REAL(mkdir)(path, mode), 'M', NULL); }

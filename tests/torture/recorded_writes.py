@@ -15,8 +15,8 @@ HEAD = struct.Struct("=cQQII")
 
 
 class Record(NamedTuple):
-    """One operation. Of kind C(reate), W(rite at `number`), T(runcate) and A(llocate to the size `number`), S(ync),
-    R(ename), L(ink), U(nlink or remove a folder), M(ake a folder)."""
+    """One operation: C(reate), W(rite at `number`), T(runcate) and A(llocate to the size `number`), S(ync) a file or
+    folder, F(ile system synced), R(ename), L(ink), U(nlink or remove a folder), M(ake a folder)."""
 
     kind: str
     inode: int
