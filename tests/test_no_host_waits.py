@@ -31,7 +31,7 @@ IMAGE_VOLUME = {"volume": "image"}
 STEPS = {
     "volume": ({}, {}),
     "image_volume": (IMAGE_VOLUME, {"joints": "smooth_l1"}),
-    "axis_terms": ({"axis_terms": True}, {"joints": "l2"}),
+    "axis_terms": ({"axis_terms": "gaussian"}, {"joints": "l2"}),
     "divergence": ({}, JENSEN_SHANNON),
     "one_hot": ({}, {"heatmap": {"target": "one_hot"}}),
     "debiased": ({"decoder": "debiased"}, JENSEN_SHANNON),

@@ -155,7 +155,7 @@ def _ratio(times_s: Mapping[str, Sequence[float]], one: str, other: str, less: f
 def _network(axis_terms: bool = False) -> PoseNet:
     torch.manual_seed(0)
     section = ModelConfig(
-        volume_depth=DEPTH, axis_terms=axis_terms
+        volume_depth=DEPTH, axis_terms="gaussian" if axis_terms else "none"
     )  # of which all else is the default: ResNet-50, 2200 mm
     return build_network(section, (IMAGE_PX, IMAGE_PX), HUMAN36M.root, pretrained=False).train()
 

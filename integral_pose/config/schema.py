@@ -13,6 +13,7 @@ from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.config.loss_section import LossConfig, WeightsConfig, why_losses_do_not_fit
 from integral_pose.config.section import Section
 from integral_pose.config.value_types import (
+    AxisTermsName,
     Backbone,
     Channels,
     Crops,
@@ -66,7 +67,7 @@ class ModelConfig(Section):
         1  # cells along x and y for each column and row of the features (head 'axes')
     )
     uncertainty: Literal["none", "scale", "flow"] = "none"  # of each joint: `loss.joints` beta_nll, rle; docs/losses.md
-    axis_terms: bool = False  # logits along x, y, z from the pooled features, added to the heat maps
+    axis_terms: AxisTermsName = "none"  # logits along x, y, z from the pooled features, added to the heat maps
     head_prior: Literal["training", "none"] | None = None  # where heat maps start; null: training with axis_terms
     head_init_std: PositiveFloat = 0.02  # of the last convolution's weights; published code takes 0.001
     volume: Literal["metric", "image"] = "metric"  # image: x and y are the crop's pixels, z is depth from the root
@@ -92,6 +93,11 @@ class ModelConfig(Section):
             self.refuse_changed(
                 ["axis_terms", "head_prior"], "head 'regression', which starts at the mean pose anyway,"
             )
+        if self.axis_terms == "gaussian" and not self.has_prior:
+            raise ValueError(
+                "axis_terms is 'gaussian', which starts at the mean of the training labels, and head_prior is 'none'; "
+                "set head_prior to training or axis_terms to linear"
+            )
         if self.uncertainty != "none" and self.volume != "metric":
             raise ValueError(
                 f"uncertainty is '{self.uncertainty}', a distance in mm, but x and y of volume 'image' are pixels; set "
@@ -102,7 +108,7 @@ class ModelConfig(Section):
     @property
     def has_prior(self) -> bool:
         """Whether heat maps start round the mean of the training poses."""
-        return self.head_prior == "training" or (self.head_prior is None and self.axis_terms)
+        return self.head_prior == "training" or (self.head_prior is None and self.axis_terms != "none")
 
 
 class StageConfig(Section):

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -59,6 +59,13 @@ def _root_depth(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return float(value)
     raise ValueError("expected labels, bone_length or a depth in mm greater than 0")
+
+
+def _axis_terms(value: Any) -> Any:
+    return {True: "linear", False: "none"}[value] if isinstance(value, bool) else value
+
+
+AxisTermsName = Annotated[Literal["none", "linear", "gaussian"], BeforeValidator(_axis_terms)]  # true was linear once
 
 
 def _number_of_crops(number: int) -> int:

@@ -12,7 +12,7 @@ from integral_pose.heatmaps.heatmap_loss import CubeCrossEntropy, MarginalDiverg
 from integral_pose.heatmaps.marginals import GaussianMarginals
 from integral_pose.heatmaps.outputs import VolumeLogits
 from integral_pose.heatmaps.reference import HeatmapTarget, with_axis_logits
-from integral_pose.models.heads.axis_terms import AxisTerms, log_gaussians
+from integral_pose.models.heads.axis_terms import AxisTerms, GaussianTerms, log_gaussians
 from integral_pose.models.pose_net import build_network
 from tests.conftest import STANDING_MM, build_network_of
 
@@ -60,6 +60,38 @@ def test_each_axis_has_a_term_of_its_own():
     torch.testing.assert_close(change, expected)
 
 
+def test_gaussian_terms_start_as_the_prior():
+    terms = GaussianTerms(2, SHAPE, MEAN, STD)
+    features = torch.randn(2, 2, 3, 3)
+    assert volume_of(terms, features).equal(volume_of(AxisTerms(2, SHAPE, log_gaussians(SHAPE, MEAN, STD)), features))
+
+
+def test_gaussian_terms_move_by_deviations_of_the_labels():
+    """By hand: joint 2, one deviation (0.1) along y for each unit of the mean of feature 0, one half down along z."""
+    terms = GaussianTerms(2, SHAPE, MEAN, STD)
+    with torch.no_grad():
+        terms.linear.weight.view(3, 3, 2)[2, 1, 0] = 1.0
+        terms.linear.bias.view(3, 3)[2, 2] = -0.5
+    features = torch.randn(2, 2, 3, 3)
+    _, y, z = terms(features)
+    for image, mean in enumerate(features[:, 0].mean((-2, -1))):
+        for cells, own, at in ((4, y, 0.1 + 0.1 * mean), (3, z, 0.1 - 0.05)):
+            centres = (torch.arange(cells) + 0.5) / cells - 0.5
+            expected = (-0.5 * ((centres - at) / max(0.1, 0.32 / cells)) ** 2).softmax(0)
+            torch.testing.assert_close(own[image, 2].softmax(0), expected)
+
+
+def test_gaussian_terms_have_the_gradients_of_their_position():
+    terms = GaussianTerms(2, SHAPE, MEAN, STD).double()
+    weight = torch.randn_like(terms.linear.weight).requires_grad_()
+    features = torch.randn(2, 2, 1, 1, dtype=torch.float64, requires_grad=True)
+
+    def along(weight, features):
+        return tuple(torch.func.functional_call(terms, {"linear.weight": weight}, features))
+
+    assert torch.autograd.gradcheck(along, (weight, features))
+
+
 def test_a_root_that_never_moves_has_a_finite_prior():
     found = volume_of(AxisTerms(2, SHAPE, log_gaussians(SHAPE, MEAN, STD)), torch.zeros(1, 2, 1, 1))
     assert found.isfinite().all()
@@ -87,7 +119,7 @@ HEADS = {
 
 @pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("prior", [{"axis_terms": True}, {"head_prior": "training"}])
+@pytest.mark.parametrize("prior", [{"axis_terms": "linear"}, {"axis_terms": "gaussian"}, {"head_prior": "training"}])
 def test_an_untrained_network_predicts_the_mean_pose(name, prior):
     """As good as the mean itself to 5 %, on people about as varied as real ones."""
     torch.manual_seed(0)
@@ -106,10 +138,27 @@ def test_an_untrained_network_predicts_the_mean_pose(name, prior):
 
 @pytest.mark.parametrize(("model", "has_prior"), [
     ({}, False), ({"axis_terms": True}, True), ({"axis_terms": True, "head_prior": "none"}, False),
-    ({"head_prior": "training"}, True), ({"axis_terms": True, "head_prior": "training"}, True),
+    ({"head_prior": "training"}, True), ({"axis_terms": "linear", "head_prior": "training"}, True),
+    ({"axis_terms": "gaussian"}, True), ({"axis_terms": False}, False),
 ])  # fmt: skip
 def test_where_there_is_a_prior(model, has_prior):
     assert make_config(**model).model.has_prior == has_prior
+
+
+def test_gaussian_terms_need_the_statistics():
+    with pytest.raises(ValueError, match="starts at the mean of the training labels, and head_prior is 'none'"):
+        make_config(axis_terms="gaussian", head_prior="none")
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+def test_gaussian_terms_are_whole_in_a_checkpoint():
+    config = make_config(axis_terms="gaussian")
+    network = build_network(config.model, (64, 96), 0, pretrained=False, statistics_norm=(MEAN, STD)).eval()
+    torch.nn.init.normal_(network.head.axis_terms.linear.weight)
+    again = build_network(config.model, (64, 96), 0, pretrained=False).eval()
+    again.load_state_dict(network.state_dict())
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    assert again(images).joints().equal(network(images).joints())
 
 
 @pytest.mark.usefixtures("tiny_backbone")
@@ -140,9 +189,10 @@ def test_without_them_nothing_changes():
 
 
 @pytest.mark.usefixtures("tiny_backbone")
-def test_gradients_reach_both():
+@pytest.mark.parametrize("terms", ["linear", "gaussian"])
+def test_gradients_reach_both(terms):
     dtype = torch.float64
-    head = build_network_of(make_config(axis_terms=True)).head.to(dtype)
+    head = build_network_of(make_config(axis_terms=terms)).head.to(dtype)
     output = head(torch.randn(2, 32, 2, 3, dtype=dtype))
     output.joints().square().sum().backward()
     assert head.axis_terms.linear.weight.grad.abs().max() > 0
@@ -169,7 +219,7 @@ def test_decoders_and_heat_map_losses_see_the_sum(decoder, loss):
     assert output.tensors().keys() == {"logits", "x", "y", "z"}
 
 
-@pytest.mark.parametrize("model", [{"axis_terms": True}, {"head_prior": "training"}])
+@pytest.mark.parametrize("model", [{"axis_terms": "gaussian"}, {"head_prior": "training"}])
 def test_regression_has_neither(model):
     with pytest.raises(ValueError, match="which head 'regression', which starts at the mean pose anyway, does not use"):
         make_config(head="regression", **model)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from integral_pose.config.schema import ModelConfig
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.heatmaps.outputs import MarginalLogits
-from integral_pose.models.heads.axis_terms import AxisPrior, AxisTerms, build_axis_terms
+from integral_pose.models.heads.axis_terms import AxisAddition, build_axis_terms
 from integral_pose.models.heads.shared import HeadInputs, initialise, make_deconvolutions
 
 
@@ -27,7 +27,7 @@ class AxesHead(nn.Module):
         space: PoseSpace,
         feature_size: tuple[int, int],
         cells_per_feature: int,
-        axis_terms: AxisTerms | AxisPrior | None = None,
+        axis_terms: AxisAddition | None = None,
     ) -> None:
         super().__init__()
         self.deconvolutions, channels = make_deconvolutions(in_channels, deconv_channels)

@@ -2,9 +2,14 @@
 
     logits(x, y, z) = convolution(x, y, z) + a_x(x) + a_y(y) + a_z(z)
 
-The volume operator adds them where it reads the volume. They are linear in the pooled features, with zero weights and
-a bias that is the prior, or they are the prior alone. The prior is the logarithm of a Gaussian with the training
-labels' mean and deviation, with which an untrained network predicts the mean pose.
+The volume operator adds them where it reads the volume. They are
+
+- linear in the pooled features, a number a cell, with zero weights and a bias that is the prior,
+- or the logarithm of a Gaussian round a position that is regressed from the pooled features: the mean of the training
+  labels at first, with their deviation always,
+- or the prior alone: the logarithm of a Gaussian with the training labels' mean and deviation.
+
+With each of them an untrained network predicts the mean pose.
 """
 
 import math
@@ -36,10 +41,34 @@ class AxisTerms(nn.Module):
 
     def forward(self, features: Tensor) -> AxisLogits:
         """(B, C, h, w) -> (B, J, W), (B, J, H) and (B, J, D), float32 at least: bfloat16 would round the prior."""
-        with torch.autocast(features.device.type, enabled=False):
-            pooled = features.mean((-2, -1)).to(self.linear.weight.dtype)
-            terms = self.linear(pooled).unflatten(1, (self.num_joints, sum(self.lengths)))
+        terms = _of_pooled(self.linear, features).unflatten(1, (self.num_joints, sum(self.lengths)))
         return AxisLogits(*terms.split(self.lengths, dim=-1))
+
+
+class GaussianTerms(nn.Module):
+    """Logarithms of Gaussians round a regressed position; `mean_norm`, `std_norm` (J, 3) are those of the labels.
+
+    The position is linear in the pooled features, in deviations from the mean, and starts there. So at the rate at
+    which regression learns the pose, the volume does.
+    """
+
+    mean_norm: Tensor
+    std_norm: Tensor
+
+    def __init__(self, channels: int, volume_shape: Sequence[int], mean_norm: Tensor, std_norm: Tensor) -> None:
+        super().__init__()
+        self.num_joints, self.volume_shape = len(mean_norm), tuple(volume_shape)
+        self.linear = nn.Linear(channels, self.num_joints * 3)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("mean_norm", mean_norm.clone())
+        self.register_buffer("std_norm", std_norm.clone())
+
+    def forward(self, features: Tensor) -> AxisLogits:
+        """(B, C, h, w) -> (B, J, W), (B, J, H) and (B, J, D), float32 at least."""
+        moved = _of_pooled(self.linear, features).unflatten(1, (self.num_joints, 3))
+        terms = log_gaussians(self.volume_shape, self.mean_norm + self.std_norm * moved, self.std_norm)
+        return AxisLogits(*terms.split(axis_lengths_xyz(self.volume_shape), dim=-1))
 
 
 class AxisPrior(nn.Module):
@@ -57,28 +86,41 @@ class AxisPrior(nn.Module):
         return AxisLogits(*self.prior.expand(len(features), -1, -1).split(self.lengths, dim=-1))
 
 
+AxisAddition = AxisTerms | GaussianTerms | AxisPrior
+
+
 def log_gaussians(volume_shape: Sequence[int], mean_norm: Tensor, std_norm: Tensor) -> Tensor:
-    """(J, 3) twice -> (J, W + H + D): logarithms of Gaussians at the cell centres of each axis.
+    """(..., J, 3) twice -> (..., J, W + H + D): logarithms of Gaussians at the cell centres of each axis.
 
     The sum of exp over the volume is its number of cells / BACKGROUND, since the debiased decoder takes logit 0 for
     the background.
     """
     along = []
     for axis, cells in enumerate(axis_lengths_xyz(volume_shape)):
-        std = std_norm[:, axis, None].clamp(min=max(LEAST_STD_NORM, LEAST_STD_CELLS / cells))
-        log = -0.5 * ((cell_centers_norm(cells, mean_norm) - mean_norm[:, axis, None]) / std) ** 2
+        std = std_norm[..., axis, None].clamp(min=max(LEAST_STD_NORM, LEAST_STD_CELLS / cells))
+        log = -0.5 * ((cell_centers_norm(cells, mean_norm) - mean_norm[..., axis, None]) / std) ** 2
         along.append(log.log_softmax(-1) + math.log(cells) - math.log(BACKGROUND) / 3)
     return torch.cat(along, -1)
 
 
-def build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisTerms | AxisPrior | None:
-    """What the section `model` adds along the axes of its heat maps; a prior of zeros where a checkpoint follows."""
-    if not (model.axis_terms or model.has_prior):
+def build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisAddition | None:
+    """What the section `model` adds along the axes of its heat maps; statistics may come with a checkpoint."""
+    if model.axis_terms == "none" and not model.has_prior:
         return None
     growth = 2 ** len(model.deconv_channels) * model.cells_per_feature
     height, width = (side * growth for side in inputs.feature_size)
     shape = (model.volume_depth, height, width)
+    if model.axis_terms == "gaussian":
+        unknown = torch.zeros(model.num_joints, 3), torch.ones(model.num_joints, 3)
+        return GaussianTerms(inputs.channels, shape, *(inputs.statistics_norm or unknown))
     prior = torch.zeros(model.num_joints, sum(shape))
     if model.has_prior and inputs.statistics_norm is not None:
         prior = log_gaussians(shape, *inputs.statistics_norm)
-    return AxisTerms(inputs.channels, shape, prior) if model.axis_terms else AxisPrior(shape, prior)
+    return AxisTerms(inputs.channels, shape, prior) if model.axis_terms == "linear" else AxisPrior(shape, prior)
+
+
+def _of_pooled(linear: nn.Linear, features: Tensor) -> Tensor:
+    """Of the mean of features (B, C, h, w) over their places, with the weights' precision under autocast too."""
+    with torch.autocast(features.device.type, enabled=False):
+        outputs: Tensor = linear(features.mean((-2, -1)).to(linear.weight.dtype))
+    return outputs
