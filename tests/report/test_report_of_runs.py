@@ -267,6 +267,7 @@ def written(trained, tmp_path_factory) -> Path:
 
 def watched(tab: Any) -> list[str]:
     """What goes wrong in a tab from now on: errors, dialogs, and any request but for the page itself."""
+    tab.set_default_timeout(120_000)  # WebGL in software takes its time on a busy machine
     faults: list[str] = []
     tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
