@@ -31,6 +31,12 @@ def subjects_of_column(stored: NDArray[Any] | None, names: Sequence[str], label_
     return np.array([value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in stored])
 
 
+def is_guessed(name: str) -> bool:
+    """Whether the path of an image says nothing but a folder or a word that may be a subject or not."""
+    file_name = name.replace("\\", "/").rpartition("/")[2]
+    return not (_OFFICIAL.match(file_name) or _NUMBERED.match(file_name))
+
+
 def subject_of_path(name: str) -> str:
     """`S1` of Human3.6M's names and 3DMPPE's; else the first folder, or what comes before the first `_`."""
     *folders, file_name = name.replace("\\", "/").split("/")

@@ -178,12 +178,14 @@ def _duplicates(split: StoredSplit, digests: Sequence[bytes]) -> Finding:
 
 
 def _check_subjects(splits: Sequence[StoredSplit]) -> list[Finding]:
-    """Nobody should be in both the training and the test set."""
+    """Nobody should be in both the training and the test set; who is guessed from a path is a remark."""
     if len(splits) < 2:
         return []
     train, test = (set(split.subjects.tolist()) for split in splits)
-    both = sorted(train & test)
+    both = sorted(train & test & splits[0].certain_subjects & splits[1].certain_subjects)
     result = f"{', '.join(sorted(train))} train; {', '.join(sorted(test))} test"
+    if guessed := sorted((train & test).difference(both)):
+        result += f"; {', '.join(guessed)} in both, as guessed from the paths: say who it is in a column 'subject'"
     return [Finding("both", "subjects apart", bool(both), result, [f"{name} is in both" for name in both])]
 
 

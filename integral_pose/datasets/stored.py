@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.data.image_source import PackedImages, open_packed, spelt_as_on_disk
-from integral_pose.data.subjects import SUBJECT, subjects_of_column
+from integral_pose.data.subjects import SUBJECT, is_guessed, subjects_of_column
 from integral_pose.errors import DataError
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.labels import stored_names
@@ -50,6 +50,14 @@ class StoredSplit:
         column = self.columns.get(SUBJECT)
         is_of_them = column is not None and column.shape == (len(self.names),)
         return subjects_of_column(column if is_of_them else None, self.names, self.label_path)
+
+    @property
+    def certain_subjects(self) -> set[str]:
+        """Those that the column says, or names of a known form."""
+        column, subjects = self.columns.get(SUBJECT), self.subjects.tolist()
+        if column is not None and column.shape == (len(self.names),):
+            return set(subjects)
+        return {subject for subject, name in zip(subjects, self.names, strict=True) if not is_guessed(name)}
 
     def joints(self, key: str) -> Array:
         """The column `key` (N, J, axes), NaN where there is no label."""

@@ -178,7 +178,8 @@ def _require_stored(stored_size: int, width_px: int, height_px: int) -> None:
     if (width_px, height_px) != (stored_size, stored_size):
         raise UnreadableImage(
             f"is {width_px} x {height_px} px, expected {stored_size} x {stored_size} (data.stored_size); "
-            "crop all images to one size"
+            + (f"if all are so, set data.stored_size={width_px}; else " if width_px == height_px else "")
+            + "crop all images to one size"
         )
 
 

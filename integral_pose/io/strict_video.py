@@ -21,7 +21,7 @@ def strict_frames(stream: Any) -> Iterator[Any]:
     stream.codec_context.thread_count = 1  # threads would report damage frames later
     for packet in stream.container.demux(stream):
         if packet.is_corrupt:
-            raise OSError("packets are missing from here on")
+            raise OSError("packets are cut or missing from here on")
         yield from packet.decode()
 
 

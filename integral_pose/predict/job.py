@@ -15,7 +15,7 @@ from integral_pose.predict.image_tables import by_image
 from integral_pose.predict.intrinsics_file import Intrinsics, read_intrinsics
 from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
 from integral_pose.predict.results import ResultFolder
-from integral_pose.predict.sources import NamedPicture, open_source
+from integral_pose.predict.sources import NAMED, NamedPicture, open_source
 
 LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
 
@@ -88,7 +88,9 @@ def run_job(job: PredictionJob) -> ResultFolder:
         done = f"; the other {results.num_images} are in {job.out}" if results.num_images else ""
         if source.video:
             raise DataError(f"{source.faults[0]}; the frames before are in {job.out}")
-        raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {source.faults[0]}")
+        shown = [*source.faults[:NAMED], *(["..; poses.json has them all"] if len(source.faults) > NAMED else [])]
+        faults = "\n  ".join(shown)
+        raise DataError(f"{len(source.faults)} of {source.total} images could not be read{done}. {faults}")
     return results
 
 

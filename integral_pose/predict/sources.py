@@ -17,7 +17,7 @@ STDIN_NAME = "stdin"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif", ".avif")
 # Pictures too, which are not read: each is named as a fault.
 OTHER_PICTURES = (".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".psd")
-NAMED = 5  # files that are passed over
+NAMED = 5  # files that are passed over or cannot be read
 
 
 @dataclass(frozen=True)

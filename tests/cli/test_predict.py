@@ -128,7 +128,7 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(model, folder, tmp_path, 
     first, second = found["not_read"]
     assert "g.HEIC: is HEIC, as some phones save it, which is not read; convert it to JPEG" in first
     assert "h.gif: holds 2 pictures; save the one that is meant" in second
-    assert "2 of 8 images could not be read; the other 6" in err
+    assert f"2 of 8 images could not be read; the other 6 are in {out}. {first}\n  {second}\n" in err
 
 
 def test_accents_are_the_same_letters_in_tables_and_file_names(model, folder, tmp_path):

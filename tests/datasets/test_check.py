@@ -269,6 +269,20 @@ def test_other_names_pass_and_say_who_it_is(name: str, subject: str, root: Path,
         assert results(root)["train", "names parse"].startswith("0 of 12; scores know no action of")
 
 
+def test_a_word_that_all_names_begin_with_is_no_subject_in_both(root: Path, layout: str) -> None:
+    for split in ("train", "valid"):
+        names = (root / f"annot/{split}_images.txt").read_text().split()
+        for row, old in enumerate(names):
+            if layout == "files":
+                (root / "images" / old).rename(root / "images" / f"IMG_{split}{row}.jpg")
+        listed = "".join(f"IMG_{split}{row}.jpg\n" for row in range(len(names)))
+        (root / f"annot/{split}_images.txt").write_text(listed)
+        with h5py.File(root / f"annot/{split}.h5", "r+") as file:
+            del file["subject"]
+    assert not bad(root)
+    assert "; IMG in both, as guessed from the paths: say who" in results(root)["both", "subjects apart"]
+
+
 def test_the_column_says_who_it_is_in_check_data_and_in_training(root: Path) -> None:
     change(root, "subject", lambda v: v.__setitem__(slice(0, 6), b"S9"))
     assert "S9 is in both" in bad(root)["both", "subjects apart"]

@@ -140,6 +140,10 @@ def test_other_sizes(tmp_path):
     for name in ("a.jpg", "a.png"):
         path = save(tmp_path / name, Image.fromarray(picture()[:40]))
         assert error_of(path) == "is 64 x 40 px, expected 64 x 64 (data.stored_size); crop all images to one size"
+        path = save(tmp_path / name, Image.fromarray(picture()[:40, :40]))
+        assert "expected 64 x 64 (data.stored_size); if all are so, set data.stored_size=40; else crop" in error_of(
+            path
+        )
 
 
 def test_a_small_file_that_claims_a_huge_picture(tmp_path):
