@@ -116,7 +116,10 @@ def unpack(archive: Path, subject: str, kind: str, wanted: Sequence[str], target
                     shutil.copyfileobj(stream, file, 1 << 20)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise DataError(f"{archive}: is cut short or damaged ({error}); fetch it again") from None
+        with archive.open("rb") as file:
+            is_page = file.read(100).lstrip().startswith(b"<")
+        what = "is a web page, as comes where nobody is logged in" if is_page else f"is cut short or damaged ({error})"
+        raise DataError(f"{archive}: {what}; fetch it again") from None
     unfinished.replace(target)
 
 

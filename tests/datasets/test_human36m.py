@@ -221,6 +221,9 @@ def test_a_truncated_archive_is_named_and_the_rest_is_kept(official: Path, tmp_p
     with pytest.raises(DataError, match=r"Videos_S1.tgz: is cut short or damaged"):
         run(source, tmp_path / "out", S1_ONLY)
     assert not (tmp_path / "out").exists()
+    (source / "Videos_S1.tgz").write_text("\n<!DOCTYPE html><title>Login</title>")
+    with pytest.raises(DataError, match=r"Videos_S1.tgz: is a web page, as comes where nobody is logged in; fetch it"):
+        run(source, tmp_path / "out", S1_ONLY)
     (source / "Videos_S1.tgz").write_bytes(whole.getvalue())
     assert run(source, tmp_path / "out", S1_ONLY).num_train == 12
 
