@@ -46,9 +46,9 @@ def _draw_differences(axis: Axes, table_lines: Sequence[Line]) -> None:
     for place, line in enumerate(table_lines):
         if line.difference is not None:
             mm = line.difference.mm
-            colour = VERMILION if line.difference.is_decided else GREY
+            colour = VERMILION if line.difference.is_decided and line.difference.matters else GREY
             axis.plot(mm.bounds or [mm.mean, mm.mean], [place, place], color=colour, lw=2.2)
             axis.plot(mm.mean, place, "o", color=colour, ms=5)
-    axis.set_xlabel("less integral, mm (grey: not decided)")
+    axis.set_xlabel("less integral, mm\n(grey: not decided, or below 1 %)")
     axis.grid(axis="x", color="#dddddd", lw=0.7)
     axis.set_axisbelow(True)

@@ -118,8 +118,9 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
     """The ring is where the decoder of the network puts the joint, in cells; without heat maps there is no picture."""
     drawn = []
 
-    def draw(probabilities, expected_voxel, true_voxel):
-        drawn.append((probabilities, expected_voxel))
+    def draw(probabilities, expected_voxel, true_voxel, *, title, sides=None):
+        assert sides in (None, (1, 1, 1))  # the metric volume is a cube, whatever its cells
+        drawn.append((probabilities, expected_voxel, title))
         return np.zeros((1, 1, 3), np.uint8)
 
     for name in ("draw_planes", "draw_axes"):
@@ -131,7 +132,8 @@ def test_the_picture_of_the_heat_map_marks_what_the_network_says(head, course_ro
     if head == "regression":
         assert pictures.keys() == {"poses"}
         return
-    (probabilities, expected_voxel), joint = drawn[0], 13
+    (probabilities, expected_voxel, title), joint = drawn[0], 13
+    assert title == f"Heat map of LWrist in {images.table.name(0)}"
     depth, height, width = config.volume_shape
     shapes = [(width,), (height,), (depth,)] if head == "axes" else [(height, width), (depth, height), (depth, width)]
     assert [probability.shape for probability in probabilities] == shapes

@@ -15,8 +15,8 @@ from integral_pose.skeleton import HUMAN36M, Skeleton
 CELL_PX = 288
 TITLE_PX = 14
 COLUMNS = 6
-# Right blue, left vermilion, as in every figure of the project; white edges for use on photographs.
-COLOURS = {"right": (0, 114, 178), "left": (213, 94, 0), "middle": (64, 64, 64)}
+# Right blue, left vermilion, middle green, as in every figure of the project; white edges for use on photographs.
+COLOURS = {"right": (0, 114, 178), "left": (213, 94, 0), "middle": (0, 158, 115)}
 
 
 class Cell(NamedTuple):

@@ -190,7 +190,8 @@ def _heatmaps(runs: Sequence[TestedRun], test_set: TestSet, rows: Sequence[int])
         if batch is None:
             continue
         loaded = load_network(run.checkpoint)
-        drawn = draw_heatmaps(loaded.network, loaded.description.skeleton, batch, skeleton, joints)
+        images = [test_set.names[row] for row in rows]
+        drawn = draw_heatmaps(loaded.network, loaded.description.skeleton, batch, skeleton, joints, images)
         if not drawn:
             test_set.remarks.append(f"{run.notes.name} predicts joints without heat maps, so none of its are shown.")
         for views, picture in zip(pictures, drawn, strict=False):

@@ -1,7 +1,9 @@
 """A run from its folder to its end: found, continued, trained, its status written."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,25 @@ import torch
 from integral_pose.config.loading import to_yaml
 from integral_pose.config.schema import Config
 from integral_pose.data.course import PoseTable
-from integral_pose.experiment.assembly import build_trainer, read_training_data, with_joints_of_data
+from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.experiment.assembly import (
+    TrainingData,
+    build_trainer,
+    read_training_data,
+    with_joints_of_data,
+)
 from integral_pose.experiment.augmented_sheet import write_augmented_sheet
 from integral_pose.experiment.continuation import find_resume_point, fingerprints_of, require_same_data
 from integral_pose.experiment.reach import reach_notice
 from integral_pose.experiment.scoring import MEAN_POSE
 from integral_pose.geometry.body_size import body_length_mm
+from integral_pose.geometry.labelled_means import labelled_mean
 from integral_pose.io.arithmetic import arithmetic
 from integral_pose.io.devices import choose_device, describe_device, device_name, explained_shortage
 from integral_pose.io.distributed import processes
 from integral_pose.io.notices import notify, unfailing_stderr
 from integral_pose.report.canvas import write_png
-from integral_pose.report.curve_figures import draw_curves
+from integral_pose.report.curve_figures import draw_curves, loss_words
 from integral_pose.runs.folder import RunFolder
 from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.output import RunOutput
@@ -73,7 +82,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         if folder.writes:
             sheet = run_dir / "pictures" / "augmented.png"
             folder.attempt(sheet.name, lambda: write_augmented_sheet(sheet, config, data.train, device))
-        _fit(trainer, output, device)
+        _fit(trainer, output, device, partial(_draw_curves, folder, config, data))
     return run_dir
 
 
@@ -86,25 +95,36 @@ def _joints_of(table: PoseTable) -> dict[str, Any]:
     return plain
 
 
-def _fit(trainer: Trainer, output: RunOutput, device: torch.device) -> None:
+def _fit(trainer: Trainer, output: RunOutput, device: torch.device, draw: Callable[[], None]) -> None:
     """Train, and draw curves.png however that ends."""
     try:
         with explained_shortage(device, "trainer.batch_size, or raise trainer.accumulation_steps"):
             trainer.fit()
     finally:
         if output.folder.writes:
-            output.folder.attempt("curves.png", lambda: _draw_curves(output.folder))
+            output.folder.attempt("curves.png", draw)
         output.close()
 
 
-def _draw_curves(folder: RunFolder) -> None:
-    """Loss terms and errors of the run so far as curves.png."""
+def _mean_pose_level(data: TrainingData) -> tuple[str, float] | None:
+    """The MPJPE of predicting the mean training pose for the held-out images, or the training images where none are.
+
+    None where no pose is known in mm.
+    """
+    words, table = ("training images", data.train) if data.held_out is None else ("held out", data.held_out)
+    poses_mm = np.broadcast_to(data.statistics.mean_mm, table.joints_camera_mm.shape)
+    error_mm = float(labelled_mean(joint_errors_mm(poses_mm, table.joints_camera_mm, root=table.skeleton.root)))
+    return None if np.isnan(error_mm) else (f"mean pose, {words}", error_mm)
+
+
+def _draw_curves(folder: RunFolder, config: Config, data: TrainingData) -> None:
+    """Loss terms and errors of the run so far, and the level of the mean training pose, as curves.png."""
     names = {("train", "mpjpe_mm"): "training batches", ("val", "mpjpe_mm"): "held out"}
     rows = [
         {names.get((row["group"], name), name): value for name, value in row.items()}
         for row in read_metrics(folder.metrics)
     ]
     if rows:
-        write_png(
-            folder.path / "curves.png", draw_curves(rows, ["integral", "heatmap", "variance"], list(names.values()))
-        )
+        losses = loss_words(config.loss.joints, config.loss.heatmap.name)
+        picture = draw_curves(rows, losses, list(names.values()), _mean_pose_level(data))
+        write_png(folder.path / "curves.png", picture)

@@ -87,6 +87,7 @@ class ResultFolder:
             [pose.joints_image_px for pose in poses],
             [pose.box_image_px for pose in poses],
             self.skeleton,
+            [_label(number, pose) for number, pose in enumerate(poses, start=1)],
         )
         name = picture.name.removeprefix("./")
         if self._rate is None:
@@ -105,13 +106,17 @@ class ResultFolder:
         views = []
         for number, pose in enumerate(poses[:PEOPLE_A_FIGURE], start=1):
             around = rectangle_round_box(pose.box_image_px, 1.2, 1.0)
-            title = f"person {number}, placed by: {pose.placement}"
-            if pose.confidence is not None:
-                title += f"\nmean confidence {pose.confidence.mean():.2f}"
+            confidence = "" if pose.confidence is None else f", mean confidence {pose.confidence.mean():.2f}"
+            title = f"person {number}{confidence}\nplaced by: {pose.placement}"
             image = resample_rectangle(overlay, around, FIGURE_CROP_PX, FIGURE_CROP_PX)
             views.append(PoseView(image, predicted_camera_mm=pose.joints_camera_mm, title=title))
         if views:
             write_png(path, draw_poses(views, self.skeleton))
+
+
+def _label(number: int, pose: PersonPose) -> str:
+    """The person's number in the tables, and how sure the network is, where it says so."""
+    return str(number) if pose.confidence is None else f"{number}: {pose.confidence.mean():.2f}"
 
 
 def _as_json(pose: PersonPose) -> dict[str, Any]:

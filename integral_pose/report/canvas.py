@@ -33,6 +33,11 @@ def to_rgba(figure: Figure) -> Picture:
     return np.asarray(canvas.buffer_rgba())
 
 
+def shortened(text: str, most: int) -> str:
+    """The end of a text of more than `most` letters, which tells file names apart."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
 def write_png(path: str | os.PathLike[str], picture: Picture) -> None:
     """Write an (H, W, 3) RGB array."""
     with atomic_write(path) as file:

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integral_pose.evaluation.comparison import Row
-from integral_pose.report.colours import SERIES_COLOURS
+from integral_pose.report.colours import MIDDLE_GREY, SERIES_COLOURS
+from integral_pose.report.curve_figures import spans_decades
 from integral_pose.report.page_content import RunNotes
 
 Chart = dict[str, Any]  # 'data' and 'layout' of plotly
 
 MOST_POINTS = 600  # a curve; more than a screen shows
 _DASHES = ("solid", "dash", "dot", "dashdot")
+SERIES = [f"series-{number}" for number in range(len(SERIES_COLOURS))]  # colours of the page, others in the dark
 _THICK: Chart = {"width": 2.2}
 _THIN: Chart = {"width": 1, "dash": "dot"}
 _LAYOUT: Chart = {
@@ -23,33 +25,38 @@ _LAYOUT: Chart = {
 
 
 def error_curves(runs: Sequence[RunNotes]) -> Chart | None:
-    """MPJPE of held-out subjects (points) and of training batches (thin) against steps; None where none is logged."""
+    """MPJPE of held-out subjects (points) and of training batches (thin) against steps; None where none is logged.
+
+    With the error of each run's mean training pose on the test set as a level.
+    """
     traces = []
-    for run, colour in zip(runs, itertools.cycle(SERIES_COLOURS)):
+    for run, colour in zip(runs, itertools.cycle(SERIES)):
         for group, words, style in (("val", "held out", _THICK), ("train", "training", _THIN)):
             found = _curve(run.logged, group, "mpjpe_mm")
             if found:
                 marks = "lines+markers" if group == "val" else "lines"
                 traces.append(_trace(found, _label(run, runs, words), {**style, "color": colour}, marks))
-    return _chart(traces, "MPJPE (mm)")
+    steps = [step for trace in traces for step in trace["x"]]
+    for run, colour in zip(runs, itertools.cycle(SERIES)):
+        if steps and run.mean_pose_mpjpe_mm is not None:
+            level = [(step, run.mean_pose_mpjpe_mm) for step in (min(steps), max(steps))]
+            words = _label(run, runs, f"mean pose, test set: {run.mean_pose_mpjpe_mm:.0f} mm")
+            line = {"width": 1.5, "dash": "dashdot", "color": colour if len(runs) > 1 else MIDDLE_GREY}
+            traces.append(_trace(level, words, line, "lines"))
+    return _chart(traces, "MPJPE (mm)", [])
 
 
 def loss_curves(runs: Sequence[RunNotes]) -> Chart | None:
-    """Unweighted terms of the training loss against steps, on a logarithmic axis: of one run a colour a term, of
-    several a colour a run.
-    """
+    """Unweighted terms of the training loss against steps: of one run a colour a term, of several a colour a run."""
     traces = []
     for number, run in enumerate(runs):
-        for term, name in enumerate(run.loss_terms):
-            found = [(step, value) for step, value in _curve(run.logged, "train", name) if value > 0]
+        for term, (name, words) in enumerate(run.loss_terms.items()):
+            found = _curve(run.logged, "train", name)
             colour, dash = (number, _DASHES[term % len(_DASHES)]) if len(runs) > 1 else (term, "solid")
-            line = {"width": 1.5, "color": SERIES_COLOURS[colour % len(SERIES_COLOURS)], "dash": dash}
+            line = {"width": 1.5, "color": SERIES[colour % len(SERIES)], "dash": dash}
             if found:
-                traces.append(_trace(found, _label(run, runs, name), line, "lines"))
-    chart = _chart(traces, "loss term, unweighted")
-    if chart:
-        chart["layout"]["yaxis"]["type"] = "log"
-    return chart
+                traces.append(_trace(found, _label(run, runs, words), line, "lines"))
+    return _chart(traces, "loss terms, unweighted", [value for trace in traces for value in trace["y"]])
 
 
 def bars(rows: Sequence[Row], names: Sequence[str]) -> Chart:
@@ -61,7 +68,7 @@ def bars(rows: Sequence[Row], names: Sequence[str]) -> Chart:
             "error_x": _error_bars(rows, run),
             "hovertemplate": "%{y}: %{x:.1f} mm<extra>" + shown(name) + "</extra>",
         }
-        for run, (name, colour) in enumerate(zip(names, itertools.cycle(SERIES_COLOURS)))
+        for run, (name, colour) in enumerate(zip(names, itertools.cycle(SERIES)))
     ]  # fmt: skip
     layout = _LAYOUT | {
         "xaxis": {"title": {"text": "MPJPE (mm)"}, "rangemode": "tozero"},
@@ -101,13 +108,15 @@ def _trace(points: Sequence[tuple[float, float]], name: str, line: dict[str, Any
     }  # fmt: skip
 
 
-def _chart(traces: list[Chart], title: str) -> Chart | None:
+def _chart(traces: list[Chart], title: str, values: Sequence[float]) -> Chart | None:
+    """Logarithmic where `values` span decades, else with 0."""
     if not traces:
         return None
+    scale = {"type": "log", "dtick": "D2"} if spans_decades(values) else {"rangemode": "tozero", "nticks": 6}
     layout = _LAYOUT | {
         "showlegend": True,
-        "xaxis": {"title": {"text": "step"}},
-        "yaxis": {"title": {"text": title}},
+        "xaxis": {"title": {"text": "step"}, "nticks": 6},
+        "yaxis": {"title": {"text": title}, **scale},
         "height": 330 + 15 * len(traces),  # on a phone the legend has a line a trace
     }
     return {"data": traces, "layout": layout}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from integral_pose.report import charts, pose_svg, tables
 from integral_pose.report.canvas import Picture
-from integral_pose.report.colours import SIDE_COLOURS
+from integral_pose.report.colours import SERIES_COLOURS, SIDE_COLOURS
 from integral_pose.report.page_content import PageContent, ShownImage
 
 JPEG_QUALITY = 78
@@ -49,7 +49,8 @@ def environment() -> jinja2.Environment:
     page.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     page.filters.update(jpeg=_jpeg_uri, png=_png_uri, mm="{:.1f}".format, count="{:,}".format)
     page.globals.update(
-        pose_svg=pose_svg, tables=tables, side_colours=SIDE_COLOURS, most_points=charts.MOST_POINTS
+        pose_svg=pose_svg, tables=tables, side_colours=SIDE_COLOURS, series_colours=SERIES_COLOURS,
+        most_points=charts.MOST_POINTS,
     )  # fmt: skip
     return page
 

@@ -7,6 +7,7 @@ from typing import Any
 from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Comparison
 from integral_pose.io.images import Picture
+from integral_pose.report.curve_figures import loss_words
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 
@@ -23,10 +24,9 @@ class RunNotes:
     mean_pose_mpjpe_mm: float | None = None  # of predicting the mean training pose, on the test set
 
     @property
-    def loss_terms(self) -> list[str]:
-        """Names of the loss terms that a stage may weight."""
-        names = [key.rpartition(".")[2] for key in self.settings if ".weights." in key]
-        return list(dict.fromkeys(names))
+    def loss_terms(self) -> dict[str, str]:
+        """The loss terms as the rows have them -> what to call them."""
+        return loss_words(*(self.settings.get(key, "") for key in ("loss.joints", "loss.heatmap.name")))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Pictures of poses: contact sheets, and people in photographs.
 
-The right of the body is blue, the left vermilion, the middle dark grey; a prediction is a thick solid line, the truth
+The right of the body is blue, the left vermilion, the middle green; a prediction is a thick solid line, the truth
 thin and dashed.
 """
 
@@ -18,12 +18,16 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from integral_pose.contracts import FloatArray
-from integral_pose.report.canvas import INCH_PX, Picture, new_figure, to_picture, to_rgba
+from integral_pose.evaluation.metrics import joint_errors_mm
+from integral_pose.geometry.labelled_means import labelled_mean
+from integral_pose.report.canvas import INCH_PX, Picture, new_figure, shortened, to_picture, to_rgba
 from integral_pose.report.colours import SIDE_COLOURS
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
 # Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
 OBLIQUE_DEGREES = (-50.0, 20.0)
+TITLE_LETTERS = 40  # of a line above a picture
+LABEL_PX = (11, 40)  # height of letters on a person, at least and at most
 _TRUTH_STYLE: dict[str, Any] = {"linewidths": 1.3, "linestyles": (0, (3, 1.5)), "zorder": 3}
 _PREDICTION_STYLE: dict[str, Any] = {"linewidths": 2.6, "linestyles": "solid", "zorder": 2, "capstyle": "round"}
 
@@ -63,10 +67,11 @@ def draw_people(
     joints_image_px: Sequence[FloatArray],
     boxes_image_px: Sequence[FloatArray],
     skeleton: Skeleton = HUMAN36M,
+    labels: Sequence[str] = (),
 ) -> Picture:
-    """The picture (H, W, 3) with the skeleton (J, 2) and thinly the box x, y, w, h (4,) of each person in it.
+    """The picture (H, W, 3) with the skeleton (J, 2), thinly the box x, y, w, h (4,) and the label of each person.
 
-    Every pixel without a line stays as it is. Lines are as wide as suits the size of the person.
+    Every pixel without a line or letter stays as it is. Both are as large as suits the person.
     """
     height, width = picture.shape[:2]
     figure = new_figure(width, height)
@@ -79,9 +84,29 @@ def draw_people(
         frame = Rectangle((x, y), box_width, box_height, fill=False, edgecolor="white", linewidth=points / 3)
         axis.add_patch(frame)
         _draw_limbs(axis, joints, skeleton, {**_PREDICTION_STYLE, "linewidths": points}, outlined=True)
+    for label, box in zip(labels, boxes_image_px, strict=False):
+        _draw_label(axis, label, box)
     layer = to_rgba(figure)
     opacity = layer[..., 3:].astype(np.float32) / 255
     return np.round(picture + opacity * (layer[..., :3] - picture.astype(np.float32))).astype(np.uint8)
+
+
+def _draw_label(axis: Axes, label: str, box_image_px: FloatArray) -> None:
+    """Above the left corner of a person's box, or in it where the picture ends there."""
+    x, y, width, height = box_image_px
+    letters_px = float(np.clip(0.06 * max(width, height), *LABEL_PX))
+    has_room = y > 1.6 * letters_px
+    axis.text(
+        max(0.0, x) + 0.3 * letters_px,
+        y - 0.3 * letters_px if has_room else max(0.0, y) + 0.3 * letters_px,
+        label,
+        color="white",
+        fontsize=letters_px * 72 / INCH_PX,
+        va="bottom" if has_room else "top",
+        clip_on=True,
+        zorder=5,
+        bbox={"facecolor": "black", "edgecolor": "none", "pad": 0.15 * letters_px},
+    )
 
 
 def fit_weak_perspective(joints_camera_mm: FloatArray, joints_crop_px: FloatArray) -> NDArray[np.float64]:
@@ -104,15 +129,28 @@ def _draw_overlay(axis: Axes, view: PoseView, skeleton: Skeleton) -> None:
     height, width = view.image.shape[:2]
     axis.imshow(view.image, extent=(0, width, height, 0))  # pixel i spans [i, i + 1]
     axis.set_axis_off()
-    title = view.title
+    notes = _error_in_words(view, skeleton)
     if view.true_crop_px is not None and np.isfinite(view.true_crop_px).any():
         if view.predicted_camera_mm is not None:
             fitted_px = fit_weak_perspective(view.predicted_camera_mm, view.true_crop_px)
             _draw_limbs(axis, fitted_px, skeleton, _PREDICTION_STYLE, outlined=True)
-            title += "\nprediction fitted to the true 2D joints"
+            notes.append("overlay fitted to the truth")
         _draw_limbs(axis, view.true_crop_px, skeleton, _TRUTH_STYLE, outlined=True)
     axis.set(xlim=(0, width), ylim=(height, 0))
-    axis.set_title(title.strip("\n"), fontsize=8, pad=2)
+    lines = [
+        *(shortened(line, TITLE_LETTERS) for line in view.title.splitlines()),
+        *(["; ".join(notes)] if notes else []),
+    ]
+    axis.set_title("\n".join(lines), fontsize=8, pad=2)
+
+
+def _error_in_words(view: PoseView, skeleton: Skeleton) -> list[str]:
+    """Over the joints that have a label; [] where none has, or nothing is predicted."""
+    predicted_mm, true_mm = view.predicted_camera_mm, view.true_camera_mm
+    if predicted_mm is None or true_mm is None:
+        return []
+    error_mm = labelled_mean(joint_errors_mm(predicted_mm[None], true_mm[None], root=skeleton.root))
+    return [] if np.isnan(error_mm) else [f"MPJPE {error_mm:.0f} mm"]
 
 
 def _draw_views(axes: Sequence[Axes], view: PoseView, skeleton: Skeleton) -> None:
@@ -130,7 +168,7 @@ def _draw_views(axes: Sequence[Axes], view: PoseView, skeleton: Skeleton) -> Non
         axis.set(aspect="equal", facecolor="#f6f6f6")
         axis.spines[:].set_color("#cccccc")
         axis.set_title(name, fontsize=8, pad=2)
-        _draw_compass(axis, turned(np.eye(3)) * 0.16 * half_mm, np.array([x, y]) + 0.76 * half_mm * _LOWER_LEFT)
+        _draw_compass(axis, turned(np.eye(3)) * 0.15 * half_mm, np.array([x, y]) + 0.74 * half_mm * _LOWER_LEFT)
 
 
 def _draw_compass(axis: Axes, directions_mm: FloatArray, origin_mm: FloatArray) -> None:

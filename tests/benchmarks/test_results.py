@@ -126,6 +126,20 @@ def test_the_figure_shows_every_seed():
     assert len(set(map(tuple, picture.reshape(-1, 3).tolist()))) > 20
 
 
+@pytest.mark.parametrize(
+    ("runs", "is_coloured"),
+    [
+        ([run(0, 90.0, 118.0), run(1, 96.0, 120.0)], True),
+        ([run(0, 90.0, 130.0), run(1, 90.0, 130.0)], False),  # the interval lies over 0
+        ([run(0, 99.8, 119.8), run(1, 109.8, 121.8)], False),  # the interval leaves out 0, by 0.2 % of the error
+    ],
+)
+def test_the_figure_colours_what_the_page_calls_a_difference(runs, is_coloured):
+    shown = draw(content(INTEGRAL, row("other", *runs))).reshape(-1, 3)
+    assert (shown == [0xD5, 0x5E, 0x00]).all(1).any() == is_coloured
+    assert len(set(map(tuple, shown.tolist()))) > 20
+
+
 def test_results_are_shipped():
     assert [path.name for path in COMMITTED if path.name.startswith("ablation-")]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from integral_pose.cli import main as cli
 from integral_pose.config.schema import ModelConfig
 from integral_pose.models.pose_net import build_network
-from integral_pose.predict import box_finder
+from integral_pose.predict import box_finder, results
 from integral_pose.skeleton import Skeleton
 from integral_pose.weights.model_file import ModelDescription, save_model_file
 
@@ -80,6 +80,23 @@ def test_an_image(model, folder, tmp_path, capsys):
     assert overlay.shape == before.shape
     assert 0.02 < (overlay != before).any(-1).mean() < 0.6  # lines over the photograph, which else stays as it was
     assert Image.open(out / "figures/a.png.png").size == (1080, 2 * 270 + 36)
+
+
+def test_people_in_an_overlay_carry_number_and_confidence(model, folder, tmp_path, monkeypatch):
+    labels = []
+
+    def draw(picture, *rest):
+        labels.append(rest[-1])
+        return picture
+
+    monkeypatch.setattr("integral_pose.predict.results.draw_people", draw)
+    out = tmp_path / "out"
+    assert predict(model, folder / "a.png", "--box", BOX, "--box", "0,0,80,60", "--out", out) == 0
+    people = tables(out)[0]["images"][0]["people"]
+    means = [np.mean(person["confidence"]) for person in people]
+    assert labels == [[f"{number}: {mean:.2f}" for number, mean in enumerate(means, start=1)]]
+    sure = types.SimpleNamespace(confidence=None)
+    assert results._label(3, sure) == "3"  # of a network without heat maps
 
 
 def test_a_folder_with_boxes_and_intrinsics(model, folder, tmp_path):

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from integral_pose.report import pose_figures
+from integral_pose.report import curve_figures, heatmap_figures, pose_figures
 from integral_pose.report.canvas import write_png
 from integral_pose.report.colours import SIDE_COLOURS
-from integral_pose.report.curve_figures import draw_curves
-from integral_pose.report.heatmap_figures import draw_axes, draw_planes
-from integral_pose.report.pose_figures import PoseView, draw_poses, fit_weak_perspective
+from integral_pose.report.curve_figures import draw_curves, loss_words
+from integral_pose.report.heatmap_figures import SEVERAL_PEAKS, count_peaks, draw_axes, draw_planes
+from integral_pose.report.pose_figures import PoseView, draw_people, draw_poses, fit_weak_perspective
+
+LOSSES = loss_words("l1", "cross_entropy")
 
 
 def has_colour(picture, hexadecimal):
@@ -113,17 +115,108 @@ def test_axes_show_what_they_name(monkeypatch):
         assert edges[np.argmax(along)] == cell - 0.5  # the step of cell i is from i - 0.5 to i + 0.5
 
 
-def test_heat_maps_are_a_picture():
-    assert draw_planes(planes(np.full((3, 4, 5), 1 / 60))).shape == (360, 1020, 3)
-    assert draw_axes([np.full(n, 1 / n) for n in (5, 4, 3)]).shape == (300, 1020, 3)
+@pytest.mark.parametrize("sides", [(1, 1, 1), (48, 64, 64), (64, 48, 20), (10, 100, 100)])
+def test_a_heat_map_has_the_proportions_of_its_volume(monkeypatch, sides):
+    """Whatever the numbers of cells: here 5, 4 and 3 along x, y and z."""
+    monkeypatch.setattr(heatmap_figures, "to_picture", lambda figure: figure)
+    figure = draw_planes(planes(np.full((3, 4, 5), 1 / 60)), title="a", sides=sides)
+    figure.canvas.draw()
+    x, y, z = sides
+    boxes = [axis.get_window_extent() for axis in figure.axes]
+    scale = boxes[0].width / x
+    for box, (width, height) in zip(boxes, ((x, y), (z, y), (x, z)), strict=True):
+        np.testing.assert_allclose([box.width, box.height], [width * scale, height * scale], rtol=1e-6)
+    assert max(box.x1 for box in boxes) < figure.bbox.width
+    assert min(box.y0 for box in boxes) > 0
+
+
+def test_a_heat_map_names_what_it_is_of_and_says_why_it_has_several_peaks(monkeypatch):
+    monkeypatch.setattr(heatmap_figures, "to_picture", lambda figure: [text.get_text() for text in figure.texts])
+    one, two = np.zeros((2, 4, 5)), np.zeros((2, 4, 5))
+    one[0, 1, 1:3] = 0.5
+    two[0, 1, [1, 3]] = 0.6, 0.4
+    for draw, marginals in ((draw_planes, planes), (draw_axes, lines)):
+        assert draw(marginals(one), title="LWrist in a.jpg") == ["LWrist in a.jpg"]
+        assert draw(marginals(two), title="LWrist in a.jpg") == ["LWrist in a.jpg", SEVERAL_PEAKS]
+
+
+def lines(probability):
+    """Sums along all axes but x, y and z of a volume (D, H, W)."""
+    return [probability.sum(axes) for axes in ((0, 1), (0, 2), (1, 2))]
+
+
+def test_peaks_by_hand():
+    assert count_peaks(np.array([0.1, 1, 0.6, 0.1, 0.5, 0.1])) == 2
+    assert count_peaks(np.array([0.1, 1, 0.6, 0.1, 0.4, 0.1])) == 1  # the second is below half
+    assert count_peaks(np.full((3, 4), 1 / 12)) == 1
+    ring = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    assert count_peaks(ring) == 2  # corners touch
 
 
 def test_curves_take_rows_logged_at_different_steps():
     rows = [{"step": 1, "integral": 0.5}, {"step": 2, "integral": 0.25, "mpjpe_mm": 200.0}, {"step": 2, "epoch": 1}]
-    picture = draw_curves(rows, ["integral", "heatmap"], ["mpjpe_mm"])
-    assert picture.shape == (380, 1000, 3)
-    assert (picture != draw_curves(rows, ["integral", "heatmap"], [])).any()
-    assert draw_curves([], ["integral"], ["mpjpe_mm"]).shape == (380, 1000, 3)
+    picture = draw_curves(rows, LOSSES, ["mpjpe_mm"])
+    assert picture.shape == (440, 1100, 3)
+    assert (picture != draw_curves(rows, LOSSES, [])).any()
+    assert draw_curves([], LOSSES, ["mpjpe_mm"]).shape == picture.shape
+
+
+@pytest.mark.parametrize("largest", [0.4, 4, 400, 4e6])  # above losses of 0.3
+def test_curves_are_named_and_have_few_ticks_that_can_be_read(monkeypatch, largest):
+    monkeypatch.setattr(curve_figures, "to_picture", lambda figure: figure)
+    rows = [{"step": i, "integral": 0.3, "heatmap": largest, "held out": 90.0} for i in range(1, 900)]
+    figure = draw_curves(rows, LOSSES, ["training batches", "held out"], ("mean pose, held out", 257.4))
+    figure.canvas.draw()
+    losses, errors = figure.axes
+    names = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in (losses, errors)]
+    assert names == [["integral: l1", "heat map: cross_entropy"], ["held out", "mean pose, held out: 257 mm"]]
+    assert errors.get_lines()[1].get_ydata() == [257.4, 257.4]
+    assert losses.get_yscale() == ("linear" if largest == 0.4 else "log")
+    for axis in (losses, errors):
+        for ticks in (axis.xaxis, axis.yaxis):
+            low, high = sorted(ticks.get_view_interval())
+            shown = [tick for tick in ticks.get_major_ticks() if low <= tick.get_loc() <= high]
+            assert 2 <= len(shown) <= 8
+            assert all(tick.label1.get_fontsize() >= 11 for tick in shown)
+            assert not [tick for tick in ticks.get_minor_ticks() if tick.label1.get_text()]
+        assert all(text.get_fontsize() >= 11 for text in axis.get_legend().get_texts())
+
+
+def test_each_row_names_its_error(monkeypatch, pose):
+    """By hand: one joint of 17 is 170 mm off; a shift of the whole pose is no error."""
+    monkeypatch.setattr(pose_figures, "to_picture", lambda figure: figure)
+    wrong = pose + 20
+    wrong[5] += [170, 0, 0]
+    image = np.zeros((64, 64, 3), np.uint8)
+    name = "a/folder/with/a/long/name/" + "S1_Directions_1.54138969_000001.jpg"
+    views = [
+        PoseView(image, wrong, pose, pose[:, :2], name),
+        PoseView(image, wrong, pose),
+        PoseView(image, wrong, true_crop_px=pose[:, :2], title="b"),
+        PoseView(image, wrong, title="c"),
+    ]
+    titles = [axis.get_title() for axis in draw_poses(views).axes[::4]]
+    assert titles[0].startswith("…ame/S1_Directions_1.54138969_000001.jpg\nMPJPE 10 mm; overlay fitted to the truth")
+    assert titles[1:] == ["MPJPE 10 mm", "b\noverlay fitted to the truth", "c"]
+    figure = draw_poses(views)
+    figure.canvas.draw()
+    widths = [axis.title.get_window_extent().width for axis in figure.axes[::4]]
+    assert max(widths) < 270  # of a column
+
+
+@pytest.mark.parametrize("corner", [(60, 70), (-20, -30), (190, 5)])
+def test_people_carry_their_labels(pose, corner):
+    """Black behind white letters, within the picture wherever the box lies."""
+    picture = np.full((300, 300, 3), 90, np.uint8)
+    joints, boxes = [pose[:, :2] / 20 + 150], [np.array([*corner, 100, 120])]
+    bare, labelled = draw_people(picture, joints, boxes), draw_people(picture, joints, boxes, labels=["2: 0.83"])
+    rows, columns = np.nonzero((bare != labelled).any(-1))
+    assert 8 <= np.ptp(rows) <= 40
+    assert 40 <= np.ptp(columns) <= 90
+    assert rows.min() > 0
+    changed = labelled[(bare != labelled).any(-1)]
+    assert (changed == 0).all(-1).sum() > 200
+    assert (changed > 240).all(-1).any()
 
 
 def test_png_comes_back(tmp_path, view):

@@ -126,9 +126,32 @@ def test_curves_leave_out_what_cannot_be_drawn():
         {"step": i, "group": "train", "integral": value} for i, value in enumerate([0.5, float("nan"), 0.0, "x", 0.2])
     ]
     chart = charts.loss_curves([notes(logged=rows)])
-    assert (chart["data"][0]["x"], chart["data"][0]["y"]) == ([0, 4], [0.5, 0.2])  # 0 has no logarithm
+    assert (chart["data"][0]["x"], chart["data"][0]["y"]) == ([0, 2, 4], [0.5, 0.0, 0.2])
     assert charts.error_curves([notes(logged=rows)]) is None
     json.dumps(chart, allow_nan=False)
+
+
+def test_losses_have_their_names_and_few_ticks():
+    rows = [
+        {"step": i, "group": "train", "integral": 0.1, "heatmap": value} for i, value in enumerate([30.0, 0.9, 1.0])
+    ]
+    settings = {"loss.joints": "rle", "loss.heatmap.name": "jensen_shannon"}
+    chart = charts.loss_curves([notes(logged=rows, settings=settings)])
+    assert [trace["name"] for trace in chart["data"]] == ["integral: rle", "heat map: jensen_shannon"]
+    assert (chart["layout"]["yaxis"]["type"], chart["layout"]["yaxis"]["dtick"]) == ("log", "D2")
+    for values in ([0.5, 0.2], [5.0, -0.2]):  # less than a decade; without a logarithm
+        rows = [{"step": i, "group": "train", "integral": value} for i, value in enumerate(values)]
+        axis = charts.loss_curves([notes(logged=rows)])["layout"]["yaxis"]
+        assert axis["rangemode"] == "tozero"
+        assert "type" not in axis
+
+
+def test_the_error_of_the_mean_pose_is_a_level():
+    chart = charts.error_curves([notes(mean_pose_mpjpe_mm=238.62)])
+    level = chart["data"][-1]
+    assert (level["name"], level["x"], level["y"]) == ("mean pose, test set: 239 mm", [1.0, 2.0], [238.62, 238.62])
+    names = [trace["name"] for trace in charts.error_curves([notes(mean_pose_mpjpe_mm=238.62), notes("two")])["data"]]
+    assert [name for name in names if "mean pose" in name] == ["one, mean pose, test set: 239 mm"]
 
 
 def test_long_curves_are_thinned_and_keep_their_end():
@@ -206,6 +229,13 @@ def test_the_whole_page(report):
     assert render(report) == text  # the same bytes for the same report
     assert not any(re.match("https?:", a.get(key) or "") for _, a in found.tags for key in ("src", "href"))
     assert found.count("link") == 0
+
+
+def test_an_aligned_error_above_the_mpjpe_is_explained(report):
+    scores = [replace(run, metrics={**run.metrics, "n_mpjpe_mm": run.mpjpe_mm + 1}) for run in report.comparison.scores]
+    above = replace(report, comparison=replace(report.comparison, scores=[report.comparison.scores[0], scores[1]]))
+    assert "N-MPJPE above MPJPE is no fault" in Reader(render(above)).text
+    assert "above MPJPE" not in Reader(render(report)).text
 
 
 def test_missing_parts_are_left_out(report):

@@ -18,10 +18,13 @@
     };
   };
 
+  // Colours of series are names of the style sheet's.
+  const coloured = (data) => JSON.parse(JSON.stringify(data), (key, value) => (key === "color" && colour(value)) || value);
+
   const drawCharts = () => {
     for (const [name, chart] of Object.entries(report.charts)) {
-      for (const trace of chart.data) if (trace.error_x) trace.error_x.color = colour("ink");
-      Plotly.react(name, chart.data, themed(chart.layout), {...config, displayModeBar: false});
+      for (const trace of chart.data) if (trace.error_x) trace.error_x.color = "ink";
+      Plotly.react(name, coloured(chart.data), themed(chart.layout), {...config, displayModeBar: false});
     }
   };
 
