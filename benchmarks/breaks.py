@@ -10,6 +10,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -180,5 +181,5 @@ def _first_failure(root: Path, tests: list[str]) -> str | None:
         return tests[0]
     if run.returncode in (0, 5):  # 5: no test was collected
         return None
-    lines = [line.split()[1] for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return lines[0] if lines else tests[0]
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", run.stdout, re.M)
+    return found[1] if found else tests[0]
