@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tqdm import tqdm
-
 
 def notify(text: str) -> None:
     """Print to stderr, above a progress bar where there is one."""
+    from tqdm import tqdm  # which a leaderboard that scores a CSV has not
+
     tqdm.write(text, file=UnfailingStream(sys.stderr or io.StringIO()))
 
 
