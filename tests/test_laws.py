@@ -49,6 +49,7 @@ LAZY = {
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     # Labels are read without torch.
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting", "integral_pose.geometry.constants_on_device"},
+    "io.notices": {"tqdm"},  # without a progress bar
     "io.skeleton_file": {"integral_pose.config.strict_yaml"},  # and without a reader of YAML
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }
