@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_the_same_data_elsewhere_is_the_same(make_course: Callable[..., Path], t
     assert record is not None
     assert is_of_data(record, read_test(copy))
     assert not is_of_data(record, read_test(other))
+
+
+def test_other_labels_of_the_same_images_are_other_data(course_root: Path, tmp_path: Path) -> None:
+    """Where images of other sizes, written anew with the same content, are the same."""
+    (tmp_path / "best.pt").write_bytes(b"")
+    table = read_test(course_root)
+    write_record(tmp_path / "r.json", tmp_path / "best.pt", course_root, table, {})
+    record = read_record(tmp_path / "r.json")
+    assert record is not None
+    assert not is_of_data(record, replace(table, joints_camera_mm=table.joints_camera_mm + 1))
+    assert is_of_data({**record, "data": {**record["data"], "sizes": "other"}}, table)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": 3}', "\xff"])
