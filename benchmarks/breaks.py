@@ -2,8 +2,8 @@
 
 A break, drawn by a seed, changes one expression: another comparison, another operation, a number, an `and`, a `not`, a
 branch, or a call that is left out. It is written to a copy of the tree, and the tests of its package, then all others
-that name its module, run there until the first that fails. What survives is either a test that is missing, or a change
-that changes nothing.
+that name its module, then those of the command line, run there until the first that fails. What survives is a test that
+is missing, or a change that changes nothing.
 """
 
 import argparse
@@ -157,8 +157,8 @@ def _changed(node: ast.AST) -> str | None:
     return None
 
 
-def _tests_of(path: Path) -> tuple[list[str], list[str]]:
-    """Those of the package, and the others that name the module or run the command line."""
+def _tests_of(path: Path) -> tuple[list[str], list[str], list[str]]:
+    """Those of the package, the others that name the module, and those of the command line."""
     package, module = path.parts[1], ".".join(path.with_suffix("").parts)
     own = Path("tests") / package
     others = [
@@ -166,7 +166,7 @@ def _tests_of(path: Path) -> tuple[list[str], list[str]]:
         for test in sorted(Path("tests").rglob("test_*.py"))
         if own not in test.parents and (module in (text := test.read_text("utf-8")) or f"from {module} " in text)
     ]
-    return ([str(own)] if own.exists() else []), others
+    return ([str(own)] if own.exists() else []), others, ["tests/cli"]
 
 
 def _first_failure(root: Path, tests: list[str]) -> str | None:
