@@ -51,6 +51,8 @@ LAZY = {
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting", "integral_pose.geometry.constants_on_device"},
     "io.notices": {"tqdm"},  # without a progress bar
     "io.skeleton_file": {"integral_pose.config.strict_yaml"},  # and without a reader of YAML
+    "synthetic.people.image_filters": {"cv2"},
+    "synthetic.people.stage": {"embreex"},  # of the extra `people`
     "heatmaps.volume": {"integral_pose.heatmaps.backends.triton_volume"},
 }
 

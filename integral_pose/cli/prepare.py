@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import pkgutil
 from pathlib import Path
@@ -14,6 +15,8 @@ from integral_pose.errors import ConfigError, DataError, OutputError
 if TYPE_CHECKING:
     from integral_pose.datasets.conversion import ConversionSummary, Request
     from integral_pose.datasets.human36m_table import Choice
+    from integral_pose.synthetic.painter import Painter
+    from integral_pose.synthetic.presets import Difficulty
 
 
 class Converter(NamedTuple):
@@ -63,13 +66,20 @@ def add_check(commands: Any) -> None:
 def _add_synthetic(sources: Any) -> None:
     parser = sources.add_parser("synthetic", help="render people with known poses")
     parser.add_argument("--out", type=file_path, required=True, metavar="DIR", help="a folder that is not there yet")
-    parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md: synthetic-1 or -2, [-small]")
+    parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md: people-1, synthetic-1 or -2, [-small]")
     parser.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
     parser.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")
     parser.add_argument(
         "--marks", action="store_true", help="clothes that tell left from right, and poses as in synthetic-1"
     )
+    parser.add_argument("--people", default="mannequin", choices=("mannequin", "anny"),
+                        help="anny: with skin, clothes and hair; needs the extra 'people' (%(default)s)")  # fmt: skip
+    parser.add_argument("--cameras", choices=("human36m", "wide"), help="of --people anny: human36m, or any kind")
+    parser.add_argument(
+        "--backgrounds", type=file_path, metavar="DIR", help="of --people anny: photographs behind them"
+    )
+    parser.add_argument("--poses", type=file_path, metavar="H5", help="of --people anny: a set that lends its poses")
     parser.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
     parser.set_defaults(run=_prepare_synthetic)
 
@@ -107,19 +117,45 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:
     from integral_pose.synthetic.dataset import render_dataset, render_preset
-    from integral_pose.synthetic.presets import EASY, EASY_MARKED
+    from integral_pose.synthetic.presets import EASY, EASY_MARKED, find_preset
 
     if options.preset:
-        is_same = render_preset(options.out, options.preset, workers=_workers(options))
+        preset = find_preset(options.preset)
+        painter = _people_painter(options, preset.people, preset.seed, preset.difficulty, preset.cameras)
+        is_same = render_preset(options.out, options.preset, workers=_workers(options), painter=painter)
         print(f"{options.out}: {options.preset}" + (
-            ", byte for byte as defined" if is_same else
+            "" if is_same is None else ", byte for byte as defined" if is_same else
             "; its pictures differ from the definition in a few bits, since another processor rounds otherwise: "
             "figures on it compare, but not to the last digit"
         ))  # fmt: skip
         return
+    difficulty = EASY_MARKED if options.marks else EASY
+    painter = _people_painter(options, options.people, options.seed, difficulty, options.cameras)
     render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed,
-                   workers=_workers(options), difficulty=EASY_MARKED if options.marks else EASY)  # fmt: skip
+                   workers=_workers(options), difficulty=difficulty, painter=painter)  # fmt: skip
     print(f"{options.out}: {options.train} training and {options.valid} test images")
+
+
+def _people_painter(
+    options: argparse.Namespace, people: str, seed: int, difficulty: Difficulty, cameras: str | None
+) -> Painter | None:
+    """None for mannequins, which know nothing of photographs, cameras and files of poses."""
+    if people == "mannequin":
+        for name in ("cameras", "backgrounds", "poses"):
+            if getattr(options, name) is not None:
+                raise ConfigError(f"--{name} needs --people anny")
+        return None
+    if options.marks:
+        raise ConfigError("--marks is for mannequins; nobody else has marks")
+    from integral_pose.synthetic.people.body_data import INSTALL
+
+    if importlib.util.find_spec("embreex") is None:
+        raise ConfigError(INSTALL)
+    from integral_pose.synthetic.people.people_painter import set_up
+    from integral_pose.synthetic.presets import PEOPLE
+
+    hard = difficulty if options.preset else PEOPLE
+    return set_up(seed, hard, options.cameras or cameras or "human36m", options.backgrounds, options.poses)
 
 
 def _prepare(options: argparse.Namespace) -> None:

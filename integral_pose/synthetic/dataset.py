@@ -12,23 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import simplejpeg
 
-from integral_pose.datasets.writer import COLUMNS, label_row, write_split
-from integral_pose.errors import ConfigError, DataError
+from integral_pose.datasets.writer import COLUMNS, write_split
+from integral_pose.errors import DataError
 from integral_pose.io.parallel import run_tasks
-from integral_pose.synthetic.actions import ACTIONS
-from integral_pose.synthetic.body_model import BODIES
-from integral_pose.synthetic.body_surface import Clothes, draw_clothes
-from integral_pose.synthetic.presets import EASY, PRESETS, Difficulty
-from integral_pose.synthetic.render import render
-from integral_pose.synthetic.scene import draw_scene
+from integral_pose.synthetic.painter import MannequinPainter, Painter
+from integral_pose.synthetic.presets import EASY, Difficulty, find_preset
 from integral_pose.synthetic.shots import SUBJECTS, Shot, list_shots
 
 JPEG_QUALITY = 90
 IMAGES_A_TASK = 25  # few enough for an even end, many enough to hide the cost of handing over
-STREAMS = {"train": 0, "valid": 1, "clothes": 2}  # first words of the random streams
 
 
 def render_dataset(
@@ -39,14 +33,15 @@ def render_dataset(
     seed: int,
     workers: int,
     difficulty: Difficulty = EASY,
+    painter: Painter | None = None,
     first_of: tuple[int, int] | None = None,
     show_progress: bool = True,
 ) -> str:
     """Write a data set of rendered people to the folder `out`, which appears only when it is whole.
 
-    With `first_of` its pictures are the same as in a set of so many training and test pictures. Returns the SHA-256 of
-    all image files, one after the other in the order of the lists. Raises DataError where `out` holds something
-    already, or where a number makes no sense.
+    `painter` None paints mannequins. With `first_of` its pictures are the same as in a set of so many training and test
+    pictures. Returns the SHA-256 of all image files, one after the other in the order of the lists. Raises DataError
+    where `out` holds something already, or where a number makes no sense.
     """
     _check_request(out, num_train, num_valid, seed, workers)
     counts = {"train": num_train, "valid": num_valid}
@@ -55,7 +50,7 @@ def render_dataset(
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
     try:
-        _render_into(unfinished, shots, seed, difficulty, workers, show_progress)
+        _render_into(unfinished, shots, painter or MannequinPainter(seed, difficulty), workers, show_progress)
         digest = _digest(unfinished, [shot for split in SUBJECTS for _, shot in shots[split]])
         unfinished.chmod(0o755)
         unfinished.replace(out)
@@ -65,16 +60,21 @@ def render_dataset(
     return digest
 
 
-def render_preset(out: Path, name: str, *, workers: int, show_progress: bool = True) -> bool:
+def render_preset(
+    out: Path, name: str, *, workers: int, painter: Painter | None = None, show_progress: bool = True
+) -> bool | None:
     """`render_dataset` of a set in PRESETS; returns whether its pictures are byte for byte those of the definition.
+
+    None where the definition has no checksum.
 
     Raises ConfigError for an unknown name.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}'. Known: {', '.join(PRESETS)}")
-    what = PRESETS[name]._asdict()
-    sha256 = what.pop("sha256")
-    return render_dataset(out, **what, workers=workers, show_progress=show_progress) == sha256
+    preset = find_preset(name)
+    digest = render_dataset(
+        out, num_train=preset.num_train, num_valid=preset.num_valid, seed=preset.seed, workers=workers,
+        difficulty=preset.difficulty, painter=painter, first_of=preset.first_of, show_progress=show_progress,
+    )  # fmt: skip
+    return digest == preset.sha256 if preset.sha256 else None
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class _RenderTask:
 
     images: Path
     split: str
-    seed: int
-    difficulty: Difficulty
+    painter: Painter
     shots: list[tuple[int, Shot]]
 
 
@@ -117,8 +116,7 @@ def _digest(root: Path, shots: list[Shot]) -> str:
 def _render_into(
     root: Path,
     shots: dict[str, list[tuple[int, Shot]]],
-    seed: int,
-    difficulty: Difficulty,
+    painter: Painter,
     workers: int,
     show_progress: bool,
 ) -> None:
@@ -126,7 +124,7 @@ def _render_into(
     annot.mkdir()
     images.mkdir()
     tasks = [
-        _RenderTask(images, split, seed, difficulty, shots[split][first : first + IMAGES_A_TASK])
+        _RenderTask(images, split, painter, shots[split][first : first + IMAGES_A_TASK])
         for split in SUBJECTS
         for first in range(0, len(shots[split]), IMAGES_A_TASK)
     ]
@@ -148,20 +146,9 @@ def _render_into(
 def _render(task: _RenderTask) -> list[dict[str, Any]]:
     """Write the pictures; returns a row of labels each."""
     rows: list[dict[str, Any]] = []
-    difficulty = task.difficulty
     for index, shot in task.shots:
-        rng = np.random.default_rng([STREAMS[task.split], index, task.seed])
-        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, difficulty.looseness, difficulty.wide_share)
-        clothes = _clothes_of(shot, task.seed, difficulty.has_marks)
-        image = render(scene, BODIES[shot.subject], clothes, rng, difficulty)
-        jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+        painted = task.painter.paint(task.split, index, shot)
+        jpeg = simplejpeg.encode_jpeg(painted.image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
         (task.images / shot.file_name).write_bytes(jpeg)
-        labels = label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop)
-        rows.append({**labels, "subject": shot.subject, "action": shot.action})
+        rows.append({**painted.labels, "subject": shot.subject, "action": shot.action})
     return rows
-
-
-def _clothes_of(shot: Shot, seed: int, has_marks: bool) -> Clothes:
-    """The same in all pictures of a sequence, from whichever camera."""
-    sequence = [list(BODIES).index(shot.subject), list(ACTIONS).index(shot.action), shot.sub_action]
-    return draw_clothes(np.random.default_rng([STREAMS["clothes"], *sequence, seed]), has_marks)

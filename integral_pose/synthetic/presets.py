@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from integral_pose.errors import ConfigError
+
 
 class Difficulty(NamedTuple):
     """What makes a person hard to read."""
@@ -15,6 +17,7 @@ class Difficulty(NamedTuple):
 
 EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0, wide_share=0.05, has_marks=False)
 HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4, wide_share=0.35, has_marks=False)
+PEOPLE = Difficulty(looseness=1.3, clutter=1, max_occluders=3, wide_share=0.3, has_marks=False)
 # What was rendered before people could do without marks; their figures stay comparable.
 EASY_MARKED, HARD_MARKED = (each._replace(wide_share=0.0, has_marks=True) for each in (EASY, HARD))
 
@@ -27,7 +30,9 @@ class Preset(NamedTuple):
     first_of: tuple[int, int]
     seed: int
     difficulty: Difficulty
-    sha256: str  # of all image files in the order of the lists, training first
+    sha256: str | None  # of all image files in the order of the lists, training first; None: not recorded
+    people: str = "mannequin"
+    cameras: str = "human36m"
 
 
 WHOLE, SMALL = (20_000, 2_000), (6_000, 1_000)
@@ -42,4 +47,13 @@ PRESETS = {
     "synthetic-2-small": Preset(
         *SMALL, WHOLE, 102, HARD, "770ab74d6ccba1ac76efe1586e3cf4094f8c2f798a52585c2cd477db3975ce3f"
     ),
+    "people-1": Preset(*WHOLE, WHOLE, 103, PEOPLE, None, "anny", "wide"),
+    "people-1-small": Preset(1_000, 200, WHOLE, 103, PEOPLE, None, "anny", "wide"),
 }
+
+
+def find_preset(name: str) -> Preset:
+    """The set of that name; ConfigError for an unknown one."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'. Known: {', '.join(PRESETS)}")
+    return PRESETS[name]

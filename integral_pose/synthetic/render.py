@@ -1,6 +1,6 @@
 """A scene -> its picture, straight in the crop: rays of the pixels, background, body, and what a sensor adds."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def _lattice_place(at_px: NDArray[Any]) -> tuple[NDArray[np.intp], Array]:
     return node, at - node
 
 
-@cache
+@lru_cache(maxsize=64)
 def _undistorted_lattice(camera: Camera) -> Array:
     """(2, n, n) points on the plane z = 1 of nodes every LATTICE_PX px, from SPILL_PX outside the frame."""
     reach_px = max(camera.width_px, camera.height_px) + 2 * SPILL_PX

@@ -1,7 +1,8 @@
 """Pose, place and camera of one picture: where the joints are in space, in the picture and in its crop."""
 
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -17,15 +18,30 @@ ROOM_RADIUS_MM = 1500.0
 FRAME_MARGIN_PX = 8.0  # joints keep this far from the border of the frame
 SPILL_PX = 100.0  # how far a crop may reach over that border
 FLOOR_GAP_MM = 15.0  # no joint lies lower
+NEAREST_MM = 300.0  # to the camera's plane
 MAX_DRAWS = 1000
 
 
-class Scene(NamedTuple):
+class Posed(Protocol):
+    """A body whose joints can be anywhere."""
+
+    @property
+    def joints_mm(self) -> Array:
+        """(17, 3)."""
+
+    def moved(self, rotation: Array, shift_mm: Array) -> Self:
+        """The same body in other axes: x -> rotation x + shift."""
+
+
+Body = TypeVar("Body", bound=Posed)
+
+
+class Scene(NamedTuple, Generic[Body]):
     """What a picture shows; camera axes, mm."""
 
     camera: Camera
     crop: Crop
-    body: PosedBody
+    body: Body
     seat: str
     joints_image_px: Array  # (17, 2)
     hip_floor_mm: Array  # (3,) the point of the floor below the hip
@@ -33,23 +49,40 @@ class Scene(NamedTuple):
 
 def draw_scene(
     subject: str, action: str, camera_id: str, rng: np.random.Generator, looseness: float = 1.0, wide_share: float = 0.0
-) -> Scene:
+) -> Scene[PosedBody]:
     """A pose of `action` somewhere in the room, whole in the frame of the camera, facing anywhere."""
-    camera = human36m_camera(subject, camera_id)
-    for _ in range(MAX_DRAWS):
+    camera, center_mm = human36m_camera(subject, camera_id), room_center_mm(subject)
+
+    def draw() -> tuple[PosedBody, str]:
         pose = draw_pose(action, rng, looseness, wide_share)
-        posed = pose_body(BODIES[subject], pose)
-        turn, place_mm = _draw_place(subject, rng)
+        return pose_body(BODIES[subject], pose), pose.seat
+
+    scene = place_in_view(camera, center_mm, draw, rng)
+    if scene is None:
+        raise DataError(f"no pose of {subject} {action} fits camera {camera_id} in {MAX_DRAWS} draws; report this")
+    return scene
+
+
+def place_in_view(
+    camera: Camera, center_mm: Array, draw: Callable[[], tuple[Body, str]], rng: np.random.Generator,
+    draws: int = MAX_DRAWS,
+) -> Scene[Body] | None:  # fmt: skip
+    """A body and its seat, drawn until it is whole in the frame near `center_mm` (2,) on the floor; None: never."""
+    for _ in range(draws):
+        posed, seat = draw()
+        turn, place_mm = _draw_place(center_mm, rng)
         if posed.joints_mm[:, 2].min() < FLOOR_GAP_MM:
             continue
         world = posed.moved(rotation_matrix(turn, 0, 0), place_mm)
         seen = world.moved(camera.rotation, -camera.rotation @ camera.center_world_mm)
+        if seen.joints_mm[:, 2].min() < NEAREST_MM:
+            continue
         joints_image_px = camera.camera_to_image_px(seen.joints_mm)
         crop = crop_c2f(joints_image_px, CROP_SIZE_PX)
         if _fits(joints_image_px, crop, camera):
             hip_floor_mm = camera.world_to_camera(world.joints_mm[0] * (1, 1, 0))
-            return Scene(camera, crop, seen, pose.seat, joints_image_px, hip_floor_mm)
-    raise DataError(f"no pose of {subject} {action} fits camera {camera_id} in {MAX_DRAWS} draws; report this")
+            return Scene(camera, crop, seen, seat, joints_image_px, hip_floor_mm)
+    return None
 
 
 @cache
@@ -62,11 +95,11 @@ def room_center_mm(subject: str) -> Array:
     return center[:2]
 
 
-def _draw_place(subject: str, rng: np.random.Generator) -> tuple[float, Array]:
+def _draw_place(center_mm: Array, rng: np.random.Generator) -> tuple[float, Array]:
     """Heading in radians and the place on the floor (3,), uniform over the middle of the room."""
     turn, angle, share = rng.random(3) * (2 * np.pi, 2 * np.pi, 1)
     radius_mm = ROOM_RADIUS_MM * np.sqrt(share)
-    x, y = room_center_mm(subject) + radius_mm * np.array([np.cos(angle), np.sin(angle)])
+    x, y = center_mm + radius_mm * np.array([np.cos(angle), np.sin(angle)])
     return float(turn), np.array([x, y, 0.0])
 
 
