@@ -38,6 +38,10 @@ CONVERTERS = {
                          "the folder of annotations/ and images/"),
     "mpi-inf-3dhp": Converter("mpi_inf_3dhp:convert_mpi_inf_3dhp", "MPI-INF-3DHP's training and test set",
                               "the folder of S1 .. S8 and TS1 .. TS6"),
+    "coco": Converter("coco:convert_coco", "COCO's people with joints, 2D",
+                      "the folder of annotations/person_keypoints_*.json and of the pictures"),
+    "mpii": Converter("mpii:convert_mpii", "MPII Human Pose, 2D",
+                      "the folder of annot/*.json, or of the .mat, and of images/"),
 }  # fmt: skip
 
 

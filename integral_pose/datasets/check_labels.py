@@ -91,11 +91,12 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
 def _check_flat(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Finding]:
     """The checks of labels in px alone."""
     crop_px = split.joints("pose2d")
-    labelled, infinite = is_labelled(crop_px), np.isinf(crop_px).any((1, 2))
+    labelled = is_labelled(crop_px)
+    infinite: Rows = np.isinf(crop_px).any(axis=(1, 2))
     without = [f"row {row}: {split.names[row]}" for row in np.flatnonzero(~labelled.any(1))]
     words = f"{labelled.mean():.1%} of the joints in px; {len(without):,} of {len(crop_px):,} images without any"
     zeros = fault_of_zeros(crop_px, "pose2d", split.skeleton, None)
-    outside = ((crop_px < 0) | (crop_px > crop_size_px)).any((1, 2))
+    outside: Rows = ((crop_px < 0) | (crop_px > crop_size_px)).any(axis=(1, 2))
     is_fault = share_outside(crop_px, *crop_size_px) > MOST_OUTSIDE
     return [
         _rows_finding(split, "finite numbers", infinite, "infinite"),

@@ -8,7 +8,7 @@ import json
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.datasets.human36m_table import takes
-from integral_pose.datasets.recording import LabelledFrame, Recording
-from integral_pose.datasets.writer import JpegFiles, label_row, write_split
+from integral_pose.datasets.frame_labels import choose_crop, columns_of_frame
+from integral_pose.datasets.recording import Recording
+from integral_pose.datasets.writer import JpegFiles, write_split
 from integral_pose.errors import ConfigError, DataError
-from integral_pose.geometry.crop import Crop, crop_c2f, crop_metric, crop_posenet, crop_tight
 from integral_pose.io.atomic import atomic_write, held_alone, sync_file_system, sync_folder, write_text_atomic
-from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.parallel import run_tasks
 from integral_pose.io.resampling import encode_crop
 
 CROPS = ("c2f", "tight", "posenet", "metric")
 LAYOUTS = ("files", "packed")
 SPLITS = ("train", "valid")
-SIZE_PX = 256
 BYTES_PER_IMAGE = 20_000  # above the mean of 256 x 256 JPEG files of quality 90
 PREPARED = "prepared.json"  # in annot/: how the set was made
 
@@ -67,8 +64,12 @@ class ConversionSummary:
     was_complete: bool = False  # by an earlier run
 
 
-def convert(recordings: Sequence[Recording], request: Request, settings: dict[str, Any]) -> ConversionSummary:
+def convert(
+    recordings: Sequence[Recording], request: Request, settings: dict[str, Any], beside: Mapping[str, str] | None = None
+) -> ConversionSummary:
     """Write the recordings as a data set; `settings` are the converter's own options, kept with the set.
+
+    `beside` are further files of annot/, by name their text.
 
     Raises DataError naming the file at fault; what was finished until then is used by the next start.
     """
@@ -84,12 +85,14 @@ def convert(recordings: Sequence[Recording], request: Request, settings: dict[st
             if not is_alone:
                 raise DataError(f"{request.out}: is just being written by another process; wait for it to end")
             finished = _already_there(request.out, settings)  # by one that has just ended
-            return finished or _convert_all(recordings, request, settings)
+            return finished or _convert_all(recordings, request, settings, beside or {})
     except OSError as error:
         raise disk_error(error, request.out) from None
 
 
-def _convert_all(recordings: Sequence[Recording], request: Request, settings: dict[str, Any]) -> ConversionSummary:
+def _convert_all(
+    recordings: Sequence[Recording], request: Request, settings: dict[str, Any], beside: Mapping[str, str]
+) -> ConversionSummary:
     _prepare_folder(request, settings)
     tasks = [_Conversion(recording, request) for recording in recordings]
     pending = [task for task in tasks if not task.is_whole()]
@@ -98,6 +101,8 @@ def _convert_all(recordings: Sequence[Recording], request: Request, settings: di
     check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
     run_tasks(_convert_recording, pending, request.workers, unit="images", title="converting", sizes=counts,
               done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
+    for name, text in beside.items():
+        write_text_atomic(request.unfinished / "set/annot" / name, text)
     return _assemble(tasks, request, settings)
 
 
@@ -218,8 +223,7 @@ def _convert_recording(task: _Conversion) -> None:
                 jpegs.append(jpeg)
             else:
                 (task.request.unfinished / "set/images" / frame.file_name).write_bytes(jpeg)
-            seen = label_row(frame.joints_image_px, frame.joints_camera_mm, frame.camera, crop)
-            rows.append({**seen, **_columns_of_name(frame.file_name), "size": len(jpeg)})
+            rows.append({**columns_of_frame(frame, crop), "size": len(jpeg)})
         if jpegs:
             with atomic_write(task.images) as file:
                 file.writelines(jpegs)
@@ -230,24 +234,6 @@ def _convert_recording(task: _Conversion) -> None:
             np.savez(file, notes=np.array(json.dumps(notes)), **columns)
     except OSError as error:
         raise disk_error(error, task.labels) from None
-
-
-def choose_crop(frame: LabelledFrame, crop: str) -> Crop:
-    """The square round the person of a frame."""
-    if crop == "metric":
-        root_camera_mm = frame.joints_camera_mm[0]
-        root_image_px = frame.camera.camera_to_image_px(root_camera_mm)
-        return crop_metric(root_image_px, float(root_camera_mm[2]), frame.camera.focal_px, SIZE_PX)
-    return {"c2f": crop_c2f, "tight": crop_tight, "posenet": crop_posenet}[crop](frame.joints_image_px, SIZE_PX)
-
-
-def _columns_of_name(file_name: str) -> dict[str, Any]:
-    """Subject, action, take and frame. The take is not the number in the name where Human3.6M's table knows better."""
-    name = parse_frame_name(file_name)
-    assert name is not None, f"{file_name}: recordings name their crops in the form of io.frame_names"
-    take = takes().get(file_name.partition(".")[0].replace(" ", "_"), name.sub_action or 0)
-    return {"file_name": file_name, "subject": name.subject, "action": name.action, "sub_action": take,
-            "frame": name.frame}  # fmt: skip
 
 
 def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any]) -> ConversionSummary:

@@ -30,6 +30,51 @@ class LabelledFrame(NamedTuple):
     camera: Camera
 
 
+class FlatFrame(NamedTuple):
+    """One person in one picture, without any depth: joints of any skeleton, NaN where there is no label."""
+
+    file_name: str  # of the crop to write
+    picture: Picture  # (H, W, 3) RGB
+    joints_image_px: Array  # (J, 2)
+    extent_image_px: Array  # (n, 2) points that the crop is to hold
+
+
+class FlatPerson(NamedTuple):
+    """A person in a picture file; the rest as in `FlatFrame`."""
+
+    path: Path
+    file_name: str
+    joints_image_px: Array
+    extent_image_px: Array
+
+
+@dataclass(frozen=True, eq=False)
+class FlatRecording:
+    """Some people in picture files, one after the other of each picture."""
+
+    name: str
+    split: str
+    people: Sequence[FlatPerson]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_images(self) -> int:
+        """How many crops there will be."""
+        return len(self.people)
+
+    def frames(self, notes: list[str]) -> Iterator[FlatFrame]:
+        """The people in order. Raises DataError where a picture cannot be used.
+
+        A picture that is turned by its metadata is not turned: labels are of its pixels as they are stored.
+        """
+        notes.extend(self.notes)
+        read: tuple[Path, Picture] | None = None
+        for person in self.people:
+            if read is None or read[0] != person.path:
+                read = person.path, read_picture(person.path, as_stored=True)
+            yield FlatFrame(person.file_name, read[1], person.joints_image_px, person.extent_image_px)
+
+
 @dataclass(frozen=True, eq=False)
 class PictureRecording:
     """n picture files of one camera."""
@@ -102,7 +147,7 @@ class VideoRecording(ABC):
             )
 
 
-Recording = PictureRecording | VideoRecording  # `name` is unique in its `split`, and a file name
+Recording = PictureRecording | VideoRecording | FlatRecording  # `name` is unique in its `split`, and a file name
 
 
 def require_labels(joints_image_px: Array, joints_camera_mm: Array, name: str) -> None:

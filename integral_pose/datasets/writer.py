@@ -15,8 +15,9 @@ from integral_pose.geometry.labelled_means import mean_and_deviation
 
 # Columns of the .h5 in the order in which they are written: type, and shape of a row.
 COLUMNS: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
-    "pose2d": (np.float32, (17, 2)),  # px of the crop
-    "pose3d": (np.float32, (17, 3)),  # root-relative mm in camera axes
+    "pose2d": (np.float32, (-1, 2)),  # of J joints; px of the crop, NaN where there is no label
+    "pose3d": (np.float32, (-1, 3)),  # root-relative mm in camera axes
+    "visible": (np.uint8, (-1,)),  # 0: no label
     "camera": (np.float64, (9,)),  # fx fy cx cy (px) k1 k2 k3 p1 p2 in the order of Human3.6M's lens model
     "crop_to_image": (np.float64, (3,)),  # left, top, scale: image_px = (left, top) + scale * crop_px
     "root_camera_mm": (np.float64, (3,)),
@@ -67,7 +68,7 @@ def write_split(
         if images is not None:
             _write_images(file, images)
     (annot / f"{split}_images.txt").write_text("".join(f"{name}\n" for name in image_names), "utf-8")
-    if split == "train":
+    if split == "train" and "pose3d" in columns:
         poses_mm = np.asarray(columns["pose3d"], dtype=np.float64).reshape(len(image_names), -1)
         for name, values in zip(("mean.txt", "std.txt"), mean_and_deviation(poses_mm), strict=True):
             np.savetxt(annot / name, values)

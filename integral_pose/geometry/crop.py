@@ -15,6 +15,7 @@ Points = TypeVar("Points", bound=NDArray[Any])
 MARGIN_PX = 40.0  # of the picture of about 1000 px, both sides together
 TIGHT_FACTOR = 1.25  # of 3DMPPE and Integral: side of the square over the larger side of the joints' box
 POSENET_FACTOR = 1.5
+C2F_FACTOR = 1.12  # what MARGIN_PX makes of people 340 px tall, as Human3.6M shows them
 METRIC_SIDE_MM = 2000.0  # of Sun et al. 2018
 
 
@@ -86,8 +87,7 @@ def crop_c2f(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
 
 def crop_tight(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
     """The square of 1.25 times the larger side of the tight box of the joints (J, 2), about that box's middle."""
-    middle_px, sides_px = tight_box(joints_image_px)
-    return _square(middle_px, float(sides_px.max()) * TIGHT_FACTOR, size_px)
+    return crop_round(joints_image_px, TIGHT_FACTOR, size_px)
 
 
 def crop_posenet(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
@@ -97,6 +97,12 @@ def crop_posenet(joints_image_px: NDArray[np.float64], size_px: int) -> Crop:
     """
     middle_px, sides_px = tight_box(joints_image_px)
     return _square(middle_px, (float(sides_px.max()) - 1) * POSENET_FACTOR, size_px)
+
+
+def crop_round(points_image_px: NDArray[np.float64], factor: float, size_px: int) -> Crop:
+    """The square of `factor` times the larger side of the tight box of points (n, 2), about that box's middle."""
+    middle_px, sides_px = tight_box(points_image_px)
+    return _square(middle_px, float(sides_px.max()) * factor, size_px)
 
 
 def crop_metric(

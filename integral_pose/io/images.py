@@ -38,15 +38,18 @@ class UnreadableImage(ValueError):  # noqa: N818 - a part of a message, not an e
     """What is wrong with an image, without its name."""
 
 
-def read_picture(path: Path) -> Picture:
-    """(H, W, 3) RGB. Raises DataError naming the file where it cannot be used."""
+def read_picture(path: Path, *, as_stored: bool = False) -> Picture:
+    """(H, W, 3) RGB. Raises DataError naming the file where it cannot be used.
+
+    `as_stored` leaves a JPEG as it is stored, whatever its metadata say of its orientation.
+    """
     try:
         encoded = read_regular(path, LARGEST_BYTES)  # decoded from memory: decoders stumble over odd file names
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return decode_picture(encoded, str(path))
+    return decode_picture(encoded, str(path), as_stored=as_stored)
 
 
 def starts_as_image(path: Path) -> bool:
@@ -60,10 +63,10 @@ def starts_as_image(path: Path) -> bool:
         return False
 
 
-def decode_picture(encoded: bytes, source: str) -> Picture:
+def decode_picture(encoded: bytes, source: str, *, as_stored: bool = False) -> Picture:
     """(H, W, 3) RGB of the bytes of an image file of any size. Raises DataError naming `source`."""
     try:
-        return _decode(encoded, _require_sensible)
+        return _decode(encoded, _require_sensible, as_stored=as_stored)
     except UnreadableImage as error:
         raise DataError(f"{source}: {error}") from None
 
@@ -184,12 +187,16 @@ def _require_stored(stored_size: int, width_px: int, height_px: int) -> None:
 
 
 def _decode(
-    encoded: bytes, require_size: Callable[[int, int], None], jpeg_limits: dict[str, int] | None = None
+    encoded: bytes,
+    require_size: Callable[[int, int], None],
+    jpeg_limits: dict[str, int] | None = None,
+    *,
+    as_stored: bool = False,
 ) -> Picture:
     """The whole picture, a JPEG scaled down as far as the limits allow; width and height are looked at first."""
     try:
         if encoded.startswith(JPEG_START):
-            return _decode_jpeg(encoded, require_size, jpeg_limits or {})
+            return _decode_jpeg(encoded, require_size, jpeg_limits or {}, as_stored)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
@@ -211,11 +218,13 @@ def _decode(
     raise UnreadableImage(f"is damaged or no image ({fault}); restore the file or leave it out")
 
 
-def _decode_jpeg(encoded: bytes, require_size: Callable[[int, int], None], limits: dict[str, int]) -> Picture:
+def _decode_jpeg(
+    encoded: bytes, require_size: Callable[[int, int], None], limits: dict[str, int], as_stored: bool
+) -> Picture:
     """By a decoder that notices damage which Pillow paints over."""
     height, width = simplejpeg.decode_jpeg_header(encoded)[:2]
     require_size(width, height)
-    orientation = _jpeg_orientation(encoded)
+    orientation = UPRIGHT if as_stored else _jpeg_orientation(encoded)
     if orientation == UPRIGHT:
         return simplejpeg.decode_jpeg(encoded, "RGB", **limits)
     picture = Image.fromarray(simplejpeg.decode_jpeg(encoded, "RGB"))

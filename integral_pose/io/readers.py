@@ -106,13 +106,13 @@ def read_json(path: Path, limit_bytes: int | None = None) -> Any:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
 
 
-def read_mat(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file up to version 7."""
+def read_mat(path: Path, *, as_plain: bool = False) -> dict[str, Any]:
+    """The variables of a MATLAB file up to version 7; `as_plain` with dicts for structures."""
     matlab = optional("scipy.io")
     try:
         encoded = read_regular(path)
         require_no_bomb(_claimed_mat_bytes(encoded), len(encoded), str(path))
-        content: dict[str, Any] = matlab.loadmat(io.BytesIO(encoded))
+        content: dict[str, Any] = matlab.loadmat(io.BytesIO(encoded), simplify_cells=as_plain)
     except DataError:
         raise
     except NotImplementedError:

@@ -14,11 +14,12 @@ from torch import Tensor
 from integral_pose.config.keys import join_key
 from integral_pose.config.value_types import PositiveFloat
 from integral_pose.errors import CheckpointError
+from integral_pose.geometry.crop import C2F_FACTOR
 from integral_pose.io.checkpoint_file import save_checkpoint
 from integral_pose.skeleton import Skeleton, fault_of_skeleton
 
 BONE_LENGTH_MM = 4130.0  # all 16 bones of HUMAN36M: the mean of the seven bodies in synthetic/body_model.py
-C2F_BOX_SCALE = 1.12  # crops of Human3.6M's c2f release: the box of the joints and 40 px, people being 340 px tall
+C2F_BOX_SCALE = C2F_FACTOR  # crops of Human3.6M's c2f release
 
 
 def _checked_skeleton(skeleton: Skeleton) -> Skeleton:
