@@ -170,9 +170,10 @@ def _check_axes(split: StoredSplit, crop_px: Array, camera_mm: Array, rows: NDAr
     evidence = axis_evidence(crop_px[rows], camera_mm[rows])
     opposed = [f"row {row}: {split.names[row]}" for row in rows[evidence.is_opposed]]
     x, y = evidence.correlation[[0, 1], [0, 1]]
-    result = f"px follow mm by {x:.2f} in x, {y:.2f} in y (1 is perfect); {len(opposed):,} rows the other way"
+    along = "" if np.isnan(x + y) else f"px follow mm by {x:.2f} in x, {y:.2f} in y (1 is perfect); "
+    result = f"{along}{len(opposed):,} rows the other way"
     if number := int(evidence.in_perspective.sum()):
-        result += f"; {number:,} more do so in perspective alone"
+        result += f"; {number:,} rows follow in perspective alone"
     advice = [evidence.finding[0]] if evidence.finding else []
     return Finding(split.split, "axes", bool(advice or opposed), result, [*advice, *opposed])
 

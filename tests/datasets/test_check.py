@@ -21,6 +21,7 @@ from integral_pose.errors import DataError
 from integral_pose.experiment.assembly import read_training_data
 from integral_pose.geometry.camera import human36m_camera
 from integral_pose.io.resampling import encode_crop
+from tests.geometry.test_label_axes import along_the_axis
 from tests.geometry.test_sides import standing
 
 CAMERA = human36m_camera("S1", "54138969")
@@ -267,6 +268,15 @@ def test_other_names_pass_and_say_who_it_is(name: str, subject: str, root: Path,
         assert not bad(root)
         assert results(root)["both", "subjects apart"] == f"{subject} train; S9 test"
         assert results(root)["train", "names parse"].startswith("0 of 12; scores know no action of")
+
+
+def test_people_along_the_axis_of_the_camera_are_no_offenders(root: Path) -> None:
+    px, mm = along_the_axis()
+    px, mm = px[:12], mm[:12]
+    change(root, "pose2d", lambda v: v.__setitem__(slice(None), (px - px.mean((0, 1))) / 4 + 128))
+    change(root, "pose3d", lambda v: v.__setitem__(slice(None), mm - mm[:, :1]))
+    assert results(root)["train", "axes"] == "0 rows the other way; 12 rows follow in perspective alone"
+    assert ("train", "axes") not in bad(root)
 
 
 def test_a_word_that_all_names_begin_with_is_no_subject_in_both(root: Path, layout: str) -> None:

@@ -52,7 +52,7 @@ def test_a_person_seen_from_the_ceiling_passes() -> None:
 
 def along_the_axis(toward: float = 1) -> tuple[Array, Array]:
     """Twenty people who lie 1 m below a camera that looks level, feet or heads away: px and mm."""
-    lying_mm = STANDING_MM[:, [0, 2, 1]] * [1, 0.5, toward]
+    lying_mm = STANDING_MM[:, [0, 2, 1]] * [-toward, 0.5, toward]
     camera = Camera(np.eye(3), np.zeros(3), np.full(2, 1100), np.full(2, 500), np.zeros(3), np.zeros(2), 1000, 1000)
     rng = np.random.default_rng(0)
     mm = lying_mm + rng.normal(0, 10, (20, 17, 3)) + [100, 1000, 2500]
