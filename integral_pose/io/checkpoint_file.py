@@ -62,6 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     with _faults_named(path):
         if not path.exists():
             raise CheckpointError(f"{path}: there is no such checkpoint")
+        _refuse_other_kinds(path)
         require_zip(path)  # our own are not compressed, so nothing in them may grow
         has_checksum = _has_right_checksum(path)
         with zipfile.ZipFile(path) as archive:
@@ -100,8 +101,7 @@ def load_tensors(path: Path) -> Any:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
-    if reason := OTHER_KINDS.get(path.suffix.lower()):
-        raise CheckpointError(f"{path}: is {reason}; name the run folder, checkpoint or model file")
+    _refuse_other_kinds(path)
     with _faults_named(path), path.open("rb") as file:
         if file.read(2) == b"PK":
             require_zip(path)
@@ -110,6 +110,12 @@ def load_tensors(path: Path) -> Any:
             content = torch.load(path, map_location="cpu", weights_only=True)
         _require_backed(content, path)
     return content
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise CheckpointError where the name says that a file holds a network in a form that is not read."""
+    if reason := OTHER_KINDS.get(path.suffix.lower()):
+        raise CheckpointError(f"{path}: is {reason}; name the run folder, checkpoint or model file")
 
 
 def require_state_dict(content: Any, source: Path) -> dict[str, Tensor]:

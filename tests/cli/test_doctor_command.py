@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from integral_pose.cli import main as cli
+from integral_pose.errors import OutputError
 from integral_pose.experiment import machine_check
 from integral_pose.heatmaps.backends.compiler import CompilerUnavailableError
+from integral_pose.runs.lock import FolderLock
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -53,6 +55,15 @@ def test_too_little_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "ulimit -n 1024" in found["open files"].advice
     assert "install g++" in found["CPU kernels"].advice
     assert all(check.advice for check in found.values() if check.verdict != "ok")
+
+
+def test_it_locks_the_run_folder_as_a_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(lock: FolderLock) -> None:
+        raise OutputError("no locks here")
+
+    monkeypatch.setattr(FolderLock, "acquire", refuse)
+    check = verdicts(None, tmp_path)["run folder"]
+    assert (check.verdict, check.finding) == ("BAD", f"{tmp_path}: cannot be written: no locks here")
 
 
 def test_a_run_folder_that_cannot_be_written(tmp_path: Path) -> None:

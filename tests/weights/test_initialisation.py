@@ -110,6 +110,13 @@ def test_a_run_is_initialised_once(tiny_yaml, tmp_path, capsys):
     assert "model.init" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [("onnx", "an ONNX file"), ("safetensors", "a safetensors file")])
+def test_a_network_in_another_form_is_called_what_it_is(suffix, kind, tmp_path):
+    (tmp_path / f"m.{suffix}").write_bytes(b"no archive")
+    with pytest.raises(CheckpointError, match=rf"m.{suffix}: is {kind}.*name the run folder, checkpoint or model file"):
+        load_network(tmp_path / f"m.{suffix}")
+
+
 @pytest.mark.usefixtures("tiny_backbone")
 def test_a_run_can_be_initialised_from_another_run(tiny_yaml, tmp_path):
     first = experiment.train(load_config(str(tiny_yaml), ["trainer.max_steps=1"]).config)
