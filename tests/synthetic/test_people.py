@@ -138,6 +138,10 @@ def test_a_mirrored_person_gives_the_mirrored_picture(data: BodyData, bodies: li
     for number in range(6):
         body = bodies[number]
         outfit = draw_outfit(np.random.default_rng(number), number % 2, 0.3)
+        cloth = outfit.shirt._replace(
+            pattern="stripes along", size_mm=70.0, colour=(0.1, 0.1, 0.1), second=(0.9, 0.8, 0.7)
+        )
+        outfit = outfit._replace(shirt=cloth, trousers=cloth, jacket=cloth)
         mesh, look = dress(data, body, outfit), Look(outfit, head_place(data, body), 1200.0)
         pose = draw_pose(list(ACTIONS)[2 * number], rng, wide_share=0.3)
         hands = Hands((0.5, -0.2), (0.1, 0.3), (0.2, 0.7))
