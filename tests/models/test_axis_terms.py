@@ -60,21 +60,27 @@ def test_each_axis_has_a_term_of_its_own():
     torch.testing.assert_close(change, expected)
 
 
-def test_gaussian_terms_start_as_the_prior():
-    terms = GaussianTerms(2, SHAPE, MEAN, STD)
-    features = torch.randn(2, 2, 3, 3)
-    assert volume_of(terms, features).equal(volume_of(AxisTerms(2, SHAPE, log_gaussians(SHAPE, MEAN, STD)), features))
+def test_gaussian_terms_start_near_the_prior():
+    """A weight of 0 is the prior; the first ones move the positions by 0.15 deviations, whatever the features' size."""
+    terms = GaussianTerms(512, SHAPE, MEAN, STD)
+    features = 30 * torch.rand(200, 512, 3, 3)
+    moved = terms.linear(features.mean((-2, -1)) / features.mean((-2, -1)).square().mean(-1, keepdim=True).sqrt())
+    assert moved.square().mean().sqrt().item() == pytest.approx(0.15, rel=0.5)
+    torch.nn.init.zeros_(terms.linear.weight)
+    prior = AxisTerms(512, SHAPE, log_gaussians(SHAPE, MEAN, STD))
+    assert volume_of(terms, features[:2]).equal(volume_of(prior, features[:2]))
 
 
 def test_gaussian_terms_move_by_deviations_of_the_labels():
-    """By hand: joint 2, one deviation (0.1) along y for each unit of the mean of feature 0, one half down along z."""
+    """By hand: joint 2, one deviation (0.1) along y for each unit of feature 0, of mean square 1; a half along z."""
     terms = GaussianTerms(2, SHAPE, MEAN, STD)
     with torch.no_grad():
-        terms.linear.weight.view(3, 3, 2)[2, 1, 0] = 1.0
+        terms.linear.weight.zero_().view(3, 3, 2)[2, 1, 0] = 1.0
         terms.linear.bias.view(3, 3)[2, 2] = -0.5
     features = torch.randn(2, 2, 3, 3)
     _, y, z = terms(features)
-    for image, mean in enumerate(features[:, 0].mean((-2, -1))):
+    pooled = features.mean((-2, -1))
+    for image, mean in enumerate(pooled[:, 0] / ((pooled[:, 0] ** 2 + pooled[:, 1] ** 2) / 2).sqrt()):
         for cells, own, at in ((4, y, 0.1 + 0.1 * mean), (3, z, 0.1 - 0.05)):
             centres = (torch.arange(cells) + 0.5) / cells - 0.5
             expected = (-0.5 * ((centres - at) / max(0.1, 0.32 / cells)) ** 2).softmax(0)

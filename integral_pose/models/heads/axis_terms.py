@@ -5,11 +5,11 @@
 The volume operator adds them where it reads the volume. They are
 
 - linear in the pooled features, a number a cell, with zero weights and a bias that is the prior,
-- or the logarithm of a Gaussian round a position that is regressed from the pooled features: the mean of the training
-  labels at first, with their deviation always,
+- or the logarithm of a Gaussian round a position that is regressed from the pooled features: near the mean of the
+  training labels at first, with their deviation always,
 - or the prior alone: the logarithm of a Gaussian with the training labels' mean and deviation.
 
-With each of them an untrained network predicts the mean pose.
+With each of them an untrained network predicts the mean pose, to a few percent of its error.
 """
 
 import math
@@ -25,6 +25,8 @@ from integral_pose.models.heads.shared import HeadInputs
 
 LEAST_STD_NORM = 0.04  # 9 cm in a volume of 2.2 m: the root never moves, and narrower priors have steep logits
 LEAST_STD_CELLS = 0.32  # a narrower Gaussian on a grid has its mean at the nearest cell, wherever it should be
+EPSILON = 1e-12  # of features that are all zero
+FIRST_SPREAD = 0.15  # of positions that nothing was learnt of, in the labels' deviations: the error grows by 1 to 2 %
 BACKGROUND = 0.01  # share of a prior's mass at logit 0, which the debiased decoder takes out
 
 
@@ -48,8 +50,9 @@ class AxisTerms(nn.Module):
 class GaussianTerms(nn.Module):
     """Logarithms of Gaussians round a regressed position; `mean_norm`, `std_norm` (J, 3) are those of the labels.
 
-    The position is linear in the pooled features, in deviations from the mean, and starts there. So at the rate at
-    which regression learns the pose, the volume does.
+    The position is linear in the pooled features, brought to a root mean square of 1, and in deviations from the mean.
+    So the volume learns the pose at the rate of regression. The first weights are random: from zeros it takes longer,
+    since the features then get no gradient.
     """
 
     mean_norm: Tensor
@@ -59,14 +62,14 @@ class GaussianTerms(nn.Module):
         super().__init__()
         self.num_joints, self.volume_shape = len(mean_norm), tuple(volume_shape)
         self.linear = nn.Linear(channels, self.num_joints * 3)
-        nn.init.zeros_(self.linear.weight)
+        nn.init.normal_(self.linear.weight, std=FIRST_SPREAD / math.sqrt(channels))
         nn.init.zeros_(self.linear.bias)
         self.register_buffer("mean_norm", mean_norm.clone())
         self.register_buffer("std_norm", std_norm.clone())
 
     def forward(self, features: Tensor) -> AxisLogits:
         """(B, C, h, w) -> (B, J, W), (B, J, H) and (B, J, D), float32 at least."""
-        moved = _of_pooled(self.linear, features).unflatten(1, (self.num_joints, 3))
+        moved = _of_pooled(self.linear, features, to_unit=True).unflatten(1, (self.num_joints, 3))
         terms = log_gaussians(self.volume_shape, self.mean_norm + self.std_norm * moved, self.std_norm)
         return AxisLogits(*terms.split(axis_lengths_xyz(self.volume_shape), dim=-1))
 
@@ -119,8 +122,14 @@ def build_axis_terms(model: ModelConfig, inputs: HeadInputs) -> AxisAddition | N
     return AxisTerms(inputs.channels, shape, prior) if model.axis_terms == "linear" else AxisPrior(shape, prior)
 
 
-def _of_pooled(linear: nn.Linear, features: Tensor) -> Tensor:
-    """Of the mean of features (B, C, h, w) over their places, with the weights' precision under autocast too."""
+def _of_pooled(linear: nn.Linear, features: Tensor, *, to_unit: bool = False) -> Tensor:
+    """Of the mean of features (B, C, h, w) over their places, with the weights' precision under autocast too.
+
+    `to_unit` brings each image's mean features to a root mean square of 1.
+    """
     with torch.autocast(features.device.type, enabled=False):
-        outputs: Tensor = linear(features.mean((-2, -1)).to(linear.weight.dtype))
+        pooled = features.mean((-2, -1)).to(linear.weight.dtype)
+        if to_unit:
+            pooled = pooled * (pooled.square().mean(-1, keepdim=True) + EPSILON).rsqrt()
+        outputs: Tensor = linear(pooled)
     return outputs
