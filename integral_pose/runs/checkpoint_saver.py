@@ -15,10 +15,20 @@ from integral_pose.runs.checkpoint import save_with_predecessors
 
 
 class CheckpointSaver:
-    """Saves in the first process; the others only learn whether it could."""
+    """Saves in the first process; the others only learn whether it could.
 
-    def __init__(self, folder: Path, processes: Processes, require_held: Callable[[], None]) -> None:
-        self._folder, self._processes, self._require_held = folder, processes, require_held
+    `sync_rows` is called before: the rows up to a checkpoint must not be lost where it is not.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        processes: Processes,
+        require_held: Callable[[], None],
+        sync_rows: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._folder, self._processes = folder, processes
+        self._require_held, self._sync_rows = require_held, sync_rows
         self._writer = BackgroundWriter()
         self._written_step: dict[Path, int] = {}
 
@@ -32,6 +42,7 @@ class CheckpointSaver:
     def _write(self, path: Path, content: dict[str, Any], keep_previous: int) -> None:
         """A second one of the same step, now with its score, takes the first one's place, not its predecessor's."""
         self._require_held()
+        self._sync_rows()
         step = content["progress"]["step"]
         save_with_predecessors(path, content, 0 if self._written_step.get(path) == step else keep_previous)
         self._written_step[path] = step

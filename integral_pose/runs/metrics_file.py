@@ -44,6 +44,11 @@ class MetricsFile:
             raise
         self._unwritten = ""
 
+    def sync(self) -> None:
+        """Have what was written survive a power cut, if that can be had."""
+        with suppress(OSError), self._path.open("rb") as file:
+            os.fsync(file.fileno())
+
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl; lines that a kill or a power cut has damaged are left out."""

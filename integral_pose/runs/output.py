@@ -36,8 +36,8 @@ class RunOutput:
         self.folder, self.status, self.config_yaml = folder, status, config_yaml
         # What every checkpoint says of where it comes from; `data` is what the run learns from.
         self.made_of: dict[str, Any] = {"config": config_yaml, "data": dict(data or {})}
-        self.saver = CheckpointSaver(folder.path, processes, folder.require_held)
         self._metrics = MetricsFile(folder.metrics)
+        self.saver = CheckpointSaver(folder.path, processes, folder.require_held, self._metrics.sync)
         self._board: SummaryWriter | None = None
 
     def start(self, *, seed: int, device: str, step: int) -> None:

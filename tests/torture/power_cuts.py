@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from integral_pose.runs.metrics_file import read_metrics
 from tests.torture.disk import Disk
 from tests.torture.recorded_writes import Record, read_records, recording
 from tests.torture.trials import Trials, step_of
 
 WHOLE = "power cut: the newest checkpoint or the one before is whole, and none that was saved is lost"
 EQUAL = "power cut: the run continues to the weights and the state of an uninterrupted one, bit for bit"
+ROWS = "power cut: the rows up to the checkpoint are all there"
 EXACT = "power cut: all operations repeated give just the files that are there"
 
 
@@ -51,6 +53,8 @@ def _cut_once(trials: Trials, place: Path, after: Path) -> None:
     disk.write_after_a_cut(after, trials.random)
     found = max(step_of(after / "run" / name) for name in ("last.pt", "previous.pt"))
     trials.count(WHOLE).check(found >= saved, f"{after.name}: step {saved} was saved, {found} is found")
+    rows, expected = (_training_steps(run, found) for run in (after / "run", trials.folder / "whole"))
+    trials.count(ROWS).check(rows == expected, f"{after.name}: after step {found} those of {rows}, not {expected}")
     disk.do(records[cut:])
     there = {p.relative_to(place): None if p.is_dir() else p.read_bytes() for p in place.rglob("*")}
     trials.count(EXACT).check(disk.content() == there, f"{place.name}: {sorted(there)}")
@@ -61,6 +65,11 @@ def _last_save_told(records: Sequence[Record]) -> int:
     """Up to where the saves are that the run takes for done: the next one begins there."""
     begun = [at for at, record in enumerate(records) if record.kind == "C" and record.path.name.startswith(".last.pt.")]
     return begun[-1] if begun else 0
+
+
+def _training_steps(run: Path, until: int) -> list[int]:
+    rows = read_metrics(run / "metrics.jsonl")
+    return [row["step"] for row in rows if row["group"] == "train" and row["step"] <= until]
 
 
 def _step_on(disk: Disk, path: Path) -> int:
