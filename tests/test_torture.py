@@ -39,6 +39,8 @@ def test_kills_signals_and_flips(trials: Trials) -> None:
     assert rows[kills.STOPPED]["expected"] == rows[kills.NONE_LEFT]["expected"] == 4
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_power_cuts_and_faults_of_the_machine(trials: Trials) -> None:
     power_cuts.cut_the_power(trials, 2)
     full_disks.fill_the_disk(trials, [full_disks.non_finite])
