@@ -189,6 +189,8 @@ def _serve() -> dict[str, Any] | None:
 
 def _run(request: dict[str, Any]) -> int:
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has these two ignored by what `&` starts
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     with Path(request["said"]).open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -1,5 +1,6 @@
 """Signals and a time limit as a request to stop, which training meets between two steps."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -49,6 +50,7 @@ class StopSignal:
 def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
     """Listens to STOP_SIGNALS inside the block, and to the clock from its beginning on."""
     stop = StopSignal(seconds)
+    _keep_apart_from_children()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     # The interpreter runs handlers between two instructions, and one may be a backward pass of many seconds. It
@@ -67,6 +69,23 @@ def stop_signal(seconds: float | None = None) -> Iterator[StopSignal]:
         watcher.join()
         os.close(writing)
         os.close(reading)
+
+
+@functools.cache
+def _keep_apart_from_children() -> None:
+    """A child that has just been forked must not report its signals in our pipe: Ctrl-C, which the terminal sends to
+    both, would be taken for two."""
+    masks: list[set[int]] = []
+
+    def in_child() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
+
+    os.register_at_fork(
+        before=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)),  # type: ignore[arg-type]
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop()),
+        after_in_child=in_child,
+    )
 
 
 @contextmanager

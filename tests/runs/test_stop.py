@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -42,3 +43,19 @@ def test_other_commands_tidy_up(name: str) -> None:
         except Signalled as error:
             os._exit(75 if name in str(error) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 75
+
+
+def test_signals_of_a_child_that_was_just_forked_are_not_ours() -> None:
+    """A worker gets the Ctrl-C of the terminal too; before it ignores it, that was taken for a second one here."""
+    trial = os.fork()
+    if trial == 0:
+        with stop_signal() as stop:
+            child = os.fork()
+            if child == 0:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+                os._exit(0)
+            os.waitpid(child, 0)
+            time.sleep(0.3)
+            os._exit(7 if not stop else 8)
+    assert os.waitstatus_to_exitcode(os.waitpid(trial, 0)[1]) == 7
