@@ -101,9 +101,7 @@ def _convert_all(
     check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
     run_tasks(_convert_recording, pending, request.workers, unit="images", title="converting", sizes=counts,
               done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
-    for name, text in beside.items():
-        write_text_atomic(request.unfinished / "set/annot" / name, text)
-    return _assemble(tasks, request, settings)
+    return _assemble(tasks, request, settings, beside)
 
 
 def check_disk_space(folder: Path, needed_bytes: int) -> None:
@@ -236,7 +234,9 @@ def _convert_recording(task: _Conversion) -> None:
         raise disk_error(error, task.labels) from None
 
 
-def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any]) -> ConversionSummary:
+def _assemble(
+    tasks: Sequence[_Conversion], request: Request, settings: dict[str, Any], beside: Mapping[str, str]
+) -> ConversionSummary:
     """The annotation files from the labels of the recordings; then the whole set takes its place."""
     annot = request.unfinished / "set/annot"
     shutil.rmtree(annot)  # what an earlier start that was ended here left
@@ -258,6 +258,8 @@ def _assemble(tasks: Sequence[_Conversion], request: Request, settings: dict[str
         counts[split] = len(names)
         if request.layout == "files":
             images_bytes |= dict(zip(names, columns["size"].tolist(), strict=True))
+    for name, text in beside.items():
+        write_text_atomic(annot / name, text)
     annot_bytes = {path.name: path.stat().st_size for path in sorted(annot.iterdir())}
     kept = {"settings": settings, **counts, "notes": notes, "bytes": {"annot": annot_bytes, "images": images_bytes}}
     write_text_atomic(annot / PREPARED, json.dumps(kept, indent=1, ensure_ascii=False))

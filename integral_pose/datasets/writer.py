@@ -12,6 +12,7 @@ from integral_pose.contracts import Array
 from integral_pose.geometry.camera import Camera
 from integral_pose.geometry.crop import Crop
 from integral_pose.geometry.labelled_means import mean_and_deviation
+from integral_pose.skeleton import HUMAN36M
 
 # Columns of the .h5 in the order in which they are written: type, and shape of a row.
 COLUMNS: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
@@ -63,7 +64,11 @@ def write_split(
     with h5py.File(annot / f"{split}.h5", "w", libver="v110", track_order=False, locking=False) as file:
         for name, (dtype, row_shape) in COLUMNS.items():
             if name in columns:
-                values = np.asarray(columns[name]).astype(dtype).reshape(len(image_names), *row_shape)
+                values = np.asarray(columns[name]).astype(dtype)
+                if len(image_names):  # of none, no number of joints follows
+                    values = values.reshape(len(image_names), *row_shape)
+                else:
+                    values = values.reshape(0, *(HUMAN36M.num_joints if side < 0 else side for side in row_shape))
                 file.create_dataset(name, data=values, track_times=False)
         if images is not None:
             _write_images(file, images)

@@ -21,6 +21,8 @@ from integral_pose.synthetic.painter import MannequinPainter, Painter
 from integral_pose.synthetic.presets import EASY, Difficulty, find_preset
 from integral_pose.synthetic.shots import SUBJECTS, Shot, list_shots
 
+NOT_RENDERED = ("visible", "sub_action", "frame")  # columns of other sets
+
 JPEG_QUALITY = 90
 IMAGES_A_TASK = 25  # few enough for an even end, many enough to hide the cost of handing over
 
@@ -139,7 +141,7 @@ def _render_into(
     )
     for split in SUBJECTS:
         rows = [row for task, of_task in zip(tasks, results, strict=True) if task.split == split for row in of_task]
-        columns = {name: [row[name] for row in rows] for name in COLUMNS if name not in ("sub_action", "frame")}
+        columns = {name: [row[name] for row in rows] for name in COLUMNS if name not in NOT_RENDERED}
         write_split(annot, split, [shot.file_name for _, shot in shots[split]], columns)
 
 
