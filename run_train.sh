@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 scripts/setup.sh
+is_found="$(command -v integral-pose || true)"
 export PATH="$PWD/.venv/bin:$PATH"
 
 is_demo=
@@ -65,6 +66,7 @@ until train "$@"; do
         "restart $restarts of $most_restarts" >&2
 done
 integral-pose test "$run"
+[ -n "$is_found" ] || echo "For integral-pose in your own shell: source $PWD/.venv/bin/activate" >&2
 if [ -n "$is_demo" ] && [ -n "${INTEGRAL_POSE_SAMPLES:-}" ]; then
     python -m benchmarks real_pictures "$run"
 fi

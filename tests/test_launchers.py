@@ -185,6 +185,15 @@ def test_a_training_that_lost_a_worker_is_started_again(
     assert [f"restart {i} of 3" in said for i in range(1, 4)] == [i < starts for i in range(1, 4)]
 
 
+def test_a_shell_that_does_not_find_the_program_is_told_how(launcher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = f"For integral-pose in your own shell: source {launcher}/.venv/bin/activate\n"
+    for path, said in (("/usr/bin:/bin", words), (f"{launcher}/.venv/bin:/usr/bin:/bin", "")):
+        monkeypatch.setenv("PATH", path)
+        process = launch(launcher, "0", 1)
+        assert process.communicate(timeout=60)[1] == said
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_is_started_again_after_a_signal(processes: int, launcher: Path) -> None:
     process = launch(launcher, "wait 0", processes)
