@@ -82,7 +82,7 @@ def _keep_apart_from_children() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
 
     os.register_at_fork(
-        before=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)),  # type: ignore[arg-type]
+        before=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop()),
         after_in_child=in_child,
     )
