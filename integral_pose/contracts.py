@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -66,6 +66,7 @@ class PoseBatch:
     changes: torch.Tensor | None = None  # (B, P) float32, how the device is to augment the images; None: not at all
     views: CropViews | None = None  # None: the data set has no camera columns
     is_complete: bool = True  # every joint of the data set is labelled: known without asking the device
+    has_mm: bool = True  # some joint of the data set is labelled in mm; False: in px alone, and J are the set's own
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -92,6 +93,15 @@ class PoseBatch:
         size = len(self) // parts
         return [self._map(operator.itemgetter(slice(i * size, (i + 1) * size))) for i in range(parts)]
 
+    @property
+    def sources(self) -> tuple[PoseBatch, ...]:
+        """Itself: all samples are of one source. See MixedBatch."""
+        return (self,)
+
+    def map_sources(self, function: Callable[[PoseBatch], PoseBatch]) -> PoseBatch:
+        """The function of it."""
+        return function(self)
+
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> PoseBatch:
         return PoseBatch(
             indices=function(self.indices),
@@ -101,7 +111,56 @@ class PoseBatch:
             changes=None if self.changes is None else function(self.changes),
             views=None if self.views is None else self.views.map(function),
             is_complete=self.is_complete,
+            has_mm=self.has_mm,
         )
+
+
+@dataclass
+class MixedBatch:
+    """Samples of several sources for one forward pass; what a PoseBatch can do for training."""
+
+    sources: tuple[PoseBatch, ...]  # `indices` count through all sources, laid end to end
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    @property
+    def indices(self) -> torch.Tensor:
+        """(B,) int64 in the order of the sources."""
+        import torch  # heavy, and most who read the contracts do without
+
+        return torch.cat([source.indices for source in self.sources])
+
+    @property
+    def images(self) -> torch.Tensor:
+        """(B, 3, H, W) uint8 in the order of the sources, channels last in memory."""
+        import torch
+
+        return torch.cat([source.images for source in self.sources])
+
+    def to(self, device: torch.device) -> MixedBatch:
+        """The same batch on another device."""
+        return self.map_sources(lambda source: source.to(device))
+
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory from being reused before `stream` has finished with it."""
+        for source in self.sources:
+            source.record_stream(stream)
+
+    def pin_memory(self) -> MixedBatch:
+        """The same batch in page-locked memory. Called by the data loader."""
+        return self.map_sources(lambda source: source.pin_memory())
+
+    def split(self, parts: int) -> list[MixedBatch]:
+        """`parts` batches, each with an equal share of every source."""
+        return [MixedBatch(own) for own in zip(*(source.split(parts) for source in self.sources), strict=True)]
+
+    def map_sources(self, function: Callable[[PoseBatch], PoseBatch]) -> MixedBatch:
+        """The function of each source's samples."""
+        return MixedBatch(tuple(function(source) for source in self.sources))
+
+
+TrainingBatch = PoseBatch | MixedBatch
 
 
 class AxisLogits(NamedTuple):
@@ -147,6 +206,14 @@ class NetworkOutput(Protocol):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The network's numbers by name, (B, J, ...) each."""
+        ...
+
+    def split(self, lengths: Sequence[int]) -> Sequence[NetworkOutput]:
+        """The output for consecutive samples of a batch, so many each."""
+        ...
+
+    def flat_logits(self) -> torch.Tensor:
+        """(B, J, 1, H, W), whose softmax is the heat map summed over z; ValueError where there are no heat maps."""
         ...
 
 

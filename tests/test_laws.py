@@ -48,6 +48,7 @@ LAZY = {
     "data.device_augmentation": {"integral_pose.data.triton_pixels"},
     "bench.gpu_check": {"torch", "integral_pose"},  # each part imports its own, and one may lack a package
     # Labels are read without torch.
+    "contracts": {"torch"},
     "geometry.coordinates": {"torch", "integral_pose.geometry.lifting", "integral_pose.geometry.constants_on_device"},
     "io.notices": {"tqdm"},  # without a progress bar
     "io.skeleton_file": {"integral_pose.config.strict_yaml"},  # and without a reader of YAML

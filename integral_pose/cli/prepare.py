@@ -50,6 +50,7 @@ def add_prepare(commands: Any) -> None:
     prepare = commands.add_parser("prepare", help="write a data set in the on-disk format of docs/data.md")
     sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
     _add_synthetic(sources)
+    _add_without_depth(sources)
     for name, converter in CONVERTERS.items():
         _add_converter(sources, name, converter)
 
@@ -86,6 +87,23 @@ def _add_synthetic(sources: Any) -> None:
     parser.add_argument("--poses", type=file_path, metavar="H5", help="of --people anny: a set that lends its poses")
     parser.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
     parser.set_defaults(run=_prepare_synthetic)
+
+
+def _add_without_depth(sources: Any) -> None:
+    parser = sources.add_parser("without-depth", help="part a set: some people keep labels in px alone")
+    parser.add_argument("--source", dest="folder", type=file_path, required=True, metavar="ROOT", help="a data set")
+    parser.add_argument("--out", type=file_path, required=True, metavar="DIR",
+                        help="a folder that is not there yet, for the sets mm/ and px/")  # fmt: skip
+    parser.add_argument("--subjects", required=True, metavar="S6,S7", help="who goes into px/")
+    parser.set_defaults(run=_prepare_without_depth)
+
+
+def _prepare_without_depth(options: argparse.Namespace) -> None:
+    from integral_pose.datasets.without_depth import part_by_subjects
+
+    subjects = [name.strip() for name in options.subjects.split(",") if name.strip()]
+    in_mm, in_px = part_by_subjects(options.folder, options.out, subjects)
+    print(f"{options.out}: mm/ has {in_mm:,} training images with labels in mm, px/ {in_px:,} with labels in px alone")
 
 
 def _add_converter(sources: Any, name: str, converter: Converter) -> None:

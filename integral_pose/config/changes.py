@@ -14,8 +14,8 @@ from integral_pose.config.augmentation_section import AugmentationConfig
 Kind = Literal["free", "asked for", "forbidden"]
 
 FREE = {
-    "data.label_axes", "run_dir", "data.root", "data.workers", "data.worker_timeout_s", "trainer.device",
-    "trainer.max_steps",
+    "data.label_axes", "run_dir", "data.root", "data.sources.*.root", "data.workers", "data.worker_timeout_s",
+    "trainer.device", "trainer.max_steps",
     "trainer.max_time", "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.log_every", "trainer.compile",
     "trainer.pictures_every", "trainer.deterministic", "trainer.process_timeout_s", "evaluation.batch_size",
     "evaluation.weights", "evaluation.confidence",
@@ -23,6 +23,7 @@ FREE = {
 
 ASKED_FOR = {
     "data.joint_order", "data.on_bad_image", *(f"data.augmentation.{key}" for key in AugmentationConfig.model_fields),
+    "data.sources.*.weight",
     "loss.joints", "loss.heatmap.target", "loss.heatmap.peak", "loss.heatmap.radius", "loss.heatmap.reduction",
     "loss.heatmap.name", "loss.heatmap.sigma_cells", "loss.sampled", "loss.variance_sigma_cells",
     # of stages that are not over; a stage as a whole may be added or taken away
@@ -41,6 +42,9 @@ FORBIDDEN = {
     "data.val_limit": "best.pt is chosen by scores that must be comparable",
     "data.epoch_images": "the samples would be in another order, some seen twice in a pass and others not at all",
     "data.stored_size": "the images would be other ones",
+    **dict.fromkeys((
+        "data.sources.*", "data.sources.*.images",
+    ), "the samples of a batch would be other ones"),
     "optimizer.name": "its state is of another kind",
     "trainer.batch_size": "steps are counted in batches of this size; it is that of all processes together, so for "
                           "another number of them keep it, and for less memory raise trainer.accumulation_steps",
@@ -87,7 +91,7 @@ def find_changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 def kind_of(key: str) -> Kind:
     """The class of a key. Raises KeyError for one that has none."""
-    pattern = re.sub(r"^stages\.\d+", "stages.*", key)
+    pattern = _pattern(key)
     if pattern in FREE:
         return "free"
     if pattern in ASKED_FOR:
@@ -97,10 +101,15 @@ def kind_of(key: str) -> Kind:
     raise KeyError(key)
 
 
+def _pattern(key: str) -> str:
+    """A key as the classes above have it."""
+    return re.sub(r"^(stages|data\.sources)\.\d+", r"\1.*", key)
+
+
 def why_forbidden(change: Change, old: dict[str, Any], new: dict[str, Any], position: Position) -> str | None:
     """The reason why a run that stands at `position` cannot continue with this change; None where it can."""
-    if change.key in FORBIDDEN:
-        return FORBIDDEN[change.key]
+    if _pattern(change.key) in FORBIDDEN:
+        return FORBIDDEN[_pattern(change.key)]
     if match := re.match(r"stages\.(\d+)", change.key):
         return _why_stage_is_fixed(int(match[1]), _epochs(old), _epochs(new), position)
     return None
@@ -131,7 +140,7 @@ def _differences(old: Any, new: Any, key: str) -> Iterator[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in dict.fromkeys([*old, *new]):
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif key == "stages" and isinstance(old, list) and isinstance(new, list):
+    elif key in ("stages", "data.sources") and isinstance(old, list) and isinstance(new, list):
         for i, (stage, other) in enumerate(zip_longest(old, new)):
             yield from _differences(stage, other, f"{key}.{i}")
     elif old != new:

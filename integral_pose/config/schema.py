@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from integral_pose.config.augmentation_section import AugmentationConfig
 from integral_pose.config.loss_section import LossConfig, WeightsConfig, why_losses_do_not_fit
 from integral_pose.config.section import Section
+from integral_pose.config.sources_section import SourceConfig, why_sources_do_not_fit
 from integral_pose.config.value_types import (
     AxisTermsName,
     Backbone,
@@ -45,6 +46,8 @@ class DataConfig(Section):
     worker_timeout_s: Positive = 300  # a worker that gives no batch for so long counts as hung
     on_bad_image: Literal["error", "skip"] = "error"  # skip: training takes the next image instead, and says so
     augmentation: AugmentationConfig = AugmentationConfig()
+    # every batch holds images of each; the first is root, whose passes are the epochs; []: root alone
+    sources: list[SourceConfig] = []
 
 
 class ModelConfig(Section):
@@ -237,6 +240,8 @@ class Config(Section):
             )
         if batch_size % parts:
             raise ValueError(f"trainer.batch_size {batch_size} is not divisible by trainer.accumulation_steps {parts}")
+        if reason := why_sources_do_not_fit(self.data.sources, batch_size, parts):
+            raise ValueError(reason)
         return self
 
     @property

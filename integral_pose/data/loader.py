@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,16 +15,14 @@ from torch.utils.data import Dataset
 from integral_pose.contracts import PoseBatch, PoseSample, SampleKey
 from integral_pose.data.augmentation import Augmentation
 from integral_pose.data.batch_order import BatchOrder
+from integral_pose.data.batches import EpochBatches, LoadedBatches, ReplacedBatch
 from integral_pose.data.course import PoseTable
 from integral_pose.data.device_augmentation import DeviceAugmentation
-from integral_pose.data.workers import PatientLoader, start_worker, watched
 from integral_pose.errors import DataError, IntegralPoseError
 from integral_pose.geometry.lifting import move_views
 from integral_pose.io.images import decode_crop, decode_crop_scaled
-from integral_pose.io.notices import notify
 
 MOST_BAD_IN_A_ROW = 100  # then it is not the images
-MOST_FAULTS_SHOWN = 20
 WORKER_TIMEOUT_S = 300
 
 
@@ -53,7 +49,7 @@ class PoseImages(Dataset[PoseSample]):
         self.height, self.width = image_size
         self.on_device, self.scaled_decoding, self.skip_bad = on_device, scaled_decoding, skip_bad
         self.px_per_stored_px = np.array([self.width / stored_size, self.height / stored_size], np.float32)
-        self._images, self._is_complete = table.images, table.is_complete
+        self._images, self._is_complete, self._has_mm = table.images, table.is_complete, table.has_labels
 
     def __len__(self) -> int:
         return len(self.table)
@@ -71,12 +67,20 @@ class PoseImages(Dataset[PoseSample]):
         faults = [fault for _, faults in found for fault in faults]
         return ReplacedBatch(batch, faults) if faults else batch
 
+    def name(self, row: int) -> str:
+        """The image path of a row, for messages."""
+        return self.table.name(row)
+
+    def names(self, keys: Iterable[SampleKey]) -> list[str]:
+        """The image paths of a batch."""
+        return [self.name(key.row) for key in keys]
+
     def read(self, rows: Iterable[int]) -> PoseBatch:
         """Some rows as the first epoch has them. Raises the error of an image that has none to take its place."""
         batch = self.__getitems__([SampleKey(0, row) for row in rows])
         if isinstance(batch, IntegralPoseError):
             raise batch
-        return batch.batch if isinstance(batch, ReplacedBatch) else batch
+        return cast(PoseBatch, batch.batch) if isinstance(batch, ReplacedBatch) else batch
 
     def _fill(self, pixels: NDArray[np.uint8], row: int) -> tuple[int, list[str]]:
         """Decode an image into `pixels` (H, W, 3); returns the row it is of, and what was wrong with those before."""
@@ -117,6 +121,7 @@ class PoseImages(Dataset[PoseSample]):
             joints_crop_px=torch.from_numpy(joints_crop_px),
             views=views,
             is_complete=self._is_complete,
+            has_mm=self._has_mm,
         )
         if self.on_device is None:
             return batch
@@ -133,73 +138,8 @@ def _drawn(augmentation: DeviceAugmentation, rows: NDArray[np.int64], keys: list
     return torch.cat(parts)
 
 
-@dataclass
-class ReplacedBatch:
-    """A batch in which other images took the places of some, and what was wrong with these."""
-
-    batch: PoseBatch
-    faults: list[str]
-
-    def pin_memory(self) -> ReplacedBatch:
-        """The same in page-locked memory. Called by the data loader."""
-        return ReplacedBatch(self.batch.pin_memory(), self.faults)
-
-
-class _Batches:
-    """The batches of an order, made by worker processes."""
-
-    def __init__(self, images: PoseImages, order: BatchOrder, workers: int, pin_memory: bool, timeout_s: int) -> None:
-        self.order, self._images = order, images
-        self._loader = PatientLoader(
-            images,
-            batch_sampler=order,
-            collate_fn=_as_is,
-            num_workers=workers,
-            timeout=timeout_s if workers else 0,
-            # Forked workers share the table; where processes start afresh, each is sent a copy of it.
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-            persistent_workers=workers > 0,
-            pin_memory=pin_memory,
-            worker_init_fn=start_worker,
-            generator=torch.Generator(),  # else every epoch would draw from the global one, which a run must not share
-        )
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def read(self, epoch: int, first_batch: int, faults: list[str]) -> Iterator[PoseBatch]:
-        """An epoch from a batch on; what was wrong with replaced images is added to `faults`.
-
-        Raises DataError for an image that cannot be read, WorkerError where a worker is lost or hangs.
-        """
-        self.order.epoch, self.order.first_batch = epoch, first_batch
-        given = 0
-
-        def next_images() -> str:
-            self.order.first_batch = first_batch + given
-            return ", ".join(self._images.table.name(key.row) for key in next(iter(self.order), []))
-
-        for batch in watched(self._loader, next_images):
-            given += 1
-            if isinstance(batch, IntegralPoseError):
-                raise batch
-            if isinstance(batch, ReplacedBatch):
-                faults += batch.faults
-                batch = batch.batch
-            yield batch
-
-    def again(self, epoch: int, number: int) -> PoseBatch:
-        """Batch `number` of an epoch, made by this process; what `epoch` gives meanwhile stays as it is."""
-        order = copy.copy(self.order)
-        order.epoch, order.first_batch = epoch, number
-        made = self._images.__getitems__(next(iter(order)))
-        if isinstance(made, IntegralPoseError):
-            raise made
-        return made.batch if isinstance(made, ReplacedBatch) else made
-
-
-class TrainingBatches(_Batches):
-    """Shuffled batches for the trainer, epoch by epoch, from any batch on. An epoch is what `BatchOrder` says."""
+class TrainingBatches(EpochBatches[list[SampleKey]]):
+    """Shuffled batches of one source. An epoch is what `BatchOrder` says."""
 
     def __init__(
         self,
@@ -224,25 +164,8 @@ class TrainingBatches(_Batches):
         )
         super().__init__(images, order, workers, pin_memory, worker_timeout_s)
 
-    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
-        """The batches of an epoch from `first_batch` on; its end says which images could not be read.
 
-        Raises DataError if an image cannot be read and is not to be skipped, WorkerError as `data.workers` can.
-        """
-        faults: list[str] = []
-        yield from self.read(epoch, first_batch, faults)
-        if faults:
-            shown = "".join(f"\n  {fault}" for fault in faults[:MOST_FAULTS_SHOWN])
-            more = f"\n  and {len(faults) - MOST_FAULTS_SHOWN} more" if len(faults) > MOST_FAULTS_SHOWN else ""
-            number = f"{len(faults)} images" if len(faults) > 1 else "1 image"
-            notify(f"epoch {epoch + 1}: {number} could not be read and others took their places:{shown}{more}")
-
-    def name(self, row: int) -> str:
-        """The image path of a row, for messages."""
-        return self._images.table.name(row)
-
-
-class EvaluationBatches(_Batches):
+class EvaluationBatches(LoadedBatches[list[SampleKey]]):
     """Every sample of a table once, in order, over all processes together; fewer where `leave` says so meanwhile."""
 
     def __init__(
@@ -262,8 +185,5 @@ class EvaluationBatches(_Batches):
         self._leave = leave
 
     def __iter__(self) -> Iterator[PoseBatch]:
-        return itertools.takewhile(lambda _: not self._leave(), self.read(0, 0, []))
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
+        batches = cast(Iterator[PoseBatch], self.read(0, 0, []))
+        return itertools.takewhile(lambda _: not self._leave(), batches)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from integral_pose.data.course import PoseTable, evenly_spaced, labelled_rows, r
 from integral_pose.data.device_augmentation import DeviceAugmentation
 from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.data.loader import PoseImages, TrainingBatches
+from integral_pose.data.mixed_batches import MixedBatches, SourceImages, seed_of_source
 from integral_pose.data.pose_statistics import PoseStatistics, statistics_of
 from integral_pose.data.subjects import read_subjects
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.experiment.model import MeanAndDeviation, build_model, mean_distance_mm, prior_of
 from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.experiment.scoring import build_root_placement, build_scorer, check_can_lift, score
+from integral_pose.experiment.sources import Source, build_mixed_criterion, read_other_sources, require_shares
 from integral_pose.io.devices import choose_precision
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
@@ -41,13 +43,29 @@ from integral_pose.weights.stored_network import load_network
 SMALL_SHARE = 16  # images a process and forward pass
 
 
+class HowToLoad(TypedDict):
+    """What batches of one source and of several need to know alike."""
+
+    seed: int
+    workers: int
+    rank: int
+    world: int
+    pin_memory: bool
+    epoch_images: int | None
+    worker_timeout_s: int
+
+
 class TrainingData(NamedTuple):
-    """Images to learn from, held-out ones to choose the best epoch by, and what is known of both together."""
+    """Images to learn from, held-out ones to choose the best epoch by, and what is known of both together.
+
+    `others` are what every batch holds besides `train`.
+    """
 
     train: PoseTable
     held_out: PoseTable | None
     statistics: PoseStatistics
     prior: MeanAndDeviation | None
+    others: Sequence[Source] = ()
 
 
 def build_trainer(
@@ -61,17 +79,18 @@ def build_trainer(
     begins: bool,
 ) -> Trainer:
     """All that `train` trains with, not yet started and not resumed. `begins`: no checkpoint is read afterwards."""
-    table, held_out = data.train, data.held_out
+    table, held_out, others = data.train, data.held_out, data.others
     torch.manual_seed(config.seed)
     model, criterion = build_model(config, device, table.skeleton, data.statistics, data.prior)
     if config.model.init and begins:  # a run that goes on has weights of its own
         _initialise_from(model, table.skeleton.names, Path(config.model.init), group)
     on_device = build_device_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order)
-    batches = _build_batches(config, table, device, group, on_device)
+    batches = _build_batches(config, table, others, device, group, on_device)
+    loss = build_mixed_criterion(config, criterion, others, device) if others else criterion
     stages = [
         Stage(
             stage.epochs,
-            partial(criterion, weights=LossWeights(**stage.weights.model_dump())),
+            partial(loss, weights=LossWeights(**stage.weights.model_dump())),
             build_learning_rate(stage, len(batches)),
         )
         for stage in config.stages
@@ -90,18 +109,44 @@ def build_trainer(
 
 
 def _build_batches(
-    config: Config, table: PoseTable, device: torch.device, group: Processes, on_device: DeviceAugmentation | None
-) -> TrainingBatches:
-    return TrainingBatches(
-        build_training_images(config, table, on_device, skip_bad=config.data.on_bad_image == "skip"),
-        config.trainer.batch_size,
-        seed=config.seed,
-        workers=config.data.workers,
-        rank=group.rank,
-        world=group.world,
-        pin_memory=device.type == "cuda",
-        epoch_images=config.data.epoch_images,
-        worker_timeout_s=config.data.worker_timeout_s,
+    config: Config,
+    table: PoseTable,
+    others: Sequence[Source],
+    device: torch.device,
+    group: Processes,
+    on_device: DeviceAugmentation | None,
+) -> TrainingBatches | MixedBatches:
+    images = build_training_images(config, table, on_device, skip_bad=config.data.on_bad_image == "skip")
+    how: HowToLoad = {
+        "seed": config.seed,
+        "workers": config.data.workers,
+        "rank": group.rank,
+        "world": group.world,
+        "pin_memory": device.type == "cuda",
+        "epoch_images": config.data.epoch_images,
+        "worker_timeout_s": config.data.worker_timeout_s,
+    }
+    if not others:
+        return TrainingBatches(images, config.trainer.batch_size, **how)
+    require_shares(config, group)
+    mixed = [SourceImages(images, config.data.sources[0].images, config.data.root)]
+    for number, source in enumerate(others, start=1):
+        seed = seed_of_source(config.seed, number)
+        mixed.append(SourceImages(_images_of(config, source, seed), source.config.images, source.config.root))
+    return MixedBatches(mixed, **how)
+
+
+def _images_of(config: Config, source: Source, seed: int) -> PoseImages:
+    """The images of another source, with draws and mirrored joints of its own."""
+    flip_order = source.table.skeleton.flip_order
+    return PoseImages(
+        source.table,
+        config.data.stored_size,
+        config.data.image_size,
+        build_augmentation(config.data.augmentation, seed, flip_order),
+        on_device=build_device_augmentation(config.data.augmentation, seed, flip_order),
+        scaled_decoding=True,
+        skip_bad=config.data.on_bad_image == "skip",
     )
 
 
@@ -153,15 +198,16 @@ def read_training_data(config: Config) -> TrainingData:
         )
     statistics = statistics_of(table, Path(config.data.root))
     prior = prior_of(config, table, statistics)
+    others = read_other_sources(config, table.skeleton)
     if not config.data.val_subjects:
-        return TrainingData(_learnt_from(config, table), None, statistics, prior)
+        return TrainingData(_learnt_from(config, table), None, statistics, prior, others)
     names = [table.name(row) for row in range(len(table))]
     subjects = read_subjects(Path(config.data.root) / "annot" / "train.h5", names)
     table, held_out = split_by_subject(table, config.data.val_subjects, subjects)
     held_out = evenly_spaced(labelled_rows(held_out, from_px=False), config.data.val_limit)
     if not len(held_out):
         raise DataError(f"data.val_subjects {config.data.val_subjects}: none of their joints is labelled in mm")
-    return TrainingData(_learnt_from(config, table), held_out, statistics, prior)
+    return TrainingData(_learnt_from(config, table), held_out, statistics, prior, others)
 
 
 def _learnt_from(config: Config, table: PoseTable) -> PoseTable:

@@ -1,6 +1,6 @@
 """Where a run continues from, and whether the experiment is still the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integral_pose.config.changes import Change, Position, find_changes, kind_of, why_forbidden
@@ -73,9 +73,12 @@ def _require_same_experiment(
     return changes
 
 
-def fingerprints_of(train: PoseTable, held_out: PoseTable | None) -> dict[str, Fingerprint]:
-    """Of the images that a run learns from and is scored on, for its checkpoints."""
+def fingerprints_of(
+    train: PoseTable, held_out: PoseTable | None, others: Sequence[PoseTable] = ()
+) -> dict[str, Fingerprint]:
+    """Of the images that a run learns from and is scored on, for its checkpoints; `others` are its further sources."""
     tables = {"train": train} if held_out is None else {"train": train, "held_out": held_out}
+    tables |= {f"source_{number}": table for number, table in enumerate(others, start=1)}
     return {name: fingerprint(table) for name, table in tables.items()}
 
 
@@ -88,7 +91,9 @@ def require_same_data(
     none to compare with.
     """
     kept, lines, changes = found.content.get("data", {}), [], []
-    for name, title in (("train", "training images"), ("held_out", "held-out images")):
+    titles = {"train": "training images", "held_out": "held-out images"}
+    sources = [name for name in data if name not in titles and name.startswith("source_")]
+    for name, title in (*titles.items(), *((name, f"images of data.sources.{name[7:]}") for name in sources)):
         for change in find_data_changes(kept.get(name, {}), data.get(name, {})):
             why = _why_fixed(name, change.part)
             if why or not allow_change:

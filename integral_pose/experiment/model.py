@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from integral_pose.config.schema import Config
-from integral_pose.contracts import PoseBatch
+from integral_pose.contracts import TrainingBatch
 from integral_pose.data.course import PoseTable
 from integral_pose.data.pose_statistics import PoseStatistics
 from integral_pose.geometry.coordinates import PoseSpace
@@ -69,10 +69,16 @@ def labels_in(space: PoseSpace, table: PoseTable, config: Config) -> Tensor:
     return space.encode(torch.from_numpy(table.joints_camera_mm), crop_px)
 
 
-def mean_distance_mm(joints: Tensor, batch: PoseBatch, space: PoseSpace) -> Tensor:
+def mean_distance_mm(joints: Tensor, batch: TrainingBatch, space: PoseSpace) -> Tensor:
     """MPJPE, a scalar, of predicted joints (B, J, 3) in the units of `space` against a batch's labels, of those it has.
 
     NaN where it has none.
     """
-    distance_mm = (space.decode_labelled(joints, batch) - batch.joints_camera_mm).norm(dim=-1)
-    return distance_mm.mean() if batch.is_complete else distance_mm.nanmean()
+    parts = zip(joints.split([len(samples) for samples in batch.sources]), batch.sources, strict=True)
+    in_mm = [(own, samples) for own, samples in parts if samples.has_mm]
+    distances_mm = [
+        (space.decode_labelled(own, samples) - samples.joints_camera_mm).norm(dim=-1) for own, samples in in_mm
+    ]
+    is_complete = all(samples.is_complete for _, samples in in_mm)
+    distance_mm = torch.cat(distances_mm)
+    return distance_mm.mean() if is_complete else distance_mm.nanmean()

@@ -1,7 +1,7 @@
 """A run from its folder to its end: found, continued, trained, its status written."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -64,7 +64,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         found, changes = find_resume_point(config, folder, group, allow_change=allow_change)
         status.is_ours = found is not None  # a run that never begins leaves nothing behind
         data = read_training_data(config)
-        fingerprints = fingerprints_of(data.train, data.held_out)
+        fingerprints = fingerprints_of(data.train, data.held_out, [source.table for source in data.others])
         if found:
             changes += require_same_data(fingerprints, folder, found, allow_change=allow_change)
         learnt_from = {**fingerprints, **_joints_of(data.train), MEAN_POSE: data.statistics.mean_mm.tolist()}
@@ -126,5 +126,12 @@ def _draw_curves(folder: RunFolder, config: Config, data: TrainingData) -> None:
     ]
     if rows:
         losses = loss_words(config.loss.joints, config.loss.heatmap.name)
+        losses = _of_sources(losses, rows) or losses
         picture = draw_curves(rows, losses, list(names.values()), _mean_pose_level(data))
         write_png(folder.path / "curves.png", picture)
+
+
+def _of_sources(losses: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Loss terms that are logged by source, with their words; none of a run on one source."""
+    parts = {name: name.partition("/") for row in rows for name in row}
+    return {name: f"{losses[term]}, {source}" for name, (term, _, source) in parts.items() if source and term in losses}

@@ -36,6 +36,14 @@ def crop_px_to_plane(joints_crop_px: Tensor, views: CropViews) -> Tensor:
     return _undistort((image_px - views.camera[:, None, 2:4]) / views.camera[:, None, :2], views.camera)
 
 
+def crop_px_in_label_axes(joints_crop_px: Tensor, views: CropViews) -> Tensor:
+    """(B, J, 2) px of the crop -> px of the picture before it, turned and mirrored as labels in mm are; no origin.
+
+    So augmentation that scales or shifts the crop has no part in it.
+    """
+    return _transformed(joints_crop_px, _product(views.label_axes[:, :2, :2], views.crop_to_image[:, :, :2]))
+
+
 def without_lens(views: CropViews) -> CropViews:
     """The views through a pinhole with the same focal lengths and principal point."""
     camera = views.camera.clone()

@@ -3,6 +3,7 @@
 They are named tuples, which `torch.compile`, `torch.export` and DistributedDataParallel hand through.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,20 @@ class VolumeLogits(NamedTuple):
         """The network's numbers by name, (B, J, ...) each."""
         return {"logits": self.logits, **({} if self.axis_logits is None else self.axis_logits._asdict())}
 
+    def split(self, lengths: Sequence[int]) -> "list[VolumeLogits]":
+        """Of consecutive samples, so many each."""
+        own = self.logits.split(list(lengths))
+        if self.axis_logits is None:
+            return [self._replace(logits=logits) for logits in own]
+        terms = zip(*(along.split(list(lengths)) for along in self.axis_logits), strict=True)
+        return [
+            self._replace(logits=logits, axis_logits=AxisLogits(*axes)) for logits, axes in zip(own, terms, strict=True)
+        ]
+
+    def flat_logits(self) -> Tensor:
+        """(B, J, 1, H, W), whose softmax is the heat map summed over z."""
+        return at_least_float32(self.summed()).logsumexp(-3, keepdim=True)
+
     def _decoded(self, joints_norm: Tensor) -> Tensor:
         if self.debiased:
             joints_norm = without_background(joints_norm, self.summed())
@@ -86,6 +101,18 @@ class MarginalLogits(NamedTuple):
         """The network's numbers by axes, (B, J, ...) each."""
         return dict(zip(axes_of(self.marginals), self.marginals, strict=True))
 
+    def split(self, lengths: Sequence[int]) -> "list[MarginalLogits]":
+        """Of consecutive samples, so many each."""
+        return [
+            MarginalLogits(own) for own in zip(*(each.split(list(lengths)) for each in self.marginals), strict=True)
+        ]
+
+    def flat_logits(self) -> Tensor:
+        """(B, J, 1, H, W): the plane yx, or the product of the axes x and y."""
+        own = self.tensors()
+        plane = own["yx"] if "yx" in own else own["y"][..., :, None] + own["x"][..., None, :]
+        return at_least_float32(plane)[:, :, None]
+
 
 class Coordinates(NamedTuple):
     """Joints predicted directly, without heat maps."""
@@ -110,3 +137,11 @@ class Coordinates(NamedTuple):
     def tensors(self) -> dict[str, Tensor]:
         """The network's numbers by name."""
         return {"coordinates": self.coordinates}
+
+    def split(self, lengths: Sequence[int]) -> "list[Coordinates]":
+        """Of consecutive samples, so many each."""
+        return [Coordinates(own) for own in self.coordinates.split(list(lengths))]
+
+    def flat_logits(self) -> Tensor:
+        """Raises ValueError: there is no heat map."""
+        raise ValueError("a network that predicts coordinates has no heat maps; set the heat map loss's weight to 0")

@@ -1,5 +1,6 @@
 """A network's output together with how far off it expects each joint to be."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -33,6 +34,15 @@ class UncertainOutput(NamedTuple):
     def tensors(self) -> dict[str, Tensor]:
         """The network's numbers by name, (B, J, ...) each."""
         return {**self.output.tensors(), "scale": self.scale}
+
+    def split(self, lengths: Sequence[int]) -> "list[UncertainOutput]":
+        """Of consecutive samples, so many each."""
+        scales = zip(self.scale.split(list(lengths)), self.deviation.split(list(lengths)), strict=True)
+        return [UncertainOutput(own, *each) for own, each in zip(self.output.split(lengths), scales, strict=True)]
+
+    def flat_logits(self) -> Tensor:
+        """As of the output within."""
+        return self.output.flat_logits()
 
 
 def deviation_of(output: NetworkOutput) -> Tensor | None:

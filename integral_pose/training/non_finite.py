@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from integral_pose.contracts import PoseBatch
+from integral_pose.contracts import TrainingBatch
 from integral_pose.errors import NonFiniteLossError
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.distributed import Processes
@@ -86,17 +86,18 @@ class NonFiniteSteps:
         samples = [
             {
                 "name": self._batches.name(row),
-                "image": _statistics(part.images[at]),
-                "joints_camera_mm": _statistics(part.joints_camera_mm[at]),
-                "output": {name: _statistics(values[at]) for name, values in output.tensors().items()},
+                "image": _statistics(source.images[at]),
+                "joints_camera_mm": _statistics(source.joints_camera_mm[at]),
+                "output": {name: _statistics(values[at]) for name, values in own.tensors().items()},
             }
             for part, output in self._state.train_step.repeat_forward(self._batch(record))
-            for at, row in enumerate(part.indices.tolist())
+            for source, own in zip(part.sources, output.split([len(each) for each in part.sources]), strict=True)
+            for at, row in enumerate(source.indices.tolist())
         ]
         terms = {name: _plain(value.item()) for name, value in record.values.items()}
         return {"rank": self._processes.rank, "terms": terms, "samples": samples}
 
-    def _batch(self, record: StepRecord) -> PoseBatch:
+    def _batch(self, record: StepRecord) -> TrainingBatch:
         return self._batches.again(record.epoch, record.number).to(self._state.train_step.device)
 
     def _message(self, record: StepRecord, reason: str) -> str:

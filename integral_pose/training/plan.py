@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from integral_pose.contracts import PoseBatch
+from integral_pose.contracts import TrainingBatch
 from integral_pose.training.step import Loss
 
 
@@ -15,11 +15,11 @@ class Batches(Protocol):
         """Batches of an epoch."""
         ...
 
-    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[PoseBatch]:
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[TrainingBatch]:
         """The batches of an epoch from `first_batch` on; this process's share of each."""
         ...
 
-    def again(self, epoch: int, number: int) -> PoseBatch:
+    def again(self, epoch: int, number: int) -> TrainingBatch:
         """One batch of an epoch once more; this process's share."""
         ...
 

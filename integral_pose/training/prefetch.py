@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import torch
 
-from integral_pose.contracts import PoseBatch
+from integral_pose.contracts import TrainingBatch
 
 
-def on_device(batches: Iterator[PoseBatch], device: torch.device) -> Iterator[PoseBatch]:
+def on_device(batches: Iterator[TrainingBatch], device: torch.device) -> Iterator[TrainingBatch]:
     """The same batches on `device`; on CUDA the next one is copied on a stream of its own during the step."""
     if device.type != "cuda":
         yield from (batch.to(device) for batch in batches)
         return
     copying = torch.cuda.Stream(device)
-    waiting: PoseBatch | None = None
+    waiting: TrainingBatch | None = None
     for batch in batches:
         with torch.cuda.stream(copying):
             copied = batch.to(device)
@@ -27,7 +27,7 @@ def on_device(batches: Iterator[PoseBatch], device: torch.device) -> Iterator[Po
         yield waiting
 
 
-def timed(batches: Iterator[PoseBatch]) -> Iterator[tuple[PoseBatch, float]]:
+def timed(batches: Iterator[TrainingBatch]) -> Iterator[tuple[TrainingBatch, float]]:
     """Each batch with the seconds that it was waited for."""
     since = time.monotonic()
     for batch in batches:

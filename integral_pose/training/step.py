@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch
+from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch, TrainingBatch
 from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
 from integral_pose.runs.checkpoint import random_state, restore_random_state
@@ -18,9 +18,9 @@ from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.compilation import compiled_where_possible
 from integral_pose.training.moving_average import MovingAverage
 
-Loss = Callable[[NetworkOutput, PoseBatch], LossResult]
+Loss = Callable[[NetworkOutput, TrainingBatch], LossResult]
 # Predicted joints (B, J, 3) in the network's units and their batch -> a scalar to log, in mm.
-Metric = Callable[[Tensor, PoseBatch], Tensor]
+Metric = Callable[[Tensor, TrainingBatch], Tensor]
 
 
 class TrainStep:
@@ -48,7 +48,7 @@ class TrainStep:
         self.average = MovingAverage(model, ema_decay) if ema_decay > 0 else None
         self.is_whole = True  # false within an update, and after a fault in it
         self.buffers = BufferCopy(model)
-        self._predicted: list[tuple[Tensor, PoseBatch]] = []  # of the last step
+        self._predicted: list[tuple[Tensor, TrainingBatch]] = []  # of the last step
         # Batch statistics are each process's own, so that buffers need no exchange before every step.
         self._exchange = (
             DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
@@ -68,7 +68,7 @@ class TrainStep:
         """The weights to score and to keep: the moving average where there is one."""
         return self.model if self.average is None else self.average.module
 
-    def __call__(self, batch: PoseBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
+    def __call__(self, batch: TrainingBatch, loss: Loss, learning_rate: float) -> dict[str, Tensor]:
         """Step on this process's share of a global batch; returns scalars to log, on the device.
 
         Where 'skipped', a bool, is true, some scalar of some process is not finite, and the step has changed nothing
@@ -109,7 +109,7 @@ class TrainStep:
             restore_random_state(drawn)
             raise
 
-    def _accumulate_gradients(self, batch: PoseBatch, loss: Loss) -> list[LossResult]:
+    def _accumulate_gradients(self, batch: TrainingBatch, loss: Loss) -> list[LossResult]:
         """Forward and backward for each part of a batch; processes exchange gradients after the last alone."""
         parts = self._parts(batch)
         results, self._predicted = [], []
@@ -127,7 +127,7 @@ class TrainStep:
         """The metric of the last step's predictions: computed where it is logged, too costly for every step."""
         return torch.stack([self.metric(joints, part) for joints, part in self._predicted]).mean()
 
-    def repeat_forward(self, batch: PoseBatch) -> Iterator[tuple[PoseBatch, NetworkOutput]]:
+    def repeat_forward(self, batch: TrainingBatch) -> Iterator[tuple[TrainingBatch, NetworkOutput]]:
         """The parts of a batch as the network sees them and its output for them now; changes nothing."""
         self.buffers.take()
         try:
@@ -159,8 +159,9 @@ class TrainStep:
         for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own, lr=group["lr"])
 
-    def _parts(self, batch: PoseBatch) -> list[PoseBatch]:
-        return (self.augment(batch) if self.augment else batch).split(self.accumulation_steps)
+    def _parts(self, batch: TrainingBatch) -> list[TrainingBatch]:
+        changed = batch.map_sources(self.augment) if self.augment else batch
+        return [*changed.split(self.accumulation_steps)]
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)

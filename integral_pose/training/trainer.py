@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from integral_pose.contracts import PoseBatch, Scores
+from integral_pose.contracts import Scores, TrainingBatch
 from integral_pose.errors import Interrupted, NonFiniteLossError, OutputError, WorkerError
 from integral_pose.io.distributed import Processes
 from integral_pose.io.notices import notify
@@ -131,7 +131,7 @@ class Trainer:
                     yield stage, first_epoch
             first_epoch += stage.epochs
 
-    def _batches_to_come(self) -> Iterator[tuple[PoseBatch, float]]:
+    def _batches_to_come(self) -> Iterator[tuple[TrainingBatch, float]]:
         """(batch, seconds waited for it) of the rest of the epoch."""
         progress = self.state.progress
         return timed(on_device(self.batches.epoch(progress.epoch, progress.batch), self.state.train_step.device))

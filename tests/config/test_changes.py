@@ -25,8 +25,8 @@ from integral_pose.errors import CheckpointError
 from integral_pose.experiment import train
 from integral_pose.io.checkpoint_file import load_checkpoint
 
-SECTIONS = {"data", "data.augmentation", "model", "loss", "loss.heatmap", "stages", "stages.*.weights", "optimizer",
-            "trainer", "evaluation"}  # fmt: skip
+SECTIONS = {"data", "data.augmentation", "data.sources", "model", "loss", "loss.heatmap", "stages",
+            "stages.*.weights", "optimizer", "trainer", "evaluation"}  # fmt: skip
 
 
 def schema() -> set[str]:
@@ -34,7 +34,7 @@ def schema() -> set[str]:
 
 
 def test_every_key_has_one_class() -> None:
-    classes = [FREE, ASKED_FOR - {"stages.*"}, set(FORBIDDEN)]
+    classes = [FREE, ASKED_FOR - {"stages.*"}, FORBIDDEN.keys() - {"data.sources.*"}]
     assert len(schema()) > 60
     assert sorted(key for each in classes for key in each) == sorted(schema())
 

@@ -80,8 +80,10 @@ def test_every_value_of_a_file_makes_a_difference(path, tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
 def test_makes_two_training_steps(path, course_root, tmp_path):
-    more = []
-    model = load_config(str(path)).config.model
+    more, whole = [], load_config(str(path)).config
+    model = whole.model
+    if whole.data.sources:
+        more.append(f"data.sources=[{{root: {course_root}, images: 1}}, {{root: {course_root}, images: 1}}]")
     if model.volume == "image":
         more.append("data.val_subjects=[]")  # scores in mm would need cameras, which the tiny data set lacks
     if model.backbone in RESNETS:
