@@ -21,7 +21,7 @@ import torch
 from integral_pose.bench.measuring import interleaved, median_ratio
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
-from integral_pose.contracts import PoseBatch
+from integral_pose.contracts import MixedBatch, PoseBatch
 from integral_pose.experiment.assembly import build_trainer, read_training_data
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
@@ -110,7 +110,7 @@ def _images_a_turn(config: Config) -> int:
     return max(1, round(IMAGES_A_TURN / config.trainer.batch_size)) * config.trainer.batch_size
 
 
-def _endless(batches: Batches) -> Iterator[PoseBatch]:
+def _endless(batches: Batches) -> Iterator[PoseBatch | MixedBatch]:
     for epoch in itertools.count():
         yield from batches.epoch(epoch)
 

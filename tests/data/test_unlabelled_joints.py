@@ -139,8 +139,8 @@ def test_checks_of_poses_pass_over_what_is_missing():
         body_length_mm(joints_mm, HUMAN36M).mean(), rel=0.02
     )
     assert side_evidence(seen_mm).order == side_evidence(joints_mm).order == "official"
-    assert axis_evidence(seen_mm[..., :2] / 5 + 128, seen_mm).fault is None
-    assert axis_evidence(seen_mm[..., :2] / -5 + 128, seen_mm).fault is not None
+    assert axis_evidence(seen_mm[..., :2] / 5 + 128, seen_mm).finding is None
+    assert axis_evidence(seen_mm[..., :2] / -5 + 128, seen_mm).finding is not None
     px = np.array([[[10.0, 10], [300, 10], [np.nan, np.nan], [20, 20]]])
     assert share_outside(px, 256, 256) == pytest.approx(1 / 3)
 
