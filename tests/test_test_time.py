@@ -84,13 +84,20 @@ def test_runs_on_other_sets_are_not_paired(tiny_yaml, tiny_backbone, make_course
 
 
 @pytest.mark.filterwarnings("ignore:.*the largest coordinate is")
-def test_results_of_other_data_go_beside_the_own(averaged_run, course_root, make_course, tmp_path):
+def test_results_of_other_data_go_beside_the_own(averaged_run, course_root, make_course, tmp_path, capsys):
     own = experiment.test(averaged_run, [])
     kept = own.predictions_csv.read_bytes()
     other = experiment.test(averaged_run, [f"data.root={make_course('other set', num_valid=3)}"])
     names = (other.predictions_csv.name, other.scores_json.name)
     assert names == ("predictions-other_set.csv", "scores-other_set.json")
     assert (len(poses(other.predictions_csv)), own.predictions_csv.read_bytes()) == (3, kept)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(tmp_path / "other set", tmp_path / "elsewhere/other set")
+    for folder, is_replaced in (("other set", False), ("elsewhere/other set", True)):
+        capsys.readouterr()
+        experiment.test(averaged_run, [f"data.root={tmp_path / folder}"])
+        said = f"the predictions of {tmp_path}/other set are replaced; --out FOLDER keeps both"
+        assert (said in capsys.readouterr().err) is is_replaced
     (tmp_path / "link").symlink_to(course_root)
     assert experiment.test(averaged_run, [f"data.root={tmp_path}/link"]).predictions_csv == own.predictions_csv
     last = experiment.test(averaged_run / "last.pt", [f"data.root={tmp_path}/other set"])

@@ -39,6 +39,11 @@ def is_of_checkpoint(record: dict[str, Any], checkpoint: Path) -> bool:
     return record.get("checkpoint_checksum") == checksum_of(checkpoint)
 
 
+def is_of_folder(record: dict[str, Any], root: Path) -> bool:
+    """Whether the predictions are of the data set in this folder."""
+    return isinstance(kept := record.get("data_root"), str) and Path(kept).resolve() == root.resolve()
+
+
 def is_of_data(record: dict[str, Any], table: PoseTable) -> bool:
     """Whether the predictions are of these images and labels, wherever they lie."""
     found = fingerprint(table)

@@ -12,7 +12,7 @@ from integral_pose.data.joints_in_crop import require_inside_crop
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.predictions_csv import write_confidence_csv, write_predictions_csv, write_sigma_csv
 from integral_pose.evaluation.scores_json import write_scores_json
-from integral_pose.experiment.prediction_record import write_record
+from integral_pose.experiment.prediction_record import is_of_folder, read_record, write_record
 from integral_pose.experiment.result_files import result_files
 from integral_pose.experiment.scoring import (
     build_root_placement,
@@ -88,6 +88,8 @@ def test(path: Path | None, overrides: list[str], out: Path | None = None) -> Te
         predictions = predictions_of(model.to(device).to(memory_format=torch.channels_last))
     files = result_files(checkpoint, _own_root(stored), root, out)
     csv, record = files.path("predictions.csv"), files.path("predictions.json")
+    if (before := read_record(record)) and not is_of_folder(before, root):
+        notify(f"{csv}: the predictions of {before.get('data_root')} are replaced; --out FOLDER keeps both")
     record.unlink(missing_ok=True)  # what it says is not true until everything is written
     write_predictions_csv(csv, predictions.joints_camera_mm, table.skeleton)
     confidence_csv = sigma_csv = scores_json = scores = mean_pose = None
