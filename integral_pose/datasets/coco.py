@@ -1,6 +1,6 @@
 """COCO's people with joints: person_keypoints_train2017.json, person_keypoints_val2017.json and their pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,13 @@ def convert_coco(source: Path, request: Request) -> ConversionSummary:
 
 def _read(path: Path, split: str, source: Path) -> PeopleFile:
     file, content = PeopleFile(path, split), read_json(path)
-    names = {image["id"]: str(image["file_name"]) for image in entries(content, "images", ("id", "file_name"), path)}
+    names = image_names(content, path)
     part = path.stem.removeprefix("person_keypoints_")
     folders = [source / "images" / part, source / part, source / "images", source]
     pictures = find_pictures(list(names.values()), folders, path)
-    for number, annotation in enumerate(
-        entries(content, "annotations", ("image_id", "bbox", "keypoints"), path), start=1
-    ):
-        what = f"{path}, annotation {number}"
+    for what, name, annotation in annotated(content, names, ("bbox", "keypoints"), path):
         box_px = numbers_of(annotation["bbox"], (4,), f"{what}: 'bbox'")
         joints_px = joints_of_triples(annotation["keypoints"], NUM_JOINTS, f"{what}: 'keypoints'")
-        if annotation["image_id"] not in names:
-            raise DataError(f"{what}: there is no image {annotation['image_id']!r:.40} in 'images'")
-        name = names[annotation["image_id"]]
         if annotation.get("category_id", PERSON) != PERSON:
             file.left_out["of other categories"] += 1
         elif annotation.get("iscrowd"):
@@ -57,8 +51,24 @@ def _read(path: Path, split: str, source: Path) -> PeopleFile:
         elif box_px[2:].min() <= 0:
             file.left_out["with an empty box"] += 1
         else:
-            file.add(inside(pictures, name, path), str(annotation.get("id", number)), joints_px, box_px.tolist())
+            file.add(inside(pictures, name, path), str(annotation["id"]), joints_px, box_px.tolist())
     return file
+
+
+def image_names(content: Any, path: Path) -> dict[Any, str]:
+    """File names by the images' ids."""
+    return {image["id"]: str(image["file_name"]) for image in entries(content, "images", ("id", "file_name"), path)}
+
+
+def annotated(
+    content: Any, names: Mapping[Any, str], needed: tuple[str, ...], path: Path
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Words for messages, the image's name and the annotation, which has an id (its number where the file has none)."""
+    for number, annotation in enumerate(entries(content, "annotations", ("image_id", *needed), path), start=1):
+        what = f"{path}, annotation {number}"
+        if annotation["image_id"] not in names:
+            raise DataError(f"{what}: there is no image {annotation['image_id']!r:.40} in 'images'")
+        yield what, names[annotation["image_id"]], {"id": number, **annotation}
 
 
 def entries(content: Any, key: str, needed: tuple[str, ...], path: Path) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from integral_pose.contracts import Array
-from integral_pose.datasets.coco import entries
+from integral_pose.datasets.coco import annotated, image_names
 from integral_pose.datasets.conversion import ConversionSummary, Request
 from integral_pose.datasets.flat_people import (
     PIXEL_CENTRE,
@@ -80,14 +80,11 @@ def _read_list(content: Any, path: Path, split: str, source: Path) -> PeopleFile
 def _read_coco_form(content: Any, path: Path, split: str, source: Path) -> PeopleFile:
     """Pixels from 0; any v above 0 is a label. File names may begin with the folder of the pictures."""
     file = PeopleFile(path, split)
-    names = {image["id"]: str(image["file_name"]) for image in entries(content, "images", ("id", "file_name"), path)}
+    names = image_names(content, path)
     pictures = _pictures(source, list(names.values()), path)
-    for number, annotation in enumerate(entries(content, "annotations", ("image_id", "keypoints"), path), start=1):
-        what = f"{path}, annotation {number}"
-        if annotation["image_id"] not in names:
-            raise DataError(f"{what}: there is no image {annotation['image_id']!r:.40} in 'images'")
+    for what, name, annotation in annotated(content, names, ("keypoints",), path):
         joints_px = joints_of_triples(annotation["keypoints"], NUM_JOINTS, f"{what}: 'keypoints'")
-        file.add(inside(pictures, names[annotation["image_id"]], path), str(annotation.get("id", number)), joints_px)
+        file.add(inside(pictures, name, path), str(annotation["id"]), joints_px)
     return file
 
 
