@@ -116,7 +116,8 @@ def _build_batches(
     group: Processes,
     on_device: DeviceAugmentation | None,
 ) -> TrainingBatches | MixedBatches:
-    images = build_training_images(config, table, on_device, skip_bad=config.data.on_bad_image == "skip")
+    skip_bad = config.data.on_bad_image == "skip"
+    images = build_training_images(config, table, on_device, seed=config.seed, skip_bad=skip_bad)
     how: HowToLoad = {
         "seed": config.seed,
         "workers": config.data.workers,
@@ -131,34 +132,22 @@ def _build_batches(
     require_shares(config, group)
     mixed = [SourceImages(images, config.data.sources[0].images, config.data.root)]
     for number, source in enumerate(others, start=1):
-        seed = seed_of_source(config.seed, number)
-        mixed.append(SourceImages(_images_of(config, source, seed), source.config.images, source.config.root))
+        seed = seed_of_source(config.seed, number)  # draws and mirrored joints of its own
+        own = build_device_augmentation(config.data.augmentation, seed, source.table.skeleton.flip_order)
+        images = build_training_images(config, source.table, own, seed=seed, skip_bad=skip_bad)
+        mixed.append(SourceImages(images, source.config.images, source.config.root))
     return MixedBatches(mixed, **how)
 
 
-def _images_of(config: Config, source: Source, seed: int) -> PoseImages:
-    """The images of another source, with draws and mirrored joints of its own."""
-    flip_order = source.table.skeleton.flip_order
-    return PoseImages(
-        source.table,
-        config.data.stored_size,
-        config.data.image_size,
-        build_augmentation(config.data.augmentation, seed, flip_order),
-        on_device=build_device_augmentation(config.data.augmentation, seed, flip_order),
-        scaled_decoding=True,
-        skip_bad=config.data.on_bad_image == "skip",
-    )
-
-
 def build_training_images(
-    config: Config, table: PoseTable, on_device: DeviceAugmentation | None, *, skip_bad: bool
+    config: Config, table: PoseTable, on_device: DeviceAugmentation | None, *, seed: int, skip_bad: bool
 ) -> PoseImages:
     """The images as training sees them, but for what is done `on_device`."""
     return PoseImages(
         table,
         config.data.stored_size,
         config.data.image_size,
-        build_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order),
+        build_augmentation(config.data.augmentation, seed, table.skeleton.flip_order),
         on_device=on_device,
         scaled_decoding=True,
         skip_bad=skip_bad,

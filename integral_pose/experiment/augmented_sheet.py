@@ -20,7 +20,7 @@ def write_augmented_sheet(path: Path, config: Config, table: PoseTable, device: 
     Changed in the loader or on `device`, whichever the configuration says. Unreadable images are replaced by the next.
     """
     on_device = build_device_augmentation(config.data.augmentation, config.seed, table.skeleton.flip_order)
-    images = build_training_images(config, table, on_device, skip_bad=True)
+    images = build_training_images(config, table, on_device, seed=config.seed, skip_bad=True)
     rows = np.unique(np.linspace(0, len(table) - 1, NUM_IMAGES).round().astype(int)).tolist()
     batch = images.read(rows)
     if on_device:
