@@ -86,11 +86,7 @@ def at_the_end(trials: Trials, run: Path) -> None:
     """There is no room at its end; once there is, it continues."""
     process = _begun(trials, run)
     filler = fill(run.parent)
-    fits = trials.ends(process, [5], run.name) and step_of(run / "last.pt") > 0
-    if not fits:
-        trials.count(FULL_AT_END).check(fits, f"{run.name}: status {process.exit_code}, {process.said[-300:]}")
-    filler.unlink()
-    trials.continues_to_the_same(FULL_AT_END, run)
+    _ends_without_room_and_continues(trials, process, run, filler)
 
 
 def at_a_signal(trials: Trials, run: Path) -> None:
@@ -99,6 +95,10 @@ def at_a_signal(trials: Trials, run: Path) -> None:
     filler = fill(run.parent)
     time.sleep(0.3)
     process.send(signal.SIGTERM)
+    _ends_without_room_and_continues(trials, process, run, filler)
+
+
+def _ends_without_room_and_continues(trials: Trials, process: Forked, run: Path, filler: Path) -> None:
     fits = trials.ends(process, [5], run.name) and step_of(run / "last.pt") > 0
     if not fits:
         trials.count(FULL_AT_END).check(fits, f"{run.name}: status {process.exit_code}, {process.said[-300:]}")

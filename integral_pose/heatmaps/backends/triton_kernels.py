@@ -23,7 +23,6 @@ from integral_pose.heatmaps.backends.triton_places import (
     load_3,
     log1p,
     softplus,
-    sum_all,
     terms_at,
     tile_of_program,
     tile_voxels,
@@ -53,7 +52,7 @@ def sum_tiles(
     x = tl.load(volume + joint_start(q, SHAPE) + offset, mask=exists, other=0.0).to(tl.float32)
     if WITH_TERMS:
         x += terms_at(terms, q, row, k, exists, SHAPE)
-    zero_if_finite = sum_all(x * 0.0)
+    zero_if_finite = tl.sum(x * 0.0)
     x = tl.where(exists, x, float("-inf"))
     largest = tl.max(x)
     index = row * K + k
@@ -69,13 +68,13 @@ def sum_tiles(
     tl.store(sums + SUM * num_tiles, tl.sum(of_rows, 0))
     tl.store(sums + MOMENT * num_tiles, tl.sum(of_rows * along_a, 0))
     tl.store(sums + (MOMENT + 1) * num_tiles, tl.sum(of_rows * along_b, 0))
-    tl.store(sums + (MOMENT + 2) * num_tiles, sum_all(e * cell_center(k, K)))
+    tl.store(sums + (MOMENT + 2) * num_tiles, tl.sum(e * cell_center(k, K)))
     tl.store(tile_places + q * num_tiles + tile, place)
     if WITH_LOSS:
         e_2 = e * e
-        tl.store(sums + SUM_2 * num_tiles, sum_all(e_2))
-        tl.store(sums + SUM_3 * num_tiles, sum_all(e_2 * e))
-        tl.store(sums + SUM_4 * num_tiles, sum_all(e_2 * e_2))
+        tl.store(sums + SUM_2 * num_tiles, tl.sum(e_2))
+        tl.store(sums + SUM_3 * num_tiles, tl.sum(e_2 * e))
+        tl.store(sums + SUM_4 * num_tiles, tl.sum(e_2 * e_2))
 
 
 @triton.jit
@@ -180,8 +179,8 @@ def _correct_large(
             log_p = _log_p(x, softmax)
             counts = exists & (log_p > LOG_LARGEST_IN_SERIES) & (row * SHAPE[3] + k != softmax[3])
             p = tl.where(counts, tl.exp(log_p), 0.0)
-            log_complement += sum_all(log1p(-p) + p * (1 + p * (0.5 + p * (1 / 3 + p * 0.25))))
-            odds += sum_all(p / (1 - p) - p * (1 + p * (1 + p * (1 + p))))
+            log_complement += tl.sum(log1p(-p) + p * (1 + p * (0.5 + p * (1 / 3 + p * 0.25))))
+            odds += tl.sum(p / (1 - p) - p * (1 + p * (1 + p * (1 + p))))
     return log_complement, odds
 
 

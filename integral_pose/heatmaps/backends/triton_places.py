@@ -1,4 +1,4 @@
-"""What the Triton kernels of the volume operator have in common: where voxels lie, and sums and logarithms.
+"""What the Triton kernels of the volume operator have in common: where voxels lie, and logarithms.
 
 The layout and the letters are those of triton_kernels.py.
 """
@@ -22,12 +22,6 @@ def log1p(y):
 def softplus(x):
     """log(1 + exp(x))."""
     return tl.maximum(x, 0.0) + log1p(tl.exp(-tl.abs(x)))
-
-
-@triton.jit
-def sum_all(values):
-    """Over both axes at once: each thread sums its own values first."""
-    return tl.sum(values)
 
 
 @triton.jit

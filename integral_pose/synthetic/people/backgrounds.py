@@ -8,9 +8,8 @@ from integral_pose.errors import DataError
 from integral_pose.io.images import read_picture, starts_as_image
 from integral_pose.io.notices import notify
 from integral_pose.synthetic.people.image_filters import resize
+from integral_pose.synthetic.people.materials import linear_light
 from integral_pose.synthetic.ray_casting import Array32
-
-GAMMA = 2.2
 
 
 def find_photographs(folder: Path) -> tuple[Path, ...]:
@@ -50,5 +49,4 @@ def draw_backdrop(photographs: tuple[Path, ...], size_px: int, rng: np.random.Ge
     square = resize(picture[top : top + side, left : left + side], size_px)
     if rng.random() < 0.5:
         square = square[:, ::-1]
-    linear: Array32 = ((square.astype(np.float32) / 255) ** GAMMA).astype(np.float32)
-    return linear
+    return linear_light(square.astype(np.float32) / 255)

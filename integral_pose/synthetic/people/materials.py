@@ -22,6 +22,7 @@ from integral_pose.synthetic.people.outfits import Cloth, Colour, Outfit
 from integral_pose.synthetic.ray_casting import Array32
 
 NOISE_NODES = 32
+GAMMA = 2.2  # of pictures
 
 
 class Look(NamedTuple):
@@ -45,7 +46,7 @@ def paint_person(kind: int, rest_mm: Array32, lips: Array32, look: Look) -> Arra
         return _paint_eyes(place, look)
     if kind == HAIR:
         strands = 0.75 + 0.5 * noise(place * np.array((1.0, 1.0, 0.15), np.float32), 9.0, outfit.seed)
-        return _rgb(outfit.hair) * strands[:, None]
+        return linear_light(outfit.hair) * strands[:, None]
     colours = paint_cloth(place, cloths[kind], outfit.seed + kind)
     if kind == SHOES:
         colours[place[:, 2] < 8] = np.float32(0.75) if outfit.seed % 3 else np.float32(0.06)  # soles
@@ -58,7 +59,7 @@ def paint_cloth(place: Array32, cloth: Cloth, seed: int) -> Array32:
     """(N, 3) of points (N, 3) mm: a pattern of two colours, and a little unevenness."""
     second = _second_share(place, cloth, seed)
     wear = 0.88 + 0.24 * noise(place, 60.0, seed + 3)
-    base = _rgb(cloth.colour) + second[:, None] * (_rgb(cloth.second) - _rgb(cloth.colour))
+    base = linear_light(cloth.colour) + second[:, None] * (linear_light(cloth.second) - linear_light(cloth.colour))
     out: Array32 = base * wear[:, None]
     return out
 
@@ -95,12 +96,12 @@ def _print(colours: Array32, rest_mm: Array32, place: Array32, look: Look) -> No
     across = place[:, 1] / wide
     inside = (rest_mm[:, 0] > 20) & (np.maximum(np.abs(up), across) < 1)
     texture = noise(place[inside], 12 + cloth.size_mm * 0.2, look.outfit.seed + 5)
-    colours[inside] = np.where((texture > 0.5)[:, None], _rgb(cloth.second), colours[inside])
+    colours[inside] = np.where((texture > 0.5)[:, None], linear_light(cloth.second), colours[inside])
 
 
 def _paint_skin(place: Array32, lips: Array32, look: Look) -> Array32:
     outfit, head = look.outfit, look.head
-    skin = _rgb(outfit.skin)
+    skin = linear_light(outfit.skin)
     uneven = 0.92 + 0.16 * noise(place, 35.0, outfit.seed)
     colours: Array32 = skin * uneven[:, None]
     side = place[:, 1]
@@ -119,7 +120,7 @@ def _paint_skin(place: Array32, lips: Array32, look: Look) -> Array32:
     brow = (np.abs(u - arch) < 4) & (np.abs(s - apart) < 21) & (a > -45)
     socket = np.exp(-(((s - apart) / 17) ** 2) - ((u - 2) / 11) ** 2) * 0.35
     colours[face] *= (1 - socket)[:, None]
-    hair = _rgb(outfit.hair)
+    hair = linear_light(outfit.hair)
     colours[face] += (brow * np.float32(0.75))[:, None] * (hair - colours[face])
     if outfit.beard:
         chin = ((u < -58 + 0.35 * a) & (mouth[:, 0] < 0.2)).astype(np.float32) * np.float32(0.75 * outfit.beard)
@@ -138,9 +139,9 @@ def _paint_eyes(place: Array32, look: Look) -> Array32:
     return colours
 
 
-def _rgb(colour: Colour | Array) -> Array32:
+def linear_light(colour: Colour | Array) -> Array32:
     """Linear light of a colour that looks like `colour`."""
-    return (np.asarray(colour) ** 2.2).astype(np.float32)
+    return (np.asarray(colour) ** GAMMA).astype(np.float32)
 
 
 def noise(place: Array32, size_mm: float, seed: int) -> Array32:

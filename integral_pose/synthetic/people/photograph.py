@@ -5,12 +5,12 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from integral_pose.synthetic.people.image_filters import box_blur, convolve, gaussian_blur, resize
+from integral_pose.synthetic.people.materials import GAMMA
 from integral_pose.synthetic.people.stage import FIRST_THING, Lights, Stage, lights_seen, meet, openness_of, shade
 from integral_pose.synthetic.ray_casting import Array32
 
 SUBPIXELS = ((-0.3, -0.2), (0.3, 0.25))  # further rays of a pixel on an edge, px from its middle
 EDGE_MM = 60.0  # a step in depth that is an edge
-GAMMA = 2.2
 
 
 def take_picture(
