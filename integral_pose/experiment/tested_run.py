@@ -53,9 +53,9 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
         raise CheckpointError(f"{checkpoint}: holds no configuration, so it is no run to report on; name a run folder")
     loaded = load_config_text(content["config"], str(checkpoint), overrides)
     own = load_config_text(content["config"], str(checkpoint), []).config
-    files = _find_results(checkpoint, Path(own.data.root), loaded.config)
+    files, is_current = _find_results(checkpoint, Path(own.data.root), loaded.config)
     csv, scores_json = files.path("predictions.csv"), files.path("scores.json")
-    if not _is_current(files, checkpoint, loaded.config):
+    if not is_current:
         test(path, list(overrides))
     record = read_record(files.path("predictions.json"))
     is_scored = scores_json.exists() if record and record.get("is_scored") else _is_newer(scores_json, csv)
@@ -76,12 +76,18 @@ def open_tested_run(path: Path, name: str, overrides: Sequence[str]) -> TestedRu
     return TestedRun(notes, checkpoint, loaded.config, csv, read_predictions_csv(csv, skeleton), skeleton, scores)
 
 
-def _find_results(checkpoint: Path, own_root: Path, config: Config) -> ResultFiles:
-    """Those of the data set of `config`; the run's own where they say that they are of it, as where it has moved."""
+def _find_results(checkpoint: Path, own_root: Path, config: Config) -> tuple[ResultFiles, bool]:
+    """Those of the data set of `config`, and whether they are of this checkpoint and set.
+
+    They are the run's own where these say that they are of it, as where it has moved.
+    """
     root = Path(config.data.root)
     own = result_files(checkpoint, root, root)
     has_said = own.path("predictions.json").exists() or own.path("scores.json").exists()
-    return own if has_said and _is_current(own, checkpoint, config) else result_files(checkpoint, own_root, root)
+    if has_said and _is_current(own, checkpoint, config):
+        return own, True
+    files = result_files(checkpoint, own_root, root)
+    return files, (files != own or not has_said) and _is_current(files, checkpoint, config)
 
 
 def _is_current(files: ResultFiles, checkpoint: Path, config: Config) -> bool:
