@@ -78,7 +78,7 @@ def train(config: Config, *, allow_change: bool = False) -> Path:
         if group.is_first:
             notify(f"training on {describe_device(device)}" + (f", {group.world} processes" * (group.world > 1)))
         status.is_ours = True
-        status.running(trainer.state.progress.step, trainer.num_steps)  # before another process can fail
+        status.running(trainer.state.progress.step, trainer.num_steps)
         if folder.writes:
             sheet = run_dir / "pictures" / "augmented.png"
             folder.attempt(sheet.name, lambda: write_augmented_sheet(sheet, config, data.train, device))

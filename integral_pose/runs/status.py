@@ -1,8 +1,10 @@
 """status.json: how a run stands, for scripts. torchrun turns every exit status into 1; this file keeps it."""
 
+import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from integral_pose.runs.stop import Signalled
 
 NAME = "status.json"
 BLOCK_BYTES = 4096  # which a file has of a disk at least
+LOCK_TRIES = 20
 INTERRUPTED = 130  # the status that shells give to Ctrl-C
 
 
@@ -38,10 +41,10 @@ class RunStatus:
         self._steps: dict[str, int | None] = {"step": None, "num_steps": None}
 
     def running(self, step: int, num_steps: int) -> None:
-        """`step` of the steps are done."""
+        """`step` of the steps are done. The fault of another process, which may be quicker, stays."""
         self._steps = {"step": step, "num_steps": num_steps}
         if self.rank == 0:
-            self._write("running", None, "")
+            self._write_unless_another_has_ended("running", None, "")
 
     def ended(self, error: BaseException | None) -> None:
         """The run ended, by `error` if there is one."""
@@ -52,8 +55,8 @@ class RunStatus:
                 self._write("stopped" if error else "done", error.exit_code if error else 0, str(error or ""))
         elif not isinstance(error, ProcessLostError):
             self._write("failed", _exit_code(error), str(error) or type(error).__name__)
-        elif not self._another_has_ended():  # the process that is lost may be the first
-            self._write("failed", error.exit_code, str(error))
+        else:  # the process that is lost may be the first
+            self._write_unless_another_has_ended("failed", error.exit_code, str(error))
 
     @contextmanager
     def faults_written_at_once(self) -> Iterator[None]:
@@ -64,20 +67,54 @@ class RunStatus:
             self.ended(error)
             raise
 
+    def _write(self, state: str, exit_code: int | None, message: str) -> None:
+        if self._is_wanted():
+            with _one_at_a_time(self.path.parent):
+                self._write_content(state, exit_code, message)
+
+    def _write_unless_another_has_ended(self, state: str, exit_code: int | None, message: str) -> None:
+        if self._is_wanted():
+            with _one_at_a_time(self.path.parent):
+                if not self._another_has_ended():
+                    self._write_content(state, exit_code, message)
+
+    def _is_wanted(self) -> bool:
+        return self.is_ours and self.path.parent.is_dir()  # nothing is made for a run that never began
+
     def _another_has_ended(self) -> bool:
         with suppress(CheckpointError):
             found = read_status(self.path.parent)
             return found["state"] != "running" and found["time_utc"] >= self._started
         return False
 
-    def _write(self, state: str, exit_code: int | None, message: str) -> None:
-        if not self.is_ours or not self.path.parent.is_dir():  # nothing is made for a run that never began
-            return
+    def _write_content(self, state: str, exit_code: int | None, message: str) -> None:
         content = {
             "state": state, "exit_code": exit_code, "message": message, **self._steps, "time_utc": _now(),
             "started_utc": self._started, "pid": os.getpid(), "host": socket.gethostname(), "rank": self.rank,
         }  # fmt: skip
         _write_even_on_a_full_disk(self.path, content)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps the other processes of this machine from writing a status, where folders can be locked.
+
+    Goes on after a second: a signal's handler may ask for what this very thread holds.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        for _ in range(LOCK_TRIES):
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(1 / LOCK_TRIES)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_even_on_a_full_disk(path: Path, content: dict[str, Any]) -> None:

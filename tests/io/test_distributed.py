@@ -16,12 +16,13 @@ import torch
 
 from integral_pose.cli import main as cli
 from integral_pose.config.loading import load_config
-from integral_pose.errors import OutOfMemoryError
+from integral_pose.errors import DataError, OutOfMemoryError, ProcessLostError
 from integral_pose.experiment import assembly, train
 from integral_pose.io import distributed
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import Processes
-from integral_pose.runs.status import read_status
+from integral_pose.runs import status as run_status_module
+from integral_pose.runs.status import RunStatus, read_status
 from integral_pose.training.step import TrainStep
 from tests.conftest import write_course
 from tests.fork_server import REPOSITORY, ForkServer, environment_of, free_port
@@ -82,6 +83,28 @@ def test_the_fault_of_another_process_is_in_the_status(
     status = read_status(tmp_path / "run")
     assert (status["exit_code"], status["rank"]) == (3, 1)
     assert "is damaged or no image" in status["message"]
+
+
+def test_a_slow_first_process_leaves_the_status_of_a_quick_one(tmp_path: Path) -> None:
+    first, second = RunStatus(tmp_path, 0), RunStatus(tmp_path, 1)
+    first.is_ours = second.is_ours = True
+    second.ended(DataError("an image"))
+    first.running(0, 10)
+    first.ended(ProcessLostError("process 1"))
+    assert (read_status(tmp_path)["exit_code"], read_status(tmp_path)["rank"]) == (3, 1)
+    time.sleep(0.002)
+    again = RunStatus(tmp_path, 0)
+    again.is_ours = True
+    again.running(0, 10)
+    assert read_status(tmp_path)["state"] == "running"
+
+
+def test_a_status_is_written_although_another_holds_the_folder(tmp_path: Path) -> None:
+    mine = RunStatus(tmp_path, 0)
+    mine.is_ours = True
+    with run_status_module._one_at_a_time(tmp_path):  # as where a second Ctrl-C comes while the status is written
+        mine.ended(KeyboardInterrupt())
+    assert read_status(tmp_path)["exit_code"] == 130
 
 
 def only_the_second_reads_bad_images(arguments: list[str]) -> int:
