@@ -153,9 +153,14 @@ def _prepare_synthetic(options: argparse.Namespace) -> None:
         return
     difficulty = EASY_MARKED if options.marks else EASY
     painter = _people_painter(options, options.people, options.seed, difficulty, options.cameras)
-    render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed,
-                   workers=_workers(options), difficulty=difficulty, painter=painter)  # fmt: skip
-    print(f"{options.out}: {options.train} training and {options.valid} test images")
+    summary = render_dataset(options.out, num_train=options.train, num_valid=options.valid, seed=options.seed,
+                             workers=_workers(options), difficulty=difficulty, painter=painter)  # fmt: skip
+    _say_written(options.out, summary)
+
+
+def _say_written(out: Path, summary: ConversionSummary) -> None:
+    state = "was complete already" if summary.was_complete else "written"
+    print(f"{out}: {summary.num_train:,} training and {summary.num_valid:,} test images, {state}")
 
 
 def _people_painter(
@@ -197,8 +202,7 @@ def _prepare(options: argparse.Namespace) -> None:
     summary = _convert(options, request)
     for note in summary.notes:
         print(note)
-    state = "was complete already" if summary.was_complete else "written"
-    print(f"{options.out}: {summary.num_train:,} training and {summary.num_valid:,} test images, {state}")
+    _say_written(options.out, summary)
     if summary.num_train == 0 and not _asked_for_test_subjects_alone(options):
         raise DataError(
             f"{options.out}: holds no training images, since {options.folder} has none; it serves test alone"

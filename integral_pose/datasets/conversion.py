@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.datasets.frame_labels import choose_crop, columns_of_frame
+from integral_pose.datasets.frame_labels import crop_frame
 from integral_pose.datasets.recording import Recording
 from integral_pose.datasets.writer import JpegFiles, write_split
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.io.atomic import atomic_write, held_alone, sync_file_system, sync_folder, write_text_atomic
 from integral_pose.io.parallel import run_tasks
-from integral_pose.io.resampling import encode_crop
 
 CROPS = ("c2f", "tight", "posenet", "metric")
 LAYOUTS = ("files", "packed")
@@ -41,6 +40,7 @@ class Request:
     crop: str = "c2f"
     workers: int = 1
     show_progress: bool = True
+    title: str = "converting"  # of the progress
 
     def check(self) -> None:
         """Raise ConfigError for unknown names."""
@@ -99,7 +99,7 @@ def _convert_all(
     counts = [task.recording.num_images for task in pending]
     # The packed layout is put together from pieces, which lie beside it until the end.
     check_disk_space(request.unfinished, sum(counts) * BYTES_PER_IMAGE * (2 if request.layout == "packed" else 1))
-    run_tasks(_convert_recording, pending, request.workers, unit="images", title="converting", sizes=counts,
+    run_tasks(_convert_recording, pending, request.workers, unit="images", title=request.title, sizes=counts,
               done=settings["images"] - sum(counts), show_progress=request.show_progress)  # fmt: skip
     return _assemble(tasks, request, settings, beside)
 
@@ -109,7 +109,7 @@ def check_disk_space(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise DataError(
-            f"{folder}: about {needed_bytes / 1e9:.1f} GB are needed and {free_bytes / 1e9:.1f} GB are free; "
+            f"{folder}: about {needed_bytes / 1e6:,.0f} MB are needed and {free_bytes / 1e6:,.0f} MB are free; "
             "make room or choose another --out. What was finished is kept"
         )
 
@@ -202,7 +202,7 @@ def _prepare_folder(request: Request, settings: dict[str, Any]) -> None:
     ]
     if differing:
         raise DataError(
-            f"{request.unfinished}: holds an unfinished conversion with other settings ({'; '.join(differing)}). "
+            f"{request.unfinished}: holds an unfinished set with other settings ({'; '.join(differing)}). "
             "Start it again with those, or remove that folder"
         )
     write_text_atomic(kept_path, json.dumps(settings, indent=1, ensure_ascii=False))
@@ -215,13 +215,12 @@ def _convert_recording(task: _Conversion) -> None:
     jpegs: list[bytes] = []
     try:
         for frame in task.recording.frames(notes):
-            crop = choose_crop(frame, task.request.crop)
-            jpeg = encode_crop(frame.picture, crop)
+            jpeg, columns_of_crop = crop_frame(frame, task.request.crop)
             if task.request.layout == "packed":
                 jpegs.append(jpeg)
             else:
-                (task.request.unfinished / "set/images" / frame.file_name).write_bytes(jpeg)
-            rows.append({**columns_of_frame(frame, crop), "size": len(jpeg)})
+                (task.request.unfinished / "set/images" / columns_of_crop["file_name"]).write_bytes(jpeg)
+            rows.append({**columns_of_crop, "size": len(jpeg)})
         if jpegs:
             with atomic_write(task.images) as file:
                 file.writelines(jpegs)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from integral_pose.datasets.human36m_table import takes
-from integral_pose.datasets.recording import FlatFrame, LabelledFrame
+from integral_pose.datasets.recording import FlatFrame, LabelledCrop, LabelledFrame
 from integral_pose.datasets.writer import label_row
 from integral_pose.geometry.crop import (
     C2F_FACTOR,
@@ -20,13 +20,22 @@ from integral_pose.geometry.crop import (
 )
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.io.resampling import encode_crop
 
 SIZE_PX = 256
 # Of people in pictures of any size, whose crops cannot have a margin in px, or one in mm.
 FLAT_FACTORS = {"c2f": C2F_FACTOR, "tight": TIGHT_FACTOR, "posenet": POSENET_FACTOR}
 
 
-def choose_crop(frame: LabelledFrame | FlatFrame, crop: str) -> Crop:
+def crop_frame(frame: LabelledFrame | FlatFrame | LabelledCrop, crop_name: str) -> LabelledCrop:
+    """The square round the person of a frame, with its labels."""
+    if isinstance(frame, LabelledCrop):
+        return frame
+    crop = _choose_crop(frame, crop_name)
+    return LabelledCrop(encode_crop(frame.picture, crop), _columns_of_frame(frame, crop))
+
+
+def _choose_crop(frame: LabelledFrame | FlatFrame, crop: str) -> Crop:
     """The square round the person of a frame."""
     if isinstance(frame, FlatFrame):
         return crop_round(frame.extent_image_px, FLAT_FACTORS[crop], SIZE_PX)
@@ -37,7 +46,7 @@ def choose_crop(frame: LabelledFrame | FlatFrame, crop: str) -> Crop:
     return {"c2f": crop_c2f, "tight": crop_tight, "posenet": crop_posenet}[crop](frame.joints_image_px, SIZE_PX)
 
 
-def columns_of_frame(frame: LabelledFrame | FlatFrame, crop: Crop) -> dict[str, Any]:
+def _columns_of_frame(frame: LabelledFrame | FlatFrame, crop: Crop) -> dict[str, Any]:
     """The columns of the .h5, and the file name."""
     if isinstance(frame, LabelledFrame):
         seen = label_row(frame.joints_image_px, frame.joints_camera_mm, frame.camera, crop)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from integral_pose.contracts import Array
 from integral_pose.errors import DataError
@@ -37,6 +37,13 @@ class FlatFrame(NamedTuple):
     picture: Picture  # (H, W, 3) RGB
     joints_image_px: Array  # (J, 2)
     extent_image_px: Array  # (n, 2) points that the crop is to hold
+
+
+class LabelledCrop(NamedTuple):
+    """One person who was cropped already."""
+
+    jpeg: bytes
+    columns: dict[str, Any]  # a row of the .h5, with `file_name`
 
 
 class FlatPerson(NamedTuple):
@@ -90,7 +97,7 @@ class PictureRecording:
 
     @property
     def num_images(self) -> int:
-        """How many frames are expected, for the progress bar and the space on the disk."""
+        """How many frames are expected."""
         return len(self.paths)
 
     def frames(self, notes: list[str]) -> Iterator[LabelledFrame]:
@@ -147,7 +154,23 @@ class VideoRecording(ABC):
             )
 
 
-Recording = PictureRecording | VideoRecording | FlatRecording  # `name` is unique in its `split`, and a file name
+class Recording(Protocol):
+    """Some labelled pictures, read or made by the process that writes them."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its split, and a file name."""
+
+    @property
+    def split(self) -> str:
+        """'train' or 'valid'."""
+
+    @property
+    def num_images(self) -> int:
+        """How many frames are expected, for the progress bar and the space on the disk."""
+
+    def frames(self, notes: list[str]) -> Iterator[LabelledFrame | FlatFrame | LabelledCrop]:
+        """The frames in order; what a user should know of them is added to `notes`. Raises DataError."""
 
 
 def require_labels(joints_image_px: Array, joints_camera_mm: Array, name: str) -> None:

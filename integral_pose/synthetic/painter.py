@@ -31,6 +31,9 @@ class Painter(Protocol):
     def paint(self, split: str, index: int, shot: Shot) -> Painted:
         """The picture number `index` of a split; the same whoever asks, and in whatever order."""
 
+    def settings(self) -> dict[str, Any]:
+        """What its pictures depend on beside the shot, as JSON has it."""
+
 
 @dataclass(frozen=True)
 class MannequinPainter:
@@ -47,6 +50,10 @@ class MannequinPainter:
         clothes = _clothes_of(shot, self.seed, hard.has_marks)
         image = render(scene, BODIES[shot.subject], clothes, rng, hard)
         return Painted(image, label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop))
+
+    def settings(self) -> dict[str, Any]:
+        """See `Painter`."""
+        return {"people": "mannequin", "seed": self.seed, **self.difficulty._asdict()}
 
 
 def _clothes_of(shot: Shot, seed: int, has_marks: bool) -> Clothes:

@@ -82,7 +82,9 @@ def _undistorted_lattice(camera: Camera) -> Array:
     reach_px = max(camera.width_px, camera.height_px) + 2 * SPILL_PX
     nodes_px = np.arange(reach_px // LATTICE_PX + 3) * LATTICE_PX - SPILL_PX
     grid_px = np.stack(np.meshgrid(nodes_px, nodes_px), axis=-1)
-    return np.moveaxis(camera.image_px_to_camera(grid_px, 1.0)[..., :2], -1, 0).copy()
+    with np.errstate(over="ignore", invalid="ignore"):  # far outside the frame, where strong lenses have no inverse
+        points = camera.image_px_to_camera(grid_px, 1.0)
+    return np.moveaxis(points[..., :2], -1, 0).copy()
 
 
 def _background(scene: Scene, rays: Array32, rng: np.random.Generator, clutter: int) -> Array32:

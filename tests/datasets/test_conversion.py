@@ -177,7 +177,7 @@ def test_a_finished_set_is_left_alone_and_other_settings_are_refused(tmp_path: P
     shutil.rmtree(tmp_path / "öut")
     with pytest.raises(DataError):
         convert(made(tmp_path, fails_at=0), request(tmp_path), {"every": 5})
-    with pytest.raises(DataError, match="unfinished conversion with other settings .crop: 'c2f' there, 'tight' now"):
+    with pytest.raises(DataError, match="unfinished set with other settings .crop: 'c2f' there, 'tight' now"):
         convert(made(tmp_path), request(tmp_path, crop="tight"), {"every": 5})
 
 
@@ -186,14 +186,14 @@ def test_faults_of_the_disk_name_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DataError, match=r"file.*Not a directory.*kept"):
         convert(made(tmp_path), request(tmp_path, out=tmp_path / "file/out"), {})
     monkeypatch.setattr(conversion, "BYTES_PER_IMAGE", 10**15)
-    with pytest.raises(DataError, match="GB are needed and .* GB are free"):
+    with pytest.raises(DataError, match="about 7,000,000,000 MB are needed and .* MB are free"):
         convert(made(tmp_path), request(tmp_path), {})
     monkeypatch.undo()
 
     def full(*_: object) -> bytes:
         raise OSError(28, "No space left on device", "x.jpg")
 
-    monkeypatch.setattr(conversion, "encode_crop", full)
+    monkeypatch.setattr(conversion, "crop_frame", full)
     with pytest.raises(DataError, match=r"x.jpg: No space left on device. What was finished is kept"):
         convert(made(tmp_path), request(tmp_path), {})
 

@@ -199,11 +199,11 @@ def test_while_predicting_and_rendering(experiment: Path, tmp_path: Path, fork_s
     out = tmp_path / "rendered" / "set"
     arguments = ["prepare", "synthetic", "--out", str(out), "--train", "5000", "--workers", "2"]
     process = fork_server.start(arguments, said=tmp_path / "rendering")
-    process.wait_alive_until(lambda: len(list(tmp_path.glob("rendered/.set.*/images/*"))) > 3)
+    process.wait_alive_until(lambda: len(list(tmp_path.glob("rendered/.set.*/set/images/*"))) > 3)
     process.send(signal.SIGTERM, group=True)
     assert process.wait() == 75
     process.wait_until(lambda: not process.group(), timeout_s=5)
-    assert list(out.parent.iterdir()) == []
+    assert [path.name for path in out.parent.iterdir()] == [".set.unfinished"]  # which the same command goes on from
 
 
 def test_csv_is_whole_or_not_there(tmp_path: Path, fork_server: ForkServer) -> None:
@@ -250,7 +250,7 @@ def test_renderers_end_with_a_killed_process(tmp_path: Path, fork_server: ForkSe
     out = tmp_path / "set"
     arguments = ["prepare", "synthetic", "--out", str(out), "--train", "5000", "--workers", "2"]
     process = fork_server.start(arguments, said=tmp_path / "said")
-    process.wait_alive_until(lambda: len(list(tmp_path.glob(".set.*/images/*"))) > 3)
+    process.wait_alive_until(lambda: len(list(tmp_path.glob(".set.*/set/images/*"))) > 3)
     process.send(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.wait_until(lambda: not [pid for pid in process.group() if _renders(pid)], timeout_s=SOON_S)

@@ -1,10 +1,13 @@
 """Pictures of people: body, clothes, pose, room, camera and light, all from the index of the picture and the seed."""
 
+import hashlib
 import importlib.util
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +82,13 @@ class PeoplePainter:
         image = self._photograph(person, scene, rng)
         return Painted(image, label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop))
 
+    def settings(self) -> dict[str, Any]:
+        """See `Painter`."""
+        return {
+            "people": "anny", "seed": self.seed, **self.difficulty._asdict(), "cameras": self.cameras,
+            "backgrounds": _state_of(self.photographs), "poses": _state_of((self.poses,) if self.poses else ()),
+        }  # fmt: skip
+
     def _draw_scene(self, person: Person, shot: Shot, rng: np.random.Generator) -> Scene[PosedRig]:
         data = load_body_data()
 
@@ -144,6 +154,12 @@ def set_up(
         notify(f"{poses}: the rig takes {len(rows):,} poses, {fitted.mean_error_mm:.0f} mm from them on average; "
                f"{fitted.num_passed_over:,} are out of its reach and passed over")  # fmt: skip
     return PeoplePainter(seed, difficulty, cameras, photographs, poses, rows)
+
+
+def _state_of(files: Sequence[Path]) -> str:
+    """By which others are told from these: names and sizes."""
+    listed = b"".join(b"%s %d\n" % (os.fsencode(path.name), path.stat().st_size) for path in files)
+    return f"{len(files):,} files, {hashlib.sha256(listed).hexdigest()[:12]}" if files else "none"
 
 
 @lru_cache(maxsize=2)
