@@ -29,7 +29,7 @@ MISSING = [name for name in ("anny", "embreex") if importlib.util.find_spec(name
 if MISSING:
     pytest.skip(f"the extra 'people' is not installed ({', '.join(MISSING)})", allow_module_level=True)
 
-from integral_pose.synthetic.people import backgrounds, pose_file  # noqa: E402
+from integral_pose.synthetic.people import backgrounds  # noqa: E402
 from integral_pose.synthetic.people.body_data import BodyData, load_body_data  # noqa: E402
 from integral_pose.synthetic.people.garments import Mesh, dress, head_place  # noqa: E402
 from integral_pose.synthetic.people.joint_centres import rest_joints  # noqa: E402
@@ -183,25 +183,6 @@ def test_photographs_that_cannot_be_used_are_passed_over(tmp_path: Path, capsys:
     assert "3 of 4 files passed over" in capsys.readouterr().err
     backdrop = backgrounds.draw_backdrop((tmp_path / "green.png",), 64, np.random.default_rng(0))
     np.testing.assert_allclose(backdrop[..., 1], (200 / 255) ** 2.2, rtol=1e-3)
-
-
-def test_poses_of_a_file_are_taken_and_those_out_of_reach_counted(tmp_path: Path, data: BodyData) -> None:
-    rng = np.random.default_rng(5)
-    level = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # body axes -> a level camera's
-    poses = np.array([pose_body(BODIES["S1"], draw_pose("Posing", rng)).joints_mm @ level.T for _ in range(4)])
-    poses[3, HUMAN36M.names.index("LKnee")] = poses[3, HUMAN36M.names.index("LHip")]  # a bone of no length
-    with h5py.File(tmp_path / "some.h5", "w") as file:
-        file["pose3d"] = poses - poses[:, :1]
-    fitted = pose_file.fit_poses(tmp_path / "some.h5")
-    assert fitted.rows.tolist() == [0, 1, 2]
-    assert fitted.num_passed_over == 1
-    assert fitted.mean_error_mm < 40
-    painter = set_up(1, PEOPLE, poses=tmp_path / "some.h5")
-    assert painter.pose_rows == (0, 1, 2)
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["pose2d"] = np.zeros((1, 17, 2))
-    with pytest.raises(DataError, match="has no 'pose3d'"):
-        pose_file.fit_poses(tmp_path / "other.h5")
 
 
 def test_without_the_package_one_line_says_how_to_get_it(

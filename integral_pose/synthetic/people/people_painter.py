@@ -29,8 +29,14 @@ from integral_pose.synthetic.people.joint_centres import rest_joints
 from integral_pose.synthetic.people.materials import Look
 from integral_pose.synthetic.people.outfits import draw_outfit
 from integral_pose.synthetic.people.photograph import take_picture
-from integral_pose.synthetic.people.pose_file import fit_poses, read_poses
-from integral_pose.synthetic.people.rig import AT, Hands, PosedRig, fit_rig, skin
+from integral_pose.synthetic.people.pose_file import (
+    PoseFile,
+    check_pose_file,
+    is_within_reach,
+    read_poses,
+    try_poses,
+)
+from integral_pose.synthetic.people.rig import AT, Hands, PosedRig, fit_error_mm, fit_rig, skin
 from integral_pose.synthetic.people.room import RoomMesh, draw_room, horizontal
 from integral_pose.synthetic.people.shapes import RestBody, draw_traits, rest_body
 from integral_pose.synthetic.people.stage import FIRST_THING, Stage, build_stage, draw_lights, meet
@@ -47,6 +53,7 @@ WIDE_CAMERA_SHARE = 0.8  # of --cameras wide; the others are Human3.6M's
 PHOTOGRAPH_SHARE = 0.8  # with --backgrounds
 TRUNCATED_SHARE = 0.12
 DRAWS_A_CAMERA = 30
+DRAWS_OF_A_POSE = 1000
 PERSON_STREAM, PICTURE_STREAM = 3, 4  # behind the split's
 
 
@@ -69,8 +76,7 @@ class PeoplePainter:
     difficulty: Difficulty
     cameras: str = "human36m"
     photographs: tuple[Path, ...] = ()
-    poses: Path | None = None
-    pose_rows: tuple[int, ...] = ()
+    poses: PoseFile | None = None
 
     def paint(self, split: str, index: int, shot: Shot) -> Painted:
         """See `Painter`."""
@@ -86,7 +92,7 @@ class PeoplePainter:
         """See `Painter`."""
         return {
             "people": "anny", "seed": self.seed, **self.difficulty._asdict(), "cameras": self.cameras,
-            "backgrounds": _state_of(self.photographs), "poses": _state_of((self.poses,) if self.poses else ()),
+            "backgrounds": _state_of(self.photographs), "poses": _state_of(self.poses[:1] if self.poses else ()),
         }  # fmt: skip
 
     def _draw_scene(self, person: Person, shot: Shot, rng: np.random.Generator) -> Scene[PosedRig]:
@@ -94,12 +100,12 @@ class PeoplePainter:
 
         def draw() -> tuple[PosedRig, str]:
             if self.poses is not None:
-                wanted, seat, rests = read_poses(self.poses)[int(rng.choice(self.pose_rows))], "none", person.anywhere
+                posed, seat, rests = _lent_pose(read_poses(self.poses), person, rng), "none", person.anywhere
             else:
                 pose = draw_pose(shot.action, rng, self.difficulty.looseness, self.difficulty.wide_share)
                 wanted, seat = pose_body(person.lengths, pose).joints_mm, pose.seat
                 rests = person.anywhere if pose.lying is None else person.trunk
-            posed = fit_rig(data, person.body, wanted, _draw_hands(rng), UP)
+                posed = fit_rig(data, person.body, wanted, _draw_hands(rng), UP)
             low_mm = skin(person.mesh.rest_mm[rests], person.mesh.weights[rests], person.body, posed)[:, 2].min()
             return posed.moved(np.eye(3), np.array([0, 0, -float(low_mm)])), seat
 
@@ -147,13 +153,12 @@ def set_up(
     if cameras not in CAMERAS:
         raise ConfigError(f"--cameras is '{cameras}'; it has to be one of: {', '.join(CAMERAS)}")
     photographs = find_photographs(backgrounds) if backgrounds else ()
-    rows: tuple[int, ...] = ()
-    if poses:
-        fitted = fit_poses(poses)
-        rows = tuple(fitted.rows.tolist())
-        notify(f"{poses}: the rig takes {len(rows):,} poses, {fitted.mean_error_mm:.0f} mm from them on average; "
-               f"{fitted.num_passed_over:,} are out of its reach and passed over")  # fmt: skip
-    return PeoplePainter(seed, difficulty, cameras, photographs, poses, rows)
+    pose_file = check_pose_file(poses) if poses else None
+    if pose_file:
+        fitted = try_poses(pose_file)
+        notify(f"{poses}: of {fitted.num_tried:,} poses tried the rig comes to {fitted.mean_error_mm:.0f} mm from them "
+               f"on average; {fitted.num_out_of_reach:,} are out of its reach, and such are passed over")  # fmt: skip
+    return PeoplePainter(seed, difficulty, cameras, photographs, pose_file)
 
 
 def _state_of(files: Sequence[Path]) -> str:
@@ -175,6 +180,17 @@ def _person(stream: int, number: int, seed: int) -> Person:
     carried = mesh.weights[:, [i for i, name in enumerate(data.bones) if name.startswith(TRUNK)]].sum(axis=1)
     trunk = np.flatnonzero((carried > 0.9) & (mesh.kind_of_vertices() != HAIR))
     return Person(body, _lengths(data, body), mesh, look, np.arange(0, len(carried), 7), trunk[::5])
+
+
+def _lent_pose(poses: Array, person: Person, rng: np.random.Generator) -> PosedRig:
+    """One of poses (N, 17, 3) that this body can take."""
+    data = load_body_data()
+    for _ in range(DRAWS_OF_A_POSE):
+        wanted = poses[int(rng.integers(len(poses)))]
+        posed = fit_rig(data, person.body, wanted, _draw_hands(rng), UP)
+        if is_within_reach(fit_error_mm(data, person.body, posed, wanted)):
+            return posed
+    raise DataError(f"the rig can take none of {DRAWS_OF_A_POSE} poses drawn from those of --poses; give another file")
 
 
 def _lengths(data: BodyData, body: RestBody) -> Body:
