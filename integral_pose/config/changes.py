@@ -30,7 +30,7 @@ ASKED_FOR = {
     "stages.*", "stages.*.epochs", "stages.*.weights.integral", "stages.*.weights.heatmap", "stages.*.weights.variance",
     "stages.*.learning_rate", "stages.*.schedule", "stages.*.warmup_steps", "stages.*.drop_epochs",
     "stages.*.drop_factor", "stages.*.final_fraction",
-    "optimizer.weight_decay", "optimizer.momentum",
+    "optimizer.weight_decay", "optimizer.momentum", "optimizer.backbone_factor", "optimizer.head_factor",
     "trainer.accumulation_steps", "trainer.precision", "trainer.channels_last", "trainer.sync_batch_norm",
     "trainer.compress_gradients", "trainer.clip_gradient", "trainer.ema_decay",
     "evaluation.every", "evaluation.precision",

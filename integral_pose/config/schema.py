@@ -59,7 +59,8 @@ class ModelConfig(Section):
     backbone: Backbone = "resnet50"  # or timm/NAME: a model of timm that gives feature maps
     backbone_stride: Literal[16, 32] = 32  # of the features: 16 leaves the last stage out
     pretrained: FilePath | None = None  # 'imagenet', or the path of a state dict of the same torchvision or timm model
-    freeze: Literal["none", "early", "backbone"] = "none"  # not trained; early: up to features of stride 8
+    # not trained; early: up to features of stride 8, all_but_last: backbone and deconvolutions (docs/fine_tuning.md)
+    freeze: Literal["none", "early", "backbone", "all_but_last"] = "none"
     init: FilePath | None = None  # weights of a run folder, checkpoint or model file to start from: docs/models.md
     head: Literal["volumetric", "planes", "axes", "regression"] = "volumetric"
     decoder: Literal["soft_argmax", "debiased"] = "soft_argmax"  # debiased: background taken out (head 'volumetric')
@@ -83,6 +84,11 @@ class ModelConfig(Section):
             raise ValueError(f"pretrained is {self.pretrained} and init is {self.init}; set one of them to null")
         if self.freeze != "none" and not (self.pretrained or self.init):
             raise ValueError(f"freeze is '{self.freeze}' and the weights would stay random; set pretrained or init too")
+        if self.freeze == "all_but_last" and not self.init:
+            raise ValueError(
+                "freeze is 'all_but_last' and the head's deconvolutions would stay random; set init to a trained "
+                "network or freeze to backbone"
+            )
         if self.decoder == "debiased" and self.head != "volumetric":
             raise ValueError(
                 f"decoder is 'debiased', which takes the background out of a volume, but head '{self.head}' has none; "
@@ -142,6 +148,8 @@ class OptimizerConfig(Section):
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: NonNegativeFloat = 0.0
     momentum: NonNegativeFloat = 0.9  # sgd
+    backbone_factor: PositiveFloat = 1.0  # its learning rate is that of the stage times this
+    head_factor: PositiveFloat = 1.0  # the same of all that is not the backbone
 
 
 class TrainerConfig(Section):
@@ -213,6 +221,15 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.confidence is read off volumetric heat maps, which model.head '{self.model.head}' does "
                 "not make; set it to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_has_no_rate(self) -> Config:
+        if self.model.freeze in ("backbone", "all_but_last") and self.optimizer.backbone_factor != 1:
+            raise ValueError(
+                f"optimizer.backbone_factor is {self.optimizer.backbone_factor}, but model.freeze "
+                f"'{self.model.freeze}' trains nothing of the backbone; leave it at 1.0"
             )
         return self
 

@@ -212,8 +212,9 @@ def _learnt_from(config: Config, table: PoseTable) -> PoseTable:
 def _initialise_from(model: PoseNet, joints: Sequence[str], path: Path, group: Processes) -> None:
     """Initialise from a trained network's weights where they fit, and print which do."""
     given = load_network(path)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     state, summary = initialise_from(
-        model.state_dict(), joints, given.network.state_dict(), given.description.skeleton.names, str(path)
+        model.state_dict(), joints, given.network.state_dict(), given.description.skeleton.names, str(path), frozen
     )
     model.load_state_dict(state)
     if group.is_first:

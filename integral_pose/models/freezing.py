@@ -19,8 +19,8 @@ def freeze_up_to(net: nn.Module, last: str) -> None:
 
 
 def keep_frozen_statistics(net: nn.Module) -> None:
-    """Put every normalisation whose weights are frozen into evaluation mode."""
+    """Put every part whose weights are all frozen into evaluation mode, with what has no weights inside it."""
     for module in net.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()

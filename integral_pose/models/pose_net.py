@@ -89,10 +89,14 @@ def build_network(
     backbone = build_backbone(model.backbone, model.backbone_stride, image_size)
     if model.pretrained and pretrained:
         backbone.load_pretrained(model.pretrained)
-    if model.freeze != "none":
-        backbone.freeze(EARLY_STRIDE if model.freeze == "early" else model.backbone_stride)
+    if model.freeze == "early":
+        backbone.freeze(EARLY_STRIDE)
+    elif model.freeze != "none":
+        backbone.requires_grad_(False)
     height, width = (side // model.backbone_stride for side in image_size)
     space = space or build_space(model, image_size, root)
     inputs = HeadInputs(backbone.num_channels, (height, width), space, root, edge_cells, statistics_mm, statistics_norm)
     head = HEADS[model.head](model, inputs)
+    if model.freeze == "all_but_last":
+        head.deconvolutions.requires_grad_(False)
     return PoseNet(backbone, head, build_uncertainty(model, backbone.num_channels))

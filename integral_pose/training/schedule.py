@@ -10,6 +10,7 @@ from torch import nn
 from integral_pose.config.schema import OptimizerConfig, StageConfig
 
 LearningRate = Callable[[int], float]
+RATE_FACTOR = "rate_factor"  # of a group of the optimiser: what the stage's learning rate is multiplied by
 
 
 def cosine(step: int, num_steps: int, final_fraction: float) -> float:
@@ -43,16 +44,32 @@ def build_learning_rate(stage: StageConfig, steps_per_epoch: int) -> LearningRat
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """One optimiser for all stages; norms and biases are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    rest = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    """One optimiser for all stages; norms and biases are not decayed. What is frozen is not in it."""
+    groups = _groups(model, config.weight_decay, config.backbone_factor, config.head_factor)
     optimizers: dict[str, Callable[[], torch.optim.Optimizer]] = {
         "adamw": lambda: torch.optim.AdamW(groups, fused=True),
         "adam": lambda: torch.optim.Adam(groups, fused=True),
         "sgd": lambda: _sgd(groups, config.momentum),
     }
     return optimizers[config.name]()
+
+
+def _groups(model: nn.Module, weight_decay: float, backbone_factor: float, head_factor: float) -> list[dict[str, Any]]:
+    """Parameters with their weight decay; backbone and head apart where a learning rate has a factor.
+
+    The parameters stand in one order either way, the backbone's before the others, so a state fits both.
+    """
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = []
+    for decay, has_it in ((weight_decay, True), (0.0, False)):
+        group = [(name, parameter) for name, parameter in trained if (parameter.ndim > 1) == has_it]
+        if backbone_factor == head_factor == 1:
+            groups.append({"params": [parameter for _, parameter in group], "weight_decay": decay})
+            continue
+        for factor, in_backbone in ((backbone_factor, True), (head_factor, False)):
+            part = [parameter for name, parameter in group if name.startswith("backbone.") == in_backbone]
+            groups.append({"params": part, "weight_decay": decay, RATE_FACTOR: factor})
+    return [group for group in groups if group["params"]]
 
 
 def _sgd(groups: list[dict[str, Any]], momentum: float) -> torch.optim.SGD:

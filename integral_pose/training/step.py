@@ -11,12 +11,14 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from integral_pose.contracts import LossResult, NetworkOutput, PoseBatch, TrainingBatch
+from integral_pose.errors import CheckpointError
 from integral_pose.io.checkpoint_file import load_weights
 from integral_pose.io.distributed import true_everywhere
 from integral_pose.runs.checkpoint import random_state, restore_random_state
 from integral_pose.training.buffers import BufferCopy
 from integral_pose.training.compilation import compiled_where_possible
 from integral_pose.training.moving_average import MovingAverage
+from integral_pose.training.schedule import RATE_FACTOR
 
 Loss = Callable[[NetworkOutput, TrainingBatch], LossResult]
 # Predicted joints (B, J, 3) in the network's units and their batch -> a scalar to log, in mm.
@@ -76,7 +78,7 @@ class TrainStep:
         the device: who needs the scalars reads them.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(RATE_FACTOR, 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         self.buffers.take()
         with self._undone_by_faults():
@@ -154,10 +156,13 @@ class TrainStep:
         load_weights(self.model, state["model"], source)
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own, lr=group["lr"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        rates = {index: group["lr"] for group in state["optimizer"]["param_groups"] for index in group["params"]}
+        if (found := len(rates)) != (expected := sum(len(group["params"]) for group in groups)):
+            raise CheckpointError(f"{source}: was trained in {found} tensors, and {expected} are trained here")
+        for group in groups:
+            group["lr"] = rates[group["params"][0]]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
 
     def _parts(self, batch: TrainingBatch) -> list[TrainingBatch]:
         changed = batch.map_sources(self.augment) if self.augment else batch

@@ -1,6 +1,6 @@
 """Initialising a network from a trained one: what fits is taken, the last convolution joint by joint, by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,12 +17,14 @@ def initialise_from(
     given: Mapping[str, Tensor],
     given_joints: Sequence[str],
     source: str,
+    frozen: Container[str] = (),
 ) -> tuple[dict[str, Tensor], str]:
     """The state dict to start with, and a line for people on what of `given` is in it.
 
     The backbone and the normalisation of the image must fit, and so must the depth where both have volumes. The
     deconvolutions are taken where their shapes agree, the last convolution joint by joint, anything else as it is where
-    the joints are the same. What is not taken stays as it is in `own`. Raises CheckpointError where it cannot fit.
+    the joints are the same. What is not taken stays as it is in `own`, unless it is among the names of `frozen`, which
+    would never be learnt. Raises CheckpointError where it cannot fit.
     """
     _require_same_backbone(own, given, source)
     # Heads without volumes mix the joints into every number: equal shapes mean the same only for equal joints.
@@ -39,6 +41,13 @@ def initialise_from(
         last, num_joints = _last_convolution(_by_joint(own, own_joints), _by_joint(given, given_joints), source)
         taken |= last
         parts.append(f"the last convolution of {num_joints} of {len(own_joints)} joints")
+    for name in own:
+        if name in frozen and name not in taken:
+            raise CheckpointError(
+                f"model.init {source}: {name} is {_shape(given, name)} there, {_shape(own, name)} here, and "
+                "model.freeze would keep it random; make model.deconv_channels those it was trained with, or set "
+                "model.freeze to backbone"
+            )
     random = [name for name in own if name not in taken and not name.startswith(LAST)]
     rest = f"; random: {', '.join(random[:4])}{' and more' if len(random) > 4 else ''}" if random else ""
     return {**own, **taken}, f"model.init {source}: took {', '.join(parts)}{rest}"

@@ -94,13 +94,14 @@ def test_what_is_allowed_is_told_noted_and_takes_effect(tiny_yaml: Path, capsys:
     begin = ["trainer.max_steps=1", "trainer.ema_decay=0.0"]
     last = train(load_config(str(tiny_yaml), begin).config) / "last.pt"
     new = ["trainer.max_steps=2", "stages.0.learning_rate=5e-4", "optimizer.weight_decay=0.25", "trainer.ema_decay=0.5"]
-    new += ["stages.0.weights.heatmap=0.01"]
+    new += ["stages.0.weights.heatmap=0.01", "optimizer.backbone_factor=0.5"]
     with pytest.raises(CheckpointError) as error:
         train(load_config(str(tiny_yaml), new).config)
     lines = str(error.value).splitlines()
     assert lines[0].endswith("run: holds a run with other settings:")
     assert "  stages.0.learning_rate: 0.001 there, 0.0005 now - possible with --allow-change" in lines
-    assert len(lines) == 6
+    assert "  optimizer.backbone_factor: 1.0 there, 0.5 now - possible with --allow-change" in lines
+    assert len(lines) == 7
     assert load_checkpoint(last)["progress"]["step"] == 1
     capsys.readouterr()
     assert main(["train", "--allow-change", str(tiny_yaml), *new]) == 0
@@ -112,10 +113,14 @@ def test_what_is_allowed_is_told_noted_and_takes_effect(tiny_yaml: Path, capsys:
         {"step": 1, "key": "stages.0.weights.heatmap", "old": 0.0, "new": 0.01},
         {"step": 1, "key": "stages.0.learning_rate", "old": 0.001, "new": 0.0005},
         {"step": 1, "key": "optimizer.weight_decay", "old": 0.0, "new": 0.25},
+        {"step": 1, "key": "optimizer.backbone_factor", "old": 1.0, "new": 0.5},
         {"step": 1, "key": "trainer.ema_decay", "old": 0.0, "new": 0.5},
     ]
     groups = found["optimizer"]["param_groups"]
-    assert [(group["weight_decay"], group["lr"]) for group in groups] == [(0.25, 0.0005), (0.0, 0.0005)]
+    assert [(group["weight_decay"], group["lr"]) for group in groups] == [
+        (0.25, 0.00025), (0.25, 0.0005), (0.0, 0.00025), (0.0, 0.0005),  # backbone and head apart
+    ]  # fmt: skip
+    assert found["optimizer"]["state"][0]["step"] == 2  # it goes on from what it has gathered
     name = "head.to_volume.weight"
     assert torch.equal(found["average"][f"module.{name}"], found["model"][name])  # begins with the weights of now
     # It is this run's configuration now, and what was noted stays.

@@ -215,6 +215,9 @@ def test_heat_maps_of_a_head_that_has_none():
          "'gaussian'"),
         (["loss.heatmap={name: jensen_shannon, reduction: mean}"],
          "command line: loss.heatmap: reduction is 'mean', which 'jensen_shannon' does not use; leave it at 'sum'"),
+        (["model.init=m.pt", "model.freeze=all_but_last", "optimizer.backbone_factor=0.1"],
+         "command line: optimizer.backbone_factor is 0.1, but model.freeze 'all_but_last' trains nothing of the "
+         "backbone; leave it at 1.0"),
     ],
 )  # fmt: skip
 def test_settings_of_heads_and_heat_map_losses_that_would_be_ignored(overrides, message):
@@ -285,8 +288,9 @@ def test_get_one_value():
             "there is no key 'zzz'; known here: run_dir, seed, data, model, loss, stages, optimizer, trainer, "
             "evaluation",
         ),
-        ("optimizer", "'optimizer' is a section; it has: optimizer.name, optimizer.weight_decay, optimizer.momentum"),
-    ):
+        ("optimizer", "'optimizer' is a section; it has: optimizer.name, optimizer.weight_decay, optimizer.momentum, "
+         "optimizer.backbone_factor, optimizer.head_factor"),
+    ):  # fmt: skip
         with pytest.raises(ConfigError) as caught:
             loaded.get(key)
         assert str(caught.value) == message

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from integral_pose.config.schema import Config
+from integral_pose.config.schema import Config, OptimizerConfig
 from integral_pose.errors import ConfigError
-from integral_pose.models.freezing import freeze_up_to
+from integral_pose.models.freezing import freeze_up_to, keep_frozen_statistics
+from integral_pose.training.schedule import build_optimizer
 from tests.conftest import build_network_of
 
 
@@ -17,6 +18,7 @@ def make_config(**model):
             "run_dir": "r",
             "data": {"root": "d", "image_size": [64, 96]},
             "model": values,
+            "loss": {"joints": "l1" if values.get("uncertainty", "none") == "none" else "beta_nll"},
             "stages": [{"epochs": 1, "learning_rate": 1e-3}],
         }
     )
@@ -66,6 +68,43 @@ def test_backbone_leaves_the_head_alone(stride):
     assert all(name.startswith("head.") for name in changed)
 
 
+VOLUME, PLANES = {"head.to_volume"}, {"head.to_yx", "head.to_zy", "head.to_zx"}
+
+
+@pytest.mark.parametrize(
+    ("section", "last"),
+    [
+        ({"head": "volumetric"}, VOLUME),
+        ({"head": "volumetric", "axis_terms": "linear"}, VOLUME | {"head.axis_terms.linear"}),
+        ({"head": "volumetric", "axis_terms": "gaussian"}, VOLUME | {"head.axis_terms.linear"}),
+        ({"head": "volumetric", "uncertainty": "scale"}, VOLUME | {"uncertainty.linear"}),
+        ({"head": "planes"}, PLANES),
+        ({"head": "planes", "axis_terms": "linear"}, PLANES | {"head.axis_terms.linear"}),
+        ({"head": "axes"}, {"head.to_joints", "head.to_x", "head.to_y", "head.to_z"}),
+        ({"head": "regression"}, {"head.linear"}),
+    ],
+)  # fmt: skip
+def test_all_but_last_trains_what_makes_the_joints(section, last):
+    network = build_network_of(make_config(backbone="resnet18", freeze="all_but_last", **section))
+    changed = changed_by_a_step(network)
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {f"{layer}.{kind}" for layer in last for kind in ("weight", "bias")}
+    assert {f"{layer}.weight" for layer in last - {"uncertainty.linear"}} <= changed <= trained  # so no statistics
+    assert all((parameter.grad is None) == (name not in trained) or name.startswith("uncertainty.")
+               for name, parameter in network.named_parameters())  # fmt: skip
+    in_optimizer = {
+        id(p) for group in build_optimizer(OptimizerConfig(), network).param_groups for p in group["params"]
+    }
+    assert in_optimizer == {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
+
+
+def test_frozen_parts_keep_what_has_no_weights_too():
+    frozen = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, affine=False), nn.Dropout()).requires_grad_(False)
+    net = nn.Sequential(frozen, nn.Sequential(nn.Linear(3, 3), nn.Dropout())).train()
+    keep_frozen_statistics(net)
+    assert [module.training for module in (net, *frozen, *net[1])] == [True, False, False, False, True, True]
+
+
 def test_synchronised_norms_keep_their_statistics_too():
     network = build_network_of(make_config(backbone="resnet18", freeze="early"))
     network = nn.SyncBatchNorm.convert_sync_batchnorm(network).train()
@@ -77,6 +116,8 @@ def test_synchronised_norms_keep_their_statistics_too():
 def test_what_cannot_be_frozen_is_refused():
     with pytest.raises(ValueError, match="freeze is 'early' and the weights would stay random; set pretrained or init"):
         make_config(init=None, freeze="early")
+    with pytest.raises(ValueError, match="'all_but_last' and the head's deconvolutions would stay random; set init"):
+        make_config(init=None, pretrained="imagenet", freeze="all_but_last")
     with pytest.raises(ConfigError, match="model.freeze early: timm vit_tiny_patch16_224 has no features of stride 8"):
         build_network_of(make_config(backbone="timm/vit_tiny_patch16_224", backbone_stride=16, freeze="early"))
     with pytest.raises(ValueError, match="no module is named stage9"):

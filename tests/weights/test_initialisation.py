@@ -110,6 +110,24 @@ def test_a_run_is_initialised_once(tiny_yaml, tmp_path, capsys):
     assert "model.init" not in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("tiny_backbone")
+def test_all_but_last_changes_nothing_else_of_what_it_was_given(tiny_yaml, tmp_path):
+    given = model_file(tmp_path / "m.pt", tiny_yaml).state_dict()
+    tuned = [f"model.init={tmp_path / 'm.pt'}", "model.freeze=all_but_last", "trainer.max_steps=2"]
+    folder = experiment.train(load_config(str(tiny_yaml), tuned).config)
+    last = load_checkpoint(folder / "last.pt")
+    changed = {name for name, value in last["model"].items() if value.shape != given[name].shape}
+    changed |= {name for name, value in last["model"].items() if name not in changed and (value != given[name]).any()}
+    assert changed == {"head.to_volume.weight", "head.to_volume.bias"}
+    assert len(last["optimizer"]["state"]) == 2
+    other = [*tuned, "model.deconv_channels=[4]", f"run_dir={tmp_path / 'other'}"]
+    expected = (
+        r"deconvolutions\.0\.weight is \(32, 8, 4, 4\) there, \(32, 4, 4, 4\) here, and model\.freeze would keep it"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        experiment.train(load_config(str(tiny_yaml), other).config)
+
+
 @pytest.mark.parametrize(("suffix", "kind"), [("onnx", "an ONNX file"), ("safetensors", "a safetensors file")])
 def test_a_network_in_another_form_is_called_what_it_is(suffix, kind, tmp_path):
     (tmp_path / f"m.{suffix}").write_bytes(b"no archive")

@@ -22,6 +22,7 @@ class RegressionHead(nn.Module):
         self, in_channels: int, num_joints: int, root: int, statistics_mm: tuple[Tensor, Tensor] | None = None
     ) -> None:
         super().__init__()
+        self.deconvolutions = nn.Sequential()  # none
         self.linear = nn.Linear(in_channels, num_joints * 3)
         self.num_joints, self.root = num_joints, root
         mean_mm, std_mm = statistics_mm or (torch.zeros(num_joints, 3), torch.ones(num_joints, 3))

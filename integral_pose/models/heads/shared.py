@@ -14,7 +14,12 @@ HEATMAP_STD = 0.02
 
 
 class Head(Protocol):
-    """What a network asks of its head, which is an nn.Module."""
+    """What a network asks of its head, which is an nn.Module.
+
+    What makes joints of its `deconvolutions`, or straight of the features, is its last layer.
+    """
+
+    deconvolutions: nn.Sequential
 
     @property
     def space(self) -> PoseSpace:
