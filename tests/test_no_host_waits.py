@@ -44,8 +44,8 @@ STEPS = {
 }
 AUGMENTATION = DeviceAugmentation(
     seed=0, translate_percent=(-0.05, 0.05), scale=(0.75, 1.25), hue_saturation=(-60, 60), contrast=(0.7, 1.3),
-    brightness=(0.5, 1.5), rotation=(-30, 30), flip=0.5, desaturation=(0, 1), blur_px=(0, 2), erase=0.5,
-    scale_depth=True, flip_order=HUMAN36M.flip_order,
+    brightness=(0.5, 1.5), rotation=(-30, 30), rotation_share=1.0, flip=0.5, desaturation=(0, 1), blur_px=(0, 2),
+    erase=0.5, scale_depth=True, flip_order=HUMAN36M.flip_order,
 )  # fmt: skip
 pytestmark = pytest.mark.usefixtures("tiny_backbone", "cuda_path")
 

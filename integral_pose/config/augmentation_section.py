@@ -18,8 +18,9 @@ from integral_pose.config.value_types import (
 )
 
 BACKENDS_OF = {  # augmenters that are off by default, and the backends that have them
-    "rotation": ("device",), "flip": ("imgaug", "device"), "desaturation": ("imgaug", "device"),
-    "blur_px": ("imgaug", "device"), "erase": ("imgaug", "device"), "jpeg": ("imgaug",),
+    "rotation": ("device",), "rotation_share": ("device",), "flip": ("imgaug", "device"),
+    "desaturation": ("imgaug", "device"), "blur_px": ("imgaug", "device"), "erase": ("imgaug", "device"),
+    "jpeg": ("imgaug",),
 }  # fmt: skip
 
 
@@ -33,6 +34,7 @@ class AugmentationConfig(Section):
     contrast: Range = [0.7, 1.3]  # factor around grey 128
     brightness: PositiveRange = [0.5, 1.5]  # factor, each colour channel by itself
     rotation: Range = [0.0, 0.0]  # degrees, clockwise in the picture; 3D labels turn along (backend device)
+    rotation_share: Share = 1.0  # probability of being turned
     flip: Share = 0.0  # probability of mirroring picture and labels
     desaturation: ShareRange = [0.0, 0.0]  # share of grey: 1 is a grey picture
     blur_px: NonNegativeRange = [0.0, 0.0]  # standard deviation of a Gaussian in the network's input

@@ -45,7 +45,8 @@ ERASED_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020
 class DeviceAugmentation:
     """Draws the parameters of each sample, and applies them to a batch.
 
-    `flip` and `erase` are probabilities, `rotation` degrees. `flip_order` lists for each joint its mirror image.
+    `rotation_share`, `flip` and `erase` are probabilities, `rotation` degrees. `flip_order` lists for each joint its
+    mirror image.
     3D labels are rotated and mirrored with the image; with `scale_depth` their depth is scaled by the (geometric) mean
     of both image scales, which makes sense where x and y are pixels (image volume) and nowhere else.
     """
@@ -57,6 +58,7 @@ class DeviceAugmentation:
     contrast: Sequence[float]
     brightness: Sequence[float]
     rotation: Sequence[float]
+    rotation_share: float
     flip: float
     desaturation: Sequence[float]
     blur_px: Sequence[float]
@@ -71,14 +73,14 @@ class DeviceAugmentation:
         def draw(stream: int, number: int = 1) -> NDArray[np.float64]:
             return draw_uniform(self.seed, epoch, rows, stream, number)
 
-        affine, erase = draw(draws.AFFINE, 4), draw(draws.ERASE, 8)
+        affine, turn, erase = draw(draws.AFFINE, 4), draw(draws.ROTATION, 2), draw(draws.ERASE, 8)
         changes[:, SHIFT] = in_range(affine[:, :2], self.translate_percent)
         changes[:, SCALE] = in_range(affine[:, 2:], self.scale)
         changes[:, SATURATION] = integer_in_range(draw(draws.COLOUR)[:, 0], self.hue_saturation)
         changes[:, HUE] = np.trunc(changes[:, SATURATION] / 255 * 180)  # one value for both, as imgaug draws it
         changes[:, CONTRAST] = in_range(draw(draws.CONTRAST)[:, 0], self.contrast)
         changes[:, BRIGHTNESS] = in_range(draw(draws.BRIGHTNESS, 3), self.brightness)
-        changes[:, ROTATION] = np.deg2rad(in_range(draw(draws.ROTATION)[:, 0], self.rotation))
+        changes[:, ROTATION] = np.deg2rad(in_range(turn[:, 0], self.rotation)) * (turn[:, 1] < self.rotation_share)
         changes[:, FLIP] = draw(draws.FLIP)[:, 0] < self.flip
         changes[:, DESATURATION] = in_range(draw(draws.DESATURATION)[:, 0], self.desaturation)
         changes[:, BLUR] = in_range(draw(draws.BLUR)[:, 0], self.blur_px)

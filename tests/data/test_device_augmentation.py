@@ -20,7 +20,7 @@ from integral_pose.skeleton import HUMAN36M
 SIDE = 128
 STILL = device.DeviceAugmentation(
     seed=1, translate_percent=[0, 0], scale=[1, 1], hue_saturation=[0, 0], contrast=[1, 1], brightness=[1, 1],
-    rotation=[0, 0], flip=0.0, desaturation=[0, 0], blur_px=[0, 0], erase=0.0, scale_depth=False,
+    rotation=[0, 0], rotation_share=1.0, flip=0.0, desaturation=[0, 0], blur_px=[0, 0], erase=0.0, scale_depth=False,
     flip_order=HUMAN36M.flip_order,
 )  # fmt: skip
 USUAL = dataclasses.replace(
@@ -125,6 +125,15 @@ def test_a_quarter_turn_by_hand():
     torch.testing.assert_close(after.joints_camera_mm, torch.stack([-y, x, z], -1), rtol=0, atol=1e-3)
     u, v = before.joints_crop_px.unbind(-1)
     torch.testing.assert_close(after.joints_crop_px, torch.stack([SIDE - v, u], -1), rtol=0, atol=1e-3)
+
+
+def test_a_share_is_turned_and_the_others_are_as_they_were():
+    some = dataclasses.replace(STILL, rotation=[-90, 90], rotation_share=0.3)
+    rows, all_of_them = np.arange(2000), dataclasses.replace(some, rotation_share=1.0)
+    angles, whole = (each.draw(3, rows)[:, device.ROTATION] for each in (some, all_of_them))
+    assert 0.27 < (angles != 0).float().mean() < 0.33
+    assert torch.equal(angles[angles != 0], whole[angles != 0])
+    assert whole.min() < -1.5 < 1.5 < whole.max()
 
 
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (SIDE, 96)])

@@ -53,9 +53,9 @@ def test_imgaug_augmenters_in_their_order(noted: list[int]) -> None:
 
 
 def test_device_augmenters(noted: list[int]) -> None:
-    DeviceAugmentation(seed=0, flip_order=HUMAN36M.flip_order, rotation=[-20, 20], scale_depth=False, **RANGES).draw(
-        0, np.arange(4)
-    )
+    DeviceAugmentation(
+        seed=0, flip_order=HUMAN36M.flip_order, rotation=[-20, 20], rotation_share=1.0, scale_depth=False, **RANGES
+    ).draw(0, np.arange(4))
     assert sorted(noted) == sorted({*STREAMS, draws.ROTATION} - {draws.JPEG})
 
 

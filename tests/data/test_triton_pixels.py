@@ -17,8 +17,8 @@ from tests.triton_interpreter import INTERPRETED, interpreted, run_interpreted_t
 pytest.importorskip("triton")
 EVERYTHING = DeviceAugmentation(
     seed=0, translate_percent=(-0.1, 0.1), scale=(0.75, 1.25), hue_saturation=(-60, 60), contrast=(0.7, 1.3),
-    brightness=(0.5, 1.5), rotation=(-30, 30), flip=0.5, desaturation=(0, 1), blur_px=(0, 0), erase=0.5,
-    scale_depth=False, flip_order=HUMAN36M.flip_order,
+    brightness=(0.5, 1.5), rotation=(-30, 30), rotation_share=1.0, flip=0.5, desaturation=(0, 1), blur_px=(0, 0),
+    erase=0.5, scale_depth=False, flip_order=HUMAN36M.flip_order,
 )  # fmt: skip
 MOST_LAUNCHES, MOST_MB_AN_IMAGE = 40, 4.0
 
