@@ -60,7 +60,7 @@ def real_pictures(options: argparse.Namespace) -> None:
     rows = _mean_pose_rows(networks, crops, people)
     for name, stored in zip(names, networks, strict=True):
         model = PoseModel(LoadedNetwork(stored.build(), stored.description, stored.source))
-        predict = partial(model.predict, flip=any(config.evaluation.flip for config in _configs([stored])))
+        predict = partial(model.predict, flip=_is_averaged(stored))
         rows.append(_predict_and_draw(name, model.description, predict, crops, people, out / name))
     write_text_atomic(out / "real_pictures.json", json.dumps({"rows": rows}, indent=1, allow_nan=False) + "\n")
     print(f"{markdown_table([table_row(row) for row in rows])}\n{out}")
@@ -161,6 +161,12 @@ def _mean_pose_rows(networks: Sequence[StoredNetwork], table: PoseTable, people:
 def _configs(networks: Sequence[StoredNetwork]) -> list[Config]:
     """Of those that are a run's; a model file has none."""
     return [load_config_text(each.config_yaml, str(each.source), ()).config for each in networks if each.config_yaml]
+
+
+def _is_averaged(network: StoredNetwork) -> bool:
+    """Whether its pictures are mirrored too: as the run says, or the card of a model file."""
+    card = network.description.card
+    return any(config.evaluation.flip for config in _configs([network])) or (card is not None and card.flip)
 
 
 def _predict_and_draw(

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load_model(path: str | PathLike[str]) -> PoseModel:
+def load_model(path: str | PathLike[str] | None = None) -> PoseModel:
     """A trained model, ready for photographs: `load_model(path).predict(image, boxes=...)`.
 
-    The path is that of a run folder, a checkpoint or a model file. Raises CheckpointError.
+    The path is that of a run folder, a checkpoint or a model file; without one it is the packaged model. Raises
+    CheckpointError.
     """
     from integral_pose.predict.pose_model import load_model as load  # heavy, and most who import us do not need it
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from integral_pose.cli.arguments import DEVICES, add_command, file_path
+from integral_pose.errors import ConfigError
 from integral_pose.predict.box_forms import FORMS, XYWH
 from integral_pose.predict.coco_people import LEAST_SCORE, PeopleWanted
 
@@ -15,10 +16,14 @@ from integral_pose.predict.coco_people import LEAST_SCORE, PeopleWanted
 def add_predict(commands: Any) -> None:
     """Poses in pictures."""
     text = "poses of the people in an image, a folder of images or a video"
-    parser = add_command(commands, "predict", text, _predict)
-    parser.add_argument("model", type=file_path, metavar="MODEL", help="a run folder, a checkpoint or a model file")
+    parser = add_command(commands, "predict", text, _predict, more="behind_options")
+    parser.set_defaults(behind_options=[])
+    parser.add_argument("model", nargs="?", metavar="MODEL",
+                        help="a run folder, a checkpoint or a model file (the packaged model)")  # fmt: skip
     parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO|-", help="- reads one image from standard input")
-    parser.add_argument("--out", type=file_path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--out", type=file_path, default=Path("poses"), metavar="DIR", help="for the results (%(default)s)"
+    )
     boxes = parser.add_mutually_exclusive_group()
     boxes.add_argument("--box", type=_four, action="append", default=[], metavar="x,y,w,h",
                        help="a person's box in px, for every picture; once a person (default: a detector)")  # fmt: skip
@@ -49,13 +54,14 @@ def _predict(options: argparse.Namespace) -> None:
     from integral_pose.predict.box_finder import BoxChoice
     from integral_pose.predict.job import PredictionJob, run_job
 
+    model, source = _model_and_source(options)
     wanted = PeopleWanted(options.box_category, options.box_score)
     boxes = BoxChoice(tuple(options.box), options.boxes, options.whole_image, options.detector_weights,
                       options.box_form, wanted)  # fmt: skip
     done = run_job(
         PredictionJob(
-            options.model,
-            options.source,
+            model,
+            source,
             options.out,
             boxes=boxes,
             intrinsics=options.intrinsics,
@@ -67,6 +73,14 @@ def _predict(options: argparse.Namespace) -> None:
         )
     )
     print(f"{done.out}: {done.num_people} people in {done.num_images} images; poses.json, poses.csv")
+
+
+def _model_and_source(options: argparse.Namespace) -> tuple[Path | None, str]:
+    """argparse takes a single one before an option for the source, where the other may stand behind it."""
+    *model, source = [text for text in (options.model, options.source, *options.behind_options) if text is not None]
+    if len(model) > 1:
+        raise ConfigError(f"expected a model and a source of pictures, found {', '.join([*model, source])}")
+    return (file_path(model[0]) if model else None), source
 
 
 def _four(text: str) -> tuple[float, ...]:

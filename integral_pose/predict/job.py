@@ -16,6 +16,7 @@ from integral_pose.predict.intrinsics_file import Intrinsics, read_intrinsics
 from integral_pose.predict.pose_model import LARGEST_BATCH, View, load_model
 from integral_pose.predict.results import ResultFolder
 from integral_pose.predict.sources import NAMED, NamedPicture, open_source
+from integral_pose.weights.packaged_model import packaged_model
 
 LARGEST_HELD_BYTES = 200_000_000  # of pictures that wait until a batch of people is full
 
@@ -26,7 +27,7 @@ Batch = list[tuple[NamedPicture, Boxes]]
 class PredictionJob:
     """What the command line asks for."""
 
-    model: Path
+    model: Path | None  # None: the packaged one
     source: str
     out: Path
     boxes: BoxChoice = field(default_factory=BoxChoice)
@@ -55,12 +56,15 @@ def run_job(job: PredictionJob) -> ResultFolder:
     Raises an IntegralPoseError where the job cannot be done; if single files of a folder cannot be read, at the end,
     when all else is written.
     """
+    path = packaged_model() if job.model is None else job.model
     if job.out.exists() and not job.out.is_dir():
         raise ConfigError(f"--out {job.out}: is a file, expected a folder")
     if (job.out / "poses.json").exists():
         notify(f"{job.out}: poses.json and poses.csv of an earlier call are replaced; other pictures of it stay")
     source, device = open_source(job.source, job.out), choose_device(job.device)
-    model = load_model(job.model).to(device)
+    model = load_model(path).to(device)
+    if job.model is None and model.description.card:
+        notify(f"the packaged model: {model.description.card.summary()}")
     find_boxes = BoxFinder(job.boxes, source, device)
     intrinsics = read_intrinsics(job.intrinsics) if isinstance(job.intrinsics, Path) else {}
     if intrinsics:

@@ -24,6 +24,7 @@ from integral_pose.io.images import Picture, read_picture, require_sensible_size
 from integral_pose.io.resampling import resample_rectangle
 from integral_pose.predict.boxes import check_boxes, whole_picture
 from integral_pose.predict.placing import CropSpace, place_in_box, place_in_crop
+from integral_pose.weights.packaged_model import packaged_model
 from integral_pose.weights.stored_network import LoadedNetwork, Weights, load_network
 
 Photograph = str | PathLike[str] | Image.Image | Picture
@@ -203,6 +204,9 @@ def _picture(image: Photograph) -> tuple[Picture, str]:
     return image, "the image"
 
 
-def load_model(path: str | PathLike[str], weights: Weights = "averaged") -> PoseModel:
-    """The model of a run folder, a checkpoint or a model file, on the CPU. Raises CheckpointError."""
-    return PoseModel(load_network(Path(path), weights))
+def load_model(path: str | PathLike[str] | None = None, weights: Weights = "averaged") -> PoseModel:
+    """The model of a run folder, a checkpoint or a model file, on the CPU; None: the packaged one.
+
+    Raises CheckpointError.
+    """
+    return PoseModel(load_network(packaged_model() if path is None else Path(path), weights))

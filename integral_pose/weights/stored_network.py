@@ -20,6 +20,7 @@ from integral_pose.models.pose_net import PoseNet, build_network, build_space
 from integral_pose.runs.checkpoint import find_checkpoint
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.model_file import ModelDescription, parse_description
+from integral_pose.weights.packaged_model import named_model
 
 Weights = Literal["averaged", "raw"]
 LEARNT_JOINTS = ("skeleton", "bone_length_mm")  # of the description, among what a checkpoint says of its data
@@ -90,11 +91,11 @@ class LoadedNetwork:
 
 
 def read_network(path: Path) -> StoredNetwork:
-    """What a run folder (its best.pt before its last.pt), a checkpoint or a model file holds.
+    """What a run folder (its best.pt before its last.pt), a checkpoint, a model file or `packaged` holds.
 
     Raises CheckpointError where the file is missing, damaged or inconsistent.
     """
-    source = find_checkpoint(path)
+    source = find_checkpoint(named_model(path))
     content = load_checkpoint(source)
     description = _described(content, source)
     try:
