@@ -63,10 +63,14 @@ class Camera:
 
     def _undistort(self, distorted: Array) -> Array:
         """Inverse of `_distort` by fixed-point iteration; the lens is mild, 30 rounds reach rounding."""
-        plane = distorted.copy()
+        lens = (*self.radial, *self.tangential)
+        to_x, to_y = (distorted[..., axis].copy() for axis in range(2))  # in one piece each, which is faster
+        x, y = to_x.copy(), to_y.copy()
         for _ in range(30):
-            plane += distorted - self._distort(plane)
-        return plane
+            seen_x, seen_y = distort(x, y, lens)
+            x += to_x - seen_x
+            y += to_y - seen_y
+        return np.stack([x, y], axis=-1)
 
 
 def distort(x: Any, y: Any, lens: Sequence[Any]) -> tuple[Any, Any]:

@@ -127,8 +127,8 @@ def paint(stage: Stage, light: Array) -> NDArray[np.float32]:
     surface = meet(stage, rays)
     lights = Lights([Light(light, np.ones(3), 0.0)], np.full(3, 0.4), np.array([0.0, -1, 0]))
     picture = np.zeros((65536, 3), np.float32)
-    ones = np.ones((len(surface.hit), 1), np.float32)
-    picture[surface.hit] = shade(stage, surface, ones[:, 0], ones, lights)
+    ones = np.ones((1, len(surface.hit)), np.float32)
+    picture[surface.hit] = shade(stage, surface, ones[0], ones, lights)
     return picture.reshape(256, 256, 3)
 
 

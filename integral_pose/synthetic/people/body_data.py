@@ -54,6 +54,11 @@ class BodyData:
     lips: Array32  # (V,) 0..1
 
     @cached_property
+    def rows(self) -> dict[str, int]:
+        """Bone -> its row."""
+        return {name: row for row, name in enumerate(self.bones)}
+
+    @cached_property
     def ends(self) -> NDArray[np.intp]:
         """Vertices of head and feet, between which a person's stature is measured."""
         of = [self.bones.index(name) for name in ("head", "foot.L", "foot.R")]

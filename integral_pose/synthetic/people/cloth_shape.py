@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.synthetic.people.body_data import BodyData
+from integral_pose.synthetic.people.row_vectors import dots, over
 from integral_pose.synthetic.people.shapes import RestBody
 from integral_pose.synthetic.ray_casting import Array32
 
@@ -141,12 +142,11 @@ def limbs_of(data: BodyData) -> Limbs:
 
 def vertex_normals(points_mm: Array32, faces: NDArray[np.int32]) -> Array32:
     """(V, 3) unit vectors, the mean of the faces round each vertex by their areas."""
-    a, b, c = (points_mm[faces[:, corner]] for corner in range(3))
+    a, b, c = (points_mm.take(faces[:, corner], axis=0) for corner in range(3))
     u, v = b - a, c - a
     normals = np.empty_like(points_mm)
     for k in range(3):
         i, j = (k + 1) % 3, (k + 2) % 3
         of_face = (u[:, i] * v[:, j] - u[:, j] * v[:, i]).astype(np.float64)
         normals[:, k] = sum(np.bincount(faces[:, corner], of_face, len(points_mm)) for corner in range(3))
-    length = np.sqrt((normals * normals).sum(axis=1))
-    return normals / np.maximum(length, 1e-12)[:, None]
+    return over(normals, np.maximum(np.sqrt(dots(normals, normals)), 1e-12))

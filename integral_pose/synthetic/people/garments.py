@@ -39,6 +39,7 @@ class Mesh(NamedTuple):
     faces: NDArray[np.int32]  # (F, 3)
     kind: NDArray[np.uint8]  # (F,)
     lips: Array32  # (V,)
+    face_numbers: NDArray[np.object_]  # `faces` as Python's own numbers
 
     def kind_of_vertices(self) -> NDArray[np.uint8]:
         """(V,) of the layer that each belongs to."""
@@ -59,15 +60,18 @@ def dress(data: BodyData, body: RestBody, outfit: Outfit) -> Mesh:
     ]
     points, faces, kinds, sources, count = [], [], [], [], 0
     for points_mm, of_layer, kind in layers:
-        used, renumbered = np.unique(of_layer, return_inverse=True)
+        used = np.flatnonzero(np.bincount(of_layer.ravel(), minlength=len(points_mm)))
+        renumbered = np.zeros(len(points_mm), np.int32)
+        renumbered[used] = np.arange(count, count + len(used))
         points.append(points_mm[used])
         sources.append(used)
-        faces.append(renumbered.reshape(-1, 3).astype(np.int32) + count)
+        faces.append(renumbered[of_layer])
         kinds.append(np.full(len(of_layer), kind, np.uint8))
         count += len(used)
-    source = np.concatenate(sources)
+    source, all_faces = np.concatenate(sources), np.concatenate(faces)
     return Mesh(
-        np.concatenate(points), data.weights[source], np.concatenate(faces), np.concatenate(kinds), data.lips[source]
+        np.concatenate(points), data.weights[source], all_faces, np.concatenate(kinds), data.lips[source],
+        all_faces.astype(object),
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ times the way from one point of the body at rest to another; the shares make the
 (docs/data.md).
 """
 
+from functools import cache
+
 import numpy as np
 
 from integral_pose.contracts import Array
@@ -31,6 +33,7 @@ LIMB_CENTRES = {  # L and R, with the bones' side behind a dot
 }
 
 
+@cache
 def centre_bones(data: BodyData) -> list[int]:
     """The bone that moves each of the 17 joints."""
     names = []

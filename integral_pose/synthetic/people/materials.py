@@ -4,6 +4,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.synthetic.people.garments import (
@@ -19,9 +20,11 @@ from integral_pose.synthetic.people.garments import (
     HeadPlace,
 )
 from integral_pose.synthetic.people.outfits import Cloth, Colour, Outfit
+from integral_pose.synthetic.people.row_vectors import moved, scaled
 from integral_pose.synthetic.ray_casting import Array32
 
-NOISE_NODES = 32
+NOISE_NODES = 32  # a power of two
+NOISE_BLOCK = 8192  # points at a time, which a core's cache holds
 GAMMA = 2.2  # of pictures
 
 
@@ -46,7 +49,7 @@ def paint_person(kind: int, rest_mm: Array32, lips: Array32, look: Look) -> Arra
         return _paint_eyes(place, look)
     if kind == HAIR:
         strands = 0.75 + 0.5 * noise(place * np.array((1.0, 1.0, 0.15), np.float32), 9.0, outfit.seed)
-        return linear_light(outfit.hair) * strands[:, None]
+        return scaled(linear_light(outfit.hair), strands)
     colours = paint_cloth(place, cloths[kind], outfit.seed + kind)
     if kind == SHOES:
         colours[place[:, 2] < 8] = np.float32(0.75) if outfit.seed % 3 else np.float32(0.06)  # soles
@@ -59,9 +62,8 @@ def paint_cloth(place: Array32, cloth: Cloth, seed: int) -> Array32:
     """(N, 3) of points (N, 3) mm: a pattern of two colours, and a little unevenness."""
     second = _second_share(place, cloth, seed)
     wear = 0.88 + 0.24 * noise(place, 60.0, seed + 3)
-    base = linear_light(cloth.colour) + second[:, None] * (linear_light(cloth.second) - linear_light(cloth.colour))
-    out: Array32 = base * wear[:, None]
-    return out
+    first = linear_light(cloth.colour)
+    return scaled(moved(scaled(linear_light(cloth.second) - first, second), first), wear)
 
 
 def _second_share(place: Array32, cloth: Cloth, seed: int) -> Array32:
@@ -103,7 +105,7 @@ def _paint_skin(place: Array32, lips: Array32, look: Look) -> Array32:
     outfit, head = look.outfit, look.head
     skin = linear_light(outfit.skin)
     uneven = 0.92 + 0.16 * noise(place, 35.0, outfit.seed)
-    colours: Array32 = skin * uneven[:, None]
+    colours = scaled(skin, uneven)
     side = place[:, 1]
     up = place[:, 2] - np.float32(head.eyes_mm[2])
     ahead = place[:, 0] - np.float32(head.eyes_mm[0])
@@ -146,25 +148,40 @@ def linear_light(colour: Colour | Array) -> Array32:
 
 def noise(place: Array32, size_mm: float, seed: int) -> Array32:
     """(N,) smooth in 0..1, blotches of that size."""
-    at = place * np.float32(1 / size_mm) + np.float32(seed % 97)
-    node = np.floor(at).astype(np.int32)
-    share = at - node
-    share *= share * (3 - 2 * share)
-    node %= NOISE_NODES
-    table = _noise_table()
-    after = (node + 1) % NOISE_NODES
-    x, y, z = ((node[:, k], after[:, k]) for k in range(3))
     total = np.zeros(len(place), np.float32)
-    for i in (0, 1):
-        wx = share[:, 0] if i else 1 - share[:, 0]
-        for j in (0, 1):
-            wy = wx * (share[:, 1] if j else 1 - share[:, 1])
-            row = (x[i] * NOISE_NODES + y[j]) * NOISE_NODES
-            low = table[row + z[0]]
-            total += wy * (low + share[:, 2] * (table[row + z[1]] - low))
+    for first in range(0, len(place), NOISE_BLOCK):
+        block = slice(first, first + NOISE_BLOCK)
+        _add_noise(total[block], place[block] * np.float32(1 / size_mm) + np.float32(seed % 97))
     return total
 
 
+def _add_noise(total: Array32, at: Array32) -> None:
+    """To `total` (N,), at places (N, 3) in nodes."""
+    (x, share_x), (y, share_y), (z, share_z) = (_node_and_share(at[:, axis]) for axis in range(3))
+    low, rise = _noise_tables()
+    for i in (0, 1):
+        weight_x = share_x if i else 1 - share_x
+        plane = ((x + i) & (NOISE_NODES - 1)) * NOISE_NODES**2 + z
+        for j in (0, 1):
+            node = plane + ((y + j) & (NOISE_NODES - 1)) * NOISE_NODES
+            value = rise.take(node)
+            value *= share_z
+            value += low.take(node)
+            value *= weight_x * (share_y if j else 1 - share_y)
+            total += value
+
+
+def _node_and_share(at: Array32) -> tuple[NDArray[np.intp], Array]:
+    """The node before each place, and how far it is to the next one, smoothed, 0..1."""
+    before = np.floor(at)
+    share = at.astype(np.float64) - before
+    share *= share * (3 - 2 * share)
+    return before.astype(np.intp) & (NOISE_NODES - 1), share
+
+
 @cache
-def _noise_table() -> Array32:
-    return np.random.default_rng(2).random(NOISE_NODES**3, dtype=np.float32)
+def _noise_tables() -> tuple[Array, Array]:
+    """The value at each node, and how much the next one along the last axis has more."""
+    low = np.random.default_rng(2).random(NOISE_NODES**3, dtype=np.float32).reshape((NOISE_NODES,) * 3)
+    rise = np.roll(low, -1, axis=2) - low
+    return low.ravel().astype(np.float64), rise.ravel().astype(np.float64)

@@ -26,13 +26,13 @@ def take_picture(
     fine = layers[0].copy()  # of the room every fourth pixel is enough
     fine[::2, ::2] = True
     some = surface.rows(np.flatnonzero(fine.ravel()[surface.hit]))
-    sampled = np.zeros((len(flat), 1 + len(lights.direct)), np.float32)
-    sampled[some.hit, 0] = openness_of(stage, some, rng)
-    sampled[some.hit, 1:] = lights_seen(stage, some, lights, rng)
-    sampled = _smooth(sampled.reshape(height, width, -1), layers, fine).reshape(len(flat), -1)
-    openness, seen = sampled[:, 0], sampled[:, 1:]
+    sampled = np.zeros((1 + len(lights.direct), len(flat)), np.float32)
+    sampled[0, some.hit] = openness_of(stage, some, rng)
+    sampled[1:, some.hit] = lights_seen(stage, some, lights, rng)
+    sampled = _smooth(sampled.reshape(-1, height, width), layers, fine).reshape(-1, len(flat))
     picture = np.zeros_like(flat) if backdrop is None else backdrop.reshape(-1, 3).copy()
-    picture[surface.hit] = shade(stage, surface, openness[surface.hit], seen[surface.hit], lights)
+    near = sampled.take(surface.hit, axis=1)
+    picture[surface.hit] = shade(stage, surface, near[0], near[1:], lights)
     person = layers[0].ravel().astype(np.float32)
     edges = _edges(kind.reshape(height, width), depth.reshape(height, width))
     right, down = (flat[1] - flat[0], flat[width] - flat[0])
@@ -42,7 +42,8 @@ def take_picture(
         more = meet(stage, flat[edges] + np.float32(x) * right + np.float32(y) * down)
         at = edges[more.hit]
         colours = behind.copy()
-        colours[more.hit] = shade(stage, more, openness[at], seen[at], lights)
+        near = sampled.take(at, axis=1)
+        colours[more.hit] = shade(stage, more, near[0], near[1:], lights)
         total += colours
         count[more.hit] += more.kind < FIRST_THING
     picture[edges], person[edges] = total / (1 + len(SUBPIXELS)), count / (1 + len(SUBPIXELS))
@@ -50,15 +51,19 @@ def take_picture(
 
 
 def _smooth(sampled: Array32, layers: list[NDArray[np.bool_]], fine: NDArray[np.bool_]) -> Array32:
-    """The mean over what was sampled (`fine`) near each pixel in its layer, person or room; surroundings over more."""
+    """(n, H, W): the mean over what was sampled (`fine`) near each pixel in its layer, person or room.
+
+    Of the first, surroundings, over more.
+    """
     out = np.ones_like(sampled)
     for layer, sides in zip(layers, ((7, 3), (17, 9)), strict=True):
         inside = (layer & fine).astype(np.float32)
-        for channel in range(sampled.shape[2]):
-            side = sides[min(channel, 1)]
-            mean = box_blur(sampled[:, :, channel] * inside, side)
-            mean /= np.maximum(box_blur(inside, side), np.float32(1e-6))
-            np.copyto(out[:, :, channel], mean, where=layer)
+        shares = [np.maximum(box_blur(inside, side), np.float32(1e-6)) for side in sides]
+        for number, plane in enumerate(sampled):
+            kind = min(number, 1)
+            mean = box_blur(plane * inside, sides[kind])
+            mean /= shares[kind]
+            np.copyto(out[number], mean, where=layer)
     return out
 
 

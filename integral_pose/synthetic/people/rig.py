@@ -87,7 +87,7 @@ def with_lengths_of(rest: Array, joints_mm: Array) -> Array:
 
 def _placed(data: BodyData, body: RestBody, rest: Array, turned: dict[str, Array]) -> PosedRig:
     """The bones joined to each other, the hip at the origin; those that are not named stay out of it."""
-    bones = [data.bones.index(name) for name in turned]  # parents first
+    bones = [data.rows[name] for name in turned]  # parents first
     rotations, heads = np.tile(np.eye(3), (len(data.bones), 1, 1)), np.zeros_like(body.heads_mm)
     for bone, name in sorted(zip(bones, turned, strict=True)):
         rotations[bone] = turned[name]
@@ -111,7 +111,8 @@ def skin(body_points_mm: Array32, weights: Array32, body: RestBody, posed: Posed
     shift = posed.heads_mm - np.einsum("bij,bj->bi", posed.rotations, body.heads_mm)
     motion = np.concatenate([posed.rotations, shift[:, :, None]], axis=2).reshape(-1, 12).astype(np.float32)
     each = (weights @ motion).reshape(-1, 3, 4)
-    moved: Array32 = (each[:, :, :3] * body_points_mm[:, None, :]).sum(axis=2) + each[:, :, 3]
+    x, y, z = (each[:, :, axis] * body_points_mm[:, None, axis] for axis in range(3))
+    moved: Array32 = x + y + z + each[:, :, 3]
     return moved
 
 

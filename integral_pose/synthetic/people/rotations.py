@@ -6,6 +6,8 @@ import numpy as np
 
 from integral_pose.contracts import Array
 
+IDENTITY = np.eye(3)
+
 
 def unit(vector: Array) -> Array:
     """The vector at length 1; a vector of no length gives NaN."""
@@ -19,14 +21,17 @@ def across(vector: Array, axis: Array) -> Array:
 
 def cross(a: Array, b: Array) -> Array:
     """np.cross takes ten times as long for a single pair."""
-    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 def frame(first: Array, near_second: Array) -> Array:
     """Columns: `first`, the unit vector nearest to the second at right angles to it, and their cross product."""
-    x = unit(first)
-    y = unit(across(near_second, x))
-    return np.stack([x, y, cross(x, y)], axis=1)
+    columns = np.empty((3, 3))
+    columns[:, 0] = x = unit(first)
+    columns[:, 1] = y = unit(across(near_second, x))
+    columns[:, 2] = cross(x, y)
+    return columns
 
 
 def turn_about(axis: Array, angle: float) -> Array:
@@ -34,22 +39,22 @@ def turn_about(axis: Array, angle: float) -> Array:
     x, y, z = axis * math.sin(angle)
     c = 1 - math.cos(angle)
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    outer: Array = c * np.outer(axis, axis)
-    return outer + (1 - c) * np.eye(3) + skew
+    outer: Array = c * (axis[:, None] * axis)
+    return outer + (1 - c) * IDENTITY + skew
 
 
 def axis_and_angle(rotation: Array) -> tuple[Array, float]:
     """The unit vector and the angle in 0..pi that a rotation turns about and by."""
-    r = rotation
-    twice_sine = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+    (_, xy, xz), (yx, _, yz), (zx, zy, _) = rotation.tolist()
+    twice_sine = np.array([zy - yz, xz - zx, yx - xy])
     length = math.sqrt(twice_sine @ twice_sine)
-    angle = math.atan2(length, float(np.trace(r)) - 1)
+    angle = math.atan2(length, float(np.trace(rotation)) - 1)
     if length > 1e-6:
         return twice_sine / length, angle
     if angle < 1:
         return np.array([1.0, 0, 0]), 0.0
-    column = int(np.argmax(np.diag(r)))
-    return unit((r + np.eye(3))[:, column]), angle
+    column = int(np.argmax(np.diag(rotation)))
+    return unit((rotation + IDENTITY)[:, column]), angle
 
 
 def between(start: Array, end: Array, share: float, limit: float = math.pi) -> Array:

@@ -11,6 +11,7 @@ from integral_pose.synthetic.people.garments import SHOES, SKIN, Mesh
 from integral_pose.synthetic.people.materials import Look, paint_cloth, paint_person
 from integral_pose.synthetic.people.room import RoomMesh
 from integral_pose.synthetic.people.rotations import unit
+from integral_pose.synthetic.people.row_vectors import add_scaled, dots, moved, over, scaled
 from integral_pose.synthetic.ray_casting import Array32
 
 FIRST_THING = 32  # kinds from here on are things of the room
@@ -57,7 +58,8 @@ def build_stage(
     room_mm = (room.points_mm @ rotation.T + floor_mm).astype(np.float32)
     points = np.concatenate([person_mm, room_mm])
     faces = np.concatenate([person.faces, room.faces + len(person_mm)]).astype(np.int32)
-    embree = _embree_scene(points, faces)
+    room_numbers = (room.faces + len(person_mm)).astype(object)
+    embree = _embree_scene(points.astype(object), np.concatenate([person.face_numbers, room_numbers]))
     flat = np.zeros((len(faces), 3), np.float32)
     a, b, c = (room_mm[room.faces[:, corner]] for corner in range(3))
     across = np.cross(b - a, c - a)
@@ -69,7 +71,8 @@ def build_stage(
     )  # fmt: skip
 
 
-def _embree_scene(points_mm: Array32, faces: NDArray[np.int32]) -> Any:
+def _embree_scene(points_mm: NDArray[np.object_], faces: NDArray[np.object_]) -> Any:
+    """Of vertices (V, 3) and triangles (F, 3) in Python's numbers, which embreex reads faster than NumPy's."""
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
 
@@ -111,10 +114,7 @@ class Surface(NamedTuple):
 
     def rows(self, chosen: NDArray[np.intp]) -> "Surface":
         """Some of them."""
-        return Surface(
-            self.hit[chosen], self.ray[chosen], self.kind[chosen], self.depth_mm[chosen], self.start_mm[chosen],
-            self.normal[chosen], self.rest_mm[chosen], self.lips[chosen],
-        )  # fmt: skip
+        return self._replace(**{name: column.take(chosen, axis=0) for name, column in self._asdict().items()})
 
 
 def meet(stage: Stage, rays: Array32) -> Surface:
@@ -122,68 +122,75 @@ def meet(stage: Stage, rays: Array32) -> Surface:
     hits = stage.embree.run(np.zeros_like(rays), rays, output=True)
     face = np.asarray(hits["primID"])
     hit = np.flatnonzero(face >= 0)
-    of = face[hit]
-    kind, ray = stage.kind[of], rays[hit]
-    depth = np.asarray(hits["tfar"])[hit].astype(np.float32)
-    place = ray * depth[:, None]
-    rest: Array32 = ((place - stage.floor_mm) @ stage.rotation).astype(np.float32)  # of things
-    normal = stage.face_normals[of]
+    of = face.take(hit)
+    kind, ray = stage.kind.take(of), rays.take(hit, axis=0)
+    depth = np.asarray(hits["tfar"]).take(hit).astype(np.float32)
+    place = scaled(ray, depth)
+    rest: Array32 = (moved(place, -stage.floor_mm) @ stage.rotation).astype(np.float32)  # of things
+    normal = stage.face_normals.take(of, axis=0)
     lips = np.zeros(len(hit), np.float32)
     person = np.flatnonzero(kind < FIRST_THING)
-    corners = stage.faces[of[person]]
-    u, v = (np.asarray(hits[name])[hit[person]].astype(np.float32)[:, None] for name in "uv")
+    corners = stage.faces.take(of.take(person), axis=0)
+    u, v = (np.asarray(hits[name]).take(hit.take(person)).astype(np.float32) for name in "uv")
     shares = (1 - u - v, u, v)
-    of_person, smooth = (
-        shares[0] * values[corners[:, 0]] + shares[1] * values[corners[:, 1]] + shares[2] * values[corners[:, 2]]
+    rest[person], smooth = (
+        scaled(values.take(corners[:, 0], axis=0), shares[0])
+        + scaled(values.take(corners[:, 1], axis=0), shares[1])
+        + scaled(values.take(corners[:, 2], axis=0), shares[2])
         for values in (stage.rest_mm, stage.normals)
     )
-    rest[person] = of_person
-    lips[person] = sum(share[:, 0] * stage.lips[corners[:, i]] for i, share in enumerate(shares))
-    normal[person] = smooth / np.maximum(np.sqrt((smooth * smooth).sum(axis=1)), 1e-6)[:, None]
-    normal *= np.where((normal * ray).sum(axis=1) > 0, np.float32(-1), np.float32(1))[:, None]
+    lips[person] = sum(share * stage.lips.take(corners[:, i]) for i, share in enumerate(shares))
+    normal[person] = over(smooth, np.maximum(np.sqrt(dots(smooth, smooth)), 1e-6))
+    normal = scaled(normal, np.where(dots(normal, ray) > 0, np.float32(-1), np.float32(1)))
     return Surface(hit, ray, kind, depth, place + normal * np.float32(LIFT_MM), normal, rest, lips)
 
 
 def shade(stage: Stage, surface: Surface, openness: Array32, seen: Array32, lights: Lights) -> Array32:
-    """(n, 3) linear light; `openness` (n,) and `seen` (n, lights): seen shares of surroundings and lights."""
+    """(n, 3) linear light; `openness` (n,) and `seen` (lights, n): seen shares of surroundings and lights."""
     sky = (0.65 + 0.35 * surface.normal @ lights.up.astype(np.float32)) * openness
-    light = sky[:, None] * lights.ambient.astype(np.float32)
+    light = scaled(lights.ambient.astype(np.float32), sky)
     glossy = np.flatnonzero((surface.kind == SKIN) | (surface.kind == SHOES))
-    view = -surface.ray[glossy] / np.sqrt((surface.ray[glossy] ** 2).sum(axis=1))[:, None]
+    ray, normal = surface.ray.take(glossy, axis=0), surface.normal.take(glossy, axis=0)
+    view = over(-ray, np.sqrt(dots(ray, ray)))
     shine = np.zeros_like(view)
     for number, source in enumerate(lights.direct):
         direction, colour = source.direction.astype(np.float32), source.colour.astype(np.float32)
-        light += (np.maximum(surface.normal @ direction, 0) * seen[:, number])[:, None] * colour
-        half = view + direction
-        half /= np.sqrt((half * half).sum(axis=1))[:, None]
-        facing = np.clip((half * surface.normal[glossy]).sum(axis=1), 0, 1) ** 24 * seen[glossy, number]
-        shine += facing[:, None] * colour
+        add_scaled(light, colour, np.maximum(surface.normal @ direction, 0) * seen[number])
+        half = moved(view, direction)
+        half = over(half, np.sqrt(dots(half, half)))
+        facing = np.clip(dots(half, normal), 0, 1) ** 24 * seen[number].take(glossy)
+        add_scaled(shine, colour, facing)
     light *= _albedo(stage, surface.kind, surface.rest_mm, surface.lips)
     light[glossy] += np.float32(0.1) * shine
     return light
 
 
 def lights_seen(stage: Stage, surface: Surface, lights: Lights, rng: np.random.Generator) -> Array32:
-    """(n, lights) 1 where a light reaches the surface, by one ray to some place of it."""
-    seen = np.zeros((len(surface.hit), len(lights.direct)), np.float32)
+    """(lights, n) 1 where a light reaches the surface, by one ray to some place of it."""
+    seen = np.zeros((len(lights.direct), len(surface.hit)), np.float32)
     for number, source in enumerate(lights.direct):
         direction = source.direction.astype(np.float32)
         lit = np.flatnonzero(surface.normal @ direction > 0)
-        towards = direction + rng.standard_normal((len(lit), 3), dtype=np.float32) * np.float32(source.spread / 2)
-        free = np.asarray(stage.embree.run(surface.start_mm[lit], towards, query="OCCLUDED")) < 0
-        seen[lit, number] = free
+        towards = rng.standard_normal((len(lit), 3), dtype=np.float32) * np.float32(source.spread / 2)
+        start = surface.start_mm.take(lit, axis=0)
+        free = np.asarray(stage.embree.run(start, moved(towards, direction), query="OCCLUDED")) < 0
+        seen[number, lit] = free
     return seen
 
 
 def _albedo(stage: Stage, kind: NDArray[np.int32], rest: Array32, lips: Array32) -> Array32:
-    colours = np.empty_like(rest)
-    for value in np.unique(kind):
-        where = np.flatnonzero(kind == value)
+    order = np.argsort(kind.astype(np.int16), kind="stable")  # numbers of two bytes sort fastest
+    rest, lips = rest.take(order, axis=0), lips.take(order)
+    painted, colours = np.empty_like(rest), np.empty_like(rest)
+    ends = np.cumsum(np.bincount(kind, minlength=1)).tolist()
+    for value, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        if start == end:
+            continue
         if value >= FIRST_THING:
-            cloth = stage.room.cloths[value - FIRST_THING]
-            colours[where] = paint_cloth(rest[where], cloth, int(value))
+            painted[start:end] = paint_cloth(rest[start:end], stage.room.cloths[value - FIRST_THING], value)
         else:
-            colours[where] = paint_person(int(value), rest[where], lips[where], stage.look)
+            painted[start:end] = paint_person(value, rest[start:end], lips[start:end], stage.look)
+    colours[order] = painted
     return colours
 
 
@@ -191,9 +198,9 @@ def openness_of(stage: Stage, surface: Surface, rng: np.random.Generator) -> Arr
     """One ray a point into the half space over it; the average of neighbours is smooth."""
     start, normal = surface.start_mm, surface.normal
     towards = rng.standard_normal((len(start), 3), dtype=np.float32)
-    towards *= np.float32(1) / np.sqrt((towards * towards).sum(axis=1))[:, None]
+    towards = scaled(towards, np.float32(1) / np.sqrt(dots(towards, towards)))
     towards += normal * np.float32(1.01)
     far = np.full(len(start), OCCLUSION_REACH, np.float32)
-    towards *= np.float32(1) / np.sqrt((towards * towards).sum(axis=1))[:, None]
+    towards = scaled(towards, np.float32(1) / np.sqrt(dots(towards, towards)))
     blocked = np.asarray(stage.embree.run(start, towards, far, query="OCCLUDED")) >= 0
     return np.where(blocked, np.float32(0), np.float32(1))
