@@ -75,7 +75,8 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
 
 def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
     """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
-    frames = sequence_names([parse_frame_name(table.name(row)) for row in range(len(table))])
+    rows = np.arange(len(table))
+    frames = sequence_names([parse_frame_name(table.name(row)) for row in rows], table.sequences, rows)
     mpjpe, pa_mpjpe = (joint_errors_mm(predicted_mm, table.joints_camera_mm, name) for name in ("mpjpe", "pa_mpjpe"))
     axes_mm = axis_errors_mm(predicted_mm, table.joints_camera_mm).mean((0, 1))
     names, group = np.unique(frames, return_inverse=True)

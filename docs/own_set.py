@@ -32,5 +32,6 @@ for split in ("train", "valid"):
         joints_mm.append(mm)
     with h5py.File(root / "annot" / f"{split}.h5", "w") as file:
         file["pose2d"], file["pose3d"] = joints_px, joints_mm
-        file["subject"] = np.array([person["subject"] for person in own], "S32")
+        for column in ("subject", "sequence"):
+            file[column] = np.array([person[column] for person in own], "S32")
     (root / "annot" / f"{split}_images.txt").write_text("".join(f"{person['picture']}\n" for person in own), "utf-8")

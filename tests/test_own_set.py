@@ -31,7 +31,8 @@ def write_source(folder: Path) -> None:
         for number, (px, mm) in enumerate(zip(*draw_poses(6, 90, rng), strict=True)):
             name = f"{split}{number}.jpg"
             Image.fromarray(draw_image(90, rng)).save(folder / "pictures" / name)
-            row = {"picture": name, "subject": subjects[number % len(subjects)], "split": split}
+            row = {"picture": name, "subject": subjects[number % len(subjects)], "split": split,
+                   "sequence": f"walk{number // 2}"}  # fmt: skip
             for joint, ours in JOINTS.items():
                 at = HUMAN36M.names.index(ours)
                 row |= {f"{joint}_{axis}": value for axis, value in zip("uvxyz", [*px[at], *mm[at]], strict=True)}
@@ -63,6 +64,9 @@ def test_the_converter_of_the_page_makes_a_set_to_train_from(tmp_path, monkeypat
     run = experiment.train(Config.model_validate(values))
     result = experiment.test(run, [])
     assert list(result.scores.per_joint_mm) == list(JOINTS)
+    assert result.scores.num_sequences == 3
+    low, high = result.scores.interval_mm
+    assert low < result.scores.mpjpe_mm < high
 
 
 def test_the_converter_is_short():

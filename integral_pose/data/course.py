@@ -35,6 +35,7 @@ from integral_pose.io.labels import (
 )
 from integral_pose.io.notices import notify
 from integral_pose.io.skeleton_file import read_skeleton
+from integral_pose.io.text_columns import read_sequences
 from integral_pose.skeleton import HUMAN36M, Skeleton, joint_order
 
 VIEW_COLUMNS = {"camera": 9, "crop_to_image": 3, "root_camera_mm": 3}
@@ -101,6 +102,7 @@ class PoseTable:
     views: ViewTable | None = None  # None: the set does not say how its crops were seen
     stored_order: str = "official"  # the file's, as mean.txt beside it; the joints here are in the official one
     skeleton: Skeleton = HUMAN36M
+    sequences: NDArray[np.str_] | None = None  # (N,) the recordings; None: by the names, where these hold them
 
     def __len__(self) -> int:
         return len(self.names)
@@ -135,6 +137,7 @@ class PoseTable:
             None if self.views is None else self.views.take(rows),
             self.stored_order,
             self.skeleton,
+            None if self.sequences is None else self.sequences[rows],
         )
 
     def of_joints(self, skeleton: Skeleton) -> PoseTable:
@@ -221,4 +224,5 @@ def _read_split(root: Path, split: str, joint_order: str, label_axes: str, *, la
         crop_px = np.full((len(names), skeleton.num_joints, 2), np.nan, np.float32)
         camera_mm, order = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32), "official"
     views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
-    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order, skeleton)
+    sequences = read_sequences(label_path, len(names)) if has_file else None
+    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order, skeleton, sequences)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.errors import DataError
 from integral_pose.io.readers import read_hdf5
+from integral_pose.io.text_columns import SUBJECT, texts_of_column
 
-SUBJECT = "subject"
 _OFFICIAL = re.compile(r"(?P<set>T?S)(?P<number>\d+)_", re.ASCII)  # S1_Directions_1.54138969_000001.jpg
 _NUMBERED = re.compile(r"s_(?P<number>\d+)_act_", re.ASCII)  # s_01_act_02_subact_01_ca_01_000001.jpg, as in 3DMPPE
 
@@ -26,9 +25,7 @@ def subjects_of_column(stored: NDArray[Any] | None, names: Sequence[str], label_
     """(N,) What the column says, text or numbers; by the paths of the images where there is none."""
     if stored is None:
         return np.array([subject_of_path(name) for name in names])
-    if stored.shape != (len(names),):
-        raise DataError(f"{label_path}: '{SUBJECT}' has the shape {stored.shape}, expected ({len(names):,},)")
-    return np.array([value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in stored])
+    return texts_of_column(stored, SUBJECT, len(names), label_path)
 
 
 def is_guessed(name: str) -> bool:

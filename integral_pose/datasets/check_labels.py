@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from integral_pose.contracts import Array
 from integral_pose.data.joints_in_crop import MOST_OUTSIDE, share_outside
 from integral_pose.data.label_matrix import TABLE_FILE, read_joint_table
-from integral_pose.data.subjects import SUBJECT
 from integral_pose.datasets.stored import StoredSplit
 from integral_pose.datasets.writer import camera_of_row
 from integral_pose.errors import DataError
@@ -20,6 +19,7 @@ from integral_pose.geometry.label_axes import axis_evidence
 from integral_pose.geometry.labelled_means import is_labelled, mean_and_deviation
 from integral_pose.geometry.sides import side_evidence
 from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.io.text_columns import SEQUENCE, SUBJECT
 from integral_pose.io.unwritten_labels import fault_of_zeros, joints_at_zero
 from integral_pose.skeleton import HUMAN36M, joint_order
 
@@ -62,8 +62,11 @@ def check_labels(split: StoredSplit, crop_size_px: tuple[int, int]) -> list[Find
         return [Finding(split.split, "labels", is_train, f"none: {split.label_path.name} is not there")]
     axes_of = {"pose2d": 2} if split.is_flat else {"pose2d": 2, "pose3d": 3}
     wrong = [wrong_shape(split, key, axes) for key, axes in axes_of.items()] + [wrong_visible(split)]
-    if (subjects := split.columns.get(SUBJECT)) is not None and subjects.shape != (len(split.names),):
-        wrong.append(f"'{SUBJECT}' has the shape {subjects.shape}, expected ({len(split.names)},)")
+    wrong += [
+        f"'{name}' has the shape {column.shape}, expected ({len(split.names)},)"
+        for name in (SUBJECT, SEQUENCE)
+        if (column := split.columns.get(name)) is not None and column.shape != (len(split.names),)
+    ]
     agree = "shapes agree" + "; in px alone, for learning beside a set in mm" * split.is_flat
     findings = [Finding(split.split, "labels", any(wrong), "; ".join(filter(None, wrong)) or agree)]
     if any(wrong):

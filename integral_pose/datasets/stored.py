@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from integral_pose.contracts import Array
 from integral_pose.data.image_source import PackedImages, open_packed, spelt_as_on_disk
-from integral_pose.data.subjects import SUBJECT, is_guessed, subjects_of_column
+from integral_pose.data.subjects import is_guessed, subjects_of_column
 from integral_pose.errors import DataError
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.labels import stored_names
 from integral_pose.io.readers import read_hdf5, read_lines
 from integral_pose.io.skeleton_file import read_skeleton
+from integral_pose.io.text_columns import SEQUENCE, SUBJECT
 from integral_pose.io.untrusted import inside, read_regular
 from integral_pose.skeleton import HUMAN36M, Skeleton
 
-COLUMNS = ("pose2d", "pose3d", "visible", "camera", "crop_to_image", "root_camera_mm", "subject", "action")
+COLUMNS = ("pose2d", "pose3d", "visible", "camera", "crop_to_image", "root_camera_mm", SUBJECT, SEQUENCE, "action")
 
 
 @dataclass(frozen=True, eq=False)

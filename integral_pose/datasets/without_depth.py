@@ -17,7 +17,7 @@ from integral_pose.datasets.stored import StoredSplit, read_split
 from integral_pose.errors import DataError, OutputError
 from integral_pose.io.skeleton_file import read_skeleton, write_skeleton
 
-IN_PX = ("pose2d", "visible", "crop_to_image", "subject", "action")  # columns that say nothing of depth
+IN_PX = ("pose2d", "visible", "crop_to_image", "subject", "sequence", "action")  # columns that say nothing of depth
 
 
 def part_by_subjects(root: Path, out: Path, flat_subjects: Sequence[str]) -> tuple[int, int]:

@@ -41,19 +41,24 @@ def compare(
     true_camera_mm: FloatArray,
     names: Sequence[str],
     skeleton: Skeleton = HUMAN36M,
+    sequences: NDArray[np.str_] | None = None,
 ) -> Comparison:
-    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as `score_predictions`."""
+    """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as `score_predictions`.
+
+    `sequences` as there.
+    """
     rows = np.arange(len(true_camera_mm))
     scores = [
-        score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton) for poses in predicted_by_run
+        score_predictions(Predictions(rows, poses), true_camera_mm, names, skeleton, sequences=sequences)
+        for poses in predicted_by_run
     ]
     frames = [parse_frame_name(name) for name in names]
-    sequences = np.array(sequence_names(frames), dtype=object)  # (N,), or empty where names do not hold them
+    recordings = np.array(sequence_names(frames, sequences, rows), dtype=object)  # (N,), or empty where not known
 
     def row(name: str, values_by_run: Sequence[Array], weights: Array, chosen: NDArray[np.bool_] | bool = True) -> Row:
         known = (weights > 0) & chosen
         first, *others = values = [run[known] for run in values_by_run]
-        own = sequences[known].tolist() if len(sequences) else []
+        own = recordings[known].tolist() if len(recordings) else []
         means = [sequence_interval(run, own, weights[known]) for run in values]
         differences = [paired_interval(first, run, own, weights[known]) for run in others]
         return Row(name, means, differences, len(first), len(set(own)) or None)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from integral_pose.io.frame_names import parse_frame_name
 from integral_pose.io.labels import image_list_of, read_joints_camera_mm
 from integral_pose.io.readers import read_lines
 from integral_pose.io.skeleton_file import read_skeleton
+from integral_pose.io.text_columns import SEQUENCE, read_sequences
 from integral_pose.skeleton import Skeleton
 
 
@@ -37,11 +39,10 @@ def score_csv(
     scores have neither. `joint_order` is that of the labels, as data.joint_order has it; predictions are in the
     official one. Raises DataError where a file is missing, damaged or of another length.
     """
-    predicted_mm, true_mm, names, skeleton = load_scoring_inputs(
-        csv_path, truth_path, joint_order, some_joints=some_joints
-    )
+    inputs = load_scoring_inputs(csv_path, truth_path, joint_order, some_joints=some_joints)
+    predictions = Predictions(np.arange(len(inputs.predicted_mm)), inputs.predicted_mm)
     return score_predictions(
-        Predictions(np.arange(len(predicted_mm)), predicted_mm), true_mm, names, skeleton, protocol
+        predictions, inputs.true_mm, inputs.names, inputs.skeleton, protocol, sequences=inputs.sequences
     )
 
 
@@ -56,38 +57,48 @@ def compare_csv(
 ) -> Estimate:
     """MPJPE of the first CSV less that of the other, frame by frame on the same labels: negative is better.
 
-    Raises DataError as `score_csv`, and where image names do not hold the sequences.
+    Raises DataError as `score_csv`, and where neither a column nor image names say the sequences.
     """
     load = partial(load_scoring_inputs, truth_path=truth_path, joint_order=joint_order, some_joints=some_joints)
-    predicted_mm, true_mm, names, skeleton = load(csv_path)
-    other_mm, _, _, other = load(other_path)
-    if other != skeleton:
+    own, other = load(csv_path), load(other_path)
+    true_mm, skeleton = own.true_mm, own.skeleton
+    if other.skeleton != skeleton:
         raise DataError(
-            f"{csv_path} has {skeleton.num_joints} joints, {other_path} {other.num_joints}; expected as many"
+            f"{csv_path} has {skeleton.num_joints} joints, {other_path} {other.skeleton.num_joints}; expected as many"
         )
-    frames = [parse_frame_name(name) for name in names]
-    joints, rows = protocol.joint_indices(skeleton), protocol.rows(frames)
+    frames = [parse_frame_name(name) for name in own.names]
+    joints = protocol.joint_indices(skeleton)
+    rows = protocol.rows(frames) if frames or protocol.subjects else np.arange(len(true_mm))
     rows = rows[labelled_frames(true_mm[rows], skeleton.root, joints)]
-    sequences = sequence_names([frames[row] for row in rows])
+    sequences = sequence_names([frames[row] for row in rows] if frames else [], own.sequences, rows)
     if len(set(sequences)) < 2:
         raise DataError(
-            f"{truth_path}: an interval needs image names of two sequences at least, found {len(set(sequences))}"
+            f"{truth_path}: an interval needs two sequences at least, by image names of Human3.6M's form or the column "
+            f"'{SEQUENCE}', found {len(set(sequences))}"
         )
     own_mm, others_mm = (
-        joint_errors_mm(poses[rows], true_mm[rows], root=skeleton.root)[:, joints] for poses in (predicted_mm, other_mm)
+        joint_errors_mm(poses[rows], true_mm[rows], root=skeleton.root)[:, joints]
+        for poses in (own.predicted_mm, other.predicted_mm)
     )
     return paired_interval(
         labelled_mean(others_mm, axis=1), labelled_mean(own_mm, axis=1), sequences, label_shares(own_mm)
     )
 
 
+class ScoringInputs(NamedTuple):
+    """Predicted and true poses in the order of the data set, and what it says of its images."""
+
+    predicted_mm: NDArray[np.float32]  # (N, J, 3)
+    true_mm: NDArray[np.float64]  # (N, J, 3)
+    names: list[str]  # (N,), or [] without a list
+    skeleton: Skeleton
+    sequences: NDArray[np.str_] | None  # (N,) the recordings; None: by the names, where these hold them
+
+
 def load_scoring_inputs(
     csv_path: PathLike, truth_path: PathLike, joint_order: str = "auto", *, some_joints: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.float64], list[str], Skeleton]:
-    """Predicted and true poses, (N, J, 3) mm each in the order of the data set, the image names or [], the joints.
-
-    Row counts are the same, or DataError tells both.
-    """
+) -> ScoringInputs:
+    """Of a CSV and the labels; row counts are the same, or DataError tells both."""
     stored = read_skeleton(Path(truth_path).parent)
     skeleton = predicted_joints(csv_path, stored) if some_joints else stored
     predicted_mm = read_predictions_csv(csv_path, skeleton)
@@ -103,4 +114,4 @@ def load_scoring_inputs(
     names = read_lines(path) if path.is_file() else []
     if path.is_file() and len(names) != len(true_mm):
         raise DataError(f"{path} has {len(names)} lines, {truth_path} has {len(true_mm)} rows; they must agree")
-    return predicted_mm, true_mm, names, skeleton
+    return ScoringInputs(predicted_mm, true_mm, names, skeleton, read_sequences(Path(truth_path), len(true_mm)))

@@ -25,12 +25,14 @@ def score_predictions(
     names: Sequence[str],
     skeleton: Skeleton = HUMAN36M,
     protocol: Protocol = PROTOCOLS["all"],
+    sequences: NDArray[np.str_] | None = None,
 ) -> Scores:
     """Scores of predictions against (N, J, 3) labels in mm; the roots of both are subtracted here.
 
     `names` are the N image names in the order of the labels, or empty where there are none. Actions, subjects,
-    cameras and intervals are left out where no name holds them; every mean is over frames, not over actions. The
-    predictions are of all N rows; the protocol chooses those that count.
+    cameras and intervals are left out where no name holds them; every mean is over frames, not over actions.
+    `sequences` (N,) are the recordings that intervals are over, None where the names hold them. The predictions are of
+    all N rows; the protocol chooses those that count.
 
     Raises DataError where a row is missing, double or not finite, and where counts differ.
     """
@@ -51,7 +53,7 @@ def score_predictions(
         moving = [j for j in joints if j != skeleton.root]
         errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, moving]
         metrics |= calibration(errors_of_all_mm, predictions.sigma_mm[order][rows][:, moving])
-    sequences, weights = sequence_names(frames), label_shares(errors_mm)
+    recordings, weights = sequence_names(frames, sequences, rows), label_shares(errors_mm)
     headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)
     groups = {kind: frames_by_group(frames, kind).items() for kind in GROUPS}
     return Scores(
@@ -64,9 +66,9 @@ def score_predictions(
             for kind in GROUPS
         },
         metrics=metrics,
-        interval_mm=sequence_interval(labelled_mean(errors_mm, axis=1), sequences, weights).bounds,
-        headline_interval=sequence_interval(headline, sequences, weights).bounds,
-        num_sequences=len(set(sequences)),
+        interval_mm=sequence_interval(labelled_mean(errors_mm, axis=1), recordings, weights).bounds,
+        headline_interval=sequence_interval(headline, recordings, weights).bounds,
+        num_sequences=len(set(recordings)),
         protocol=protocol.name,
     )
 
@@ -82,8 +84,16 @@ def _known(values: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: float(value) for name, value in values if not np.isnan(value)}
 
 
-def sequence_names(frames: Sequence[FrameName | None]) -> list[str]:
-    """The recording of each frame, the same for all cameras that saw it; [] where not every name holds it."""
+def sequence_names(
+    frames: Sequence[FrameName | None], sequences: NDArray[np.str_] | None, rows: NDArray[np.int64]
+) -> list[str]:
+    """The recording of each frame, the same for all cameras that saw it; [] where not every name holds it.
+
+    `frames` are those of the rows alone, `sequences` what the set says of all: None where it leaves it to the names.
+    """
+    if sequences is not None:
+        chosen: list[str] = sequences[rows].tolist()
+        return chosen
     return [f"{frame.subject} {frame.action} {frame.sub_action}" for frame in frames if frame] if all(frames) else []
 
 

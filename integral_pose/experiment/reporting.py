@@ -24,7 +24,7 @@ from integral_pose.report.page import render
 from integral_pose.report.page_content import HeatmapMarginals, PageContent, ShownImage
 from integral_pose.report.pose_svg import VIEW_PX
 from integral_pose.runs.checkpoint import find_checkpoint
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 from integral_pose.weights.stored_network import load_network
 
 MOST_RUNS = 5  # as many as there are colours, and as fit a page of 8 MB
@@ -38,10 +38,11 @@ OVERRIDES = ("data.root", "data.workers", "trainer.device")  # what does not cha
 class TestSet:
     """What there is of the test set that the runs predicted."""
 
+    skeleton: Skeleton
     table: PoseTable | None = None  # None: the pictures or their list cannot be read
     true_mm: NDArray[Any] | None = None  # (N, J, 3) root-relative
     names: list[str] = field(default_factory=list)
-    skeleton: Skeleton = HUMAN36M
+    sequences: NDArray[np.str_] | None = None  # (N,) the recordings, where the set says them
     remarks: list[str] = field(default_factory=list)
 
 
@@ -112,9 +113,8 @@ def _read_test_set(run: TestedRun) -> TestSet:
         test_set = TestSet(skeleton=run.skeleton, remarks=[f"No pictures and heat maps: {error}"])
         if truth.is_file():
             order = run.config.data.joint_order
-            _, test_set.true_mm, test_set.names, _ = load_scoring_inputs(
-                csv, truth, joint_order=order, some_joints=True
-            )
+            inputs = load_scoring_inputs(csv, truth, joint_order=order, some_joints=True)
+            test_set.true_mm, test_set.names, test_set.sequences = inputs.true_mm, inputs.names, inputs.sequences
     else:
         if len(table) != len(run.predicted_mm):
             raise DataError(
@@ -124,7 +124,7 @@ def _read_test_set(run: TestedRun) -> TestSet:
         table = table.of_joints(run.skeleton)
         names = [table.name(row) for row in range(len(table))]
         true_mm = table.joints_camera_mm if table.has_labels else None
-        test_set = TestSet(table, true_mm, names, run.skeleton)
+        test_set = TestSet(run.skeleton, table, true_mm, names, table.sequences)
     if test_set.true_mm is None:
         missing = f"There are no labels at {truth}: errors of single images and differences are left out."
         test_set.remarks.append(missing)
@@ -134,7 +134,8 @@ def _read_test_set(run: TestedRun) -> TestSet:
 def _compare(runs: Sequence[TestedRun], test_set: TestSet) -> Comparison | None:
     """From the labels where there are any, else from what `test` wrote when there were."""
     if test_set.true_mm is not None:
-        found = compare([run.predicted_mm for run in runs], test_set.true_mm, test_set.names, test_set.skeleton)
+        poses_mm = [run.predicted_mm for run in runs]
+        found = compare(poses_mm, test_set.true_mm, test_set.names, test_set.skeleton, test_set.sequences)
         return replace(found, scores=[_with_calibration(*pair) for pair in zip(found.scores, runs, strict=True)])
     scores = [run.scores for run in runs if run.scores is not None]
     return compare_scores(scores) if len(scores) == len(runs) else None

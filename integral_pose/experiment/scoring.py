@@ -221,7 +221,7 @@ def check_can_lift(config: Config, table: PoseTable) -> None:
 def score(table: PoseTable, predictions: Predictions) -> Scores:
     """Against the labels of the table."""
     names = [table.name(row) for row in range(len(table))]
-    return score_predictions(predictions, table.joints_camera_mm, names, table.skeleton)
+    return score_predictions(predictions, table.joints_camera_mm, names, table.skeleton, sequences=table.sequences)
 
 
 def mean_pose_scores(root: Path, table: PoseTable, joint_order: str = "auto") -> Scores:
