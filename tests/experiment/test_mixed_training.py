@@ -19,6 +19,7 @@ from integral_pose.experiment.training import train
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.distributed import Processes
 from integral_pose.runs.metrics_file import read_metrics
+from tests.nested import SPEED, differences
 
 JOINTS = ["ankle_r", "wrist_l", "pelvis", "thorax", "nose"]
 TABLE = {
@@ -82,6 +83,28 @@ def test_a_stopped_run_goes_on_bit_for_bit(mixed, tmp_path):
         folder = train(config_of(stopped))
     expected, found = weights_of(whole), weights_of(folder)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_two_processes_that_are_stopped_go_on_bit_for_bit(mixed, tmp_path, write_yaml, fork_server):
+    """Each has half of every source, batch statistics and draws of its own."""
+    mixed["stages"] = [{"epochs": 2, "weights": {"integral": 1.0, "heatmap": 0.1}, "learning_rate": 1e-3}]
+    mixed["trainer"] |= {"ema_decay": 0.5, "log_every": 2}
+    path = str(write_yaml(mixed))
+
+    def train_by_two(run, *overrides):
+        for process in fork_server.start_two(["train", path, f"run_dir={tmp_path / run}", *overrides], tmp_path):
+            assert process.wait() == 0, process.said
+        return load_checkpoint(tmp_path / run / "last.pt") | {"config": None}
+
+    expected = train_by_two("whole")
+    assert expected["progress"]["step"] == 4
+    assert train_by_two("stopped", "trainer.max_steps=3")["progress"]["batch"] == 1  # within the second epoch
+    assert differences(train_by_two("stopped"), expected) == []
+    assert len({buffers[0].sum().item() for buffers in expected["buffers"]}) == 2
+    rows = [[{k: v for k, v in row.items() if k not in SPEED} for row in train_rows(tmp_path / run)]
+            for run in ("whole", "stopped")]  # fmt: skip
+    assert rows[0] == rows[1]
+    assert [row["step"] for row in rows[0]] == [2, 4]
 
 
 def test_the_image_volume_learns_heat_maps_from_labels_in_px_too(mixed):

@@ -79,11 +79,11 @@ def watched(
             file.write(json.dumps(batch.indices.tolist()) + "\n")
         return step(self, batch, *arguments)
 
-    def watched_evaluate(*arguments: Any) -> Any:
+    def watched_evaluate(*arguments: Any, **named: Any) -> Any:
         done["scorings"] += 1
         if done["scorings"] == scorings:
             die()
-        return evaluate(*arguments)
+        return evaluate(*arguments, **named)
 
     def submit_and_wait(self: BackgroundWriter, *arguments: Any) -> None:
         submit(self, *arguments)
@@ -256,8 +256,8 @@ def test_a_best_that_is_not_what_was_noted_is_made_anew(
     assert content["progress"]["best_mm"] < 1e5
     evaluate = scoring.score_predictions
 
-    def worse_than_noted(*arguments: Any) -> Any:
-        scores = evaluate(*arguments)
+    def worse_than_noted(*arguments: Any, **named: Any) -> Any:
+        scores = evaluate(*arguments, **named)
         scores.mpjpe_mm = 1e5
         return scores
 

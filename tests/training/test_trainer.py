@@ -55,8 +55,8 @@ def test_best_is_of_the_lowest_score(tiny_yaml: Path, monkeypatch: pytest.Monkey
     scored = iter([3.0, 1.0, 2.0])
     original = scoring.score_predictions
 
-    def scripted(*arguments: Any) -> Any:
-        scores = original(*arguments)
+    def scripted(*arguments: Any, **named: Any) -> Any:
+        scores = original(*arguments, **named)
         scores.mpjpe_mm = next(scored)
         return scores
 
