@@ -28,7 +28,7 @@ def trials(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace, kind: str, candidates: Sequence[Candidate], overrides: tuple[str, ...]) -> None:
     size = SIZES["small" if options.small else "large"]
-    name = options.name or size.preset
+    name = options.name or size.name
     minutes = options.minutes or size.minutes
     benchmark = Benchmark(
         preset=size.preset,

@@ -37,9 +37,10 @@ class Approach:
 class Size:
     """A benchmark: a named set of pictures, and what makes the files fit it."""
 
-    preset: str
+    name: str
     overrides: tuple[str, ...]
     minutes: float  # of training, each approach and seed
+    preset: str = "synthetic-2"
 
     @property
     def flags(self) -> str:
@@ -57,14 +58,23 @@ APPROACHES = (
              "integral_and_heatmap"),
     Approach("heatmap_only", "heat map only", frozenset({"stages.weights"})),
     Approach("image_volume", "integral, image volume instead of metric", frozenset({"model.volume"})),
+    Approach("metro", "integral, features of stride 16 without deconvolutions (as MeTRo)",
+             frozenset({"model.deconv_channels", "model.backbone_stride"})),
+    Approach("euclidean", "integral, Euclidean distance instead of L1", frozenset({"loss.joints"}), costs_as=REFERENCE),
+    Approach("axis_terms", "the same with axis terms", frozenset({"model.axis_terms"}), "euclidean"),
+    Approach("coarse", "integral, Euclidean distance, two deconvolutions instead of three",
+             frozenset({"model.deconv_channels"}), "euclidean"),
+    Approach("image_heatmap", "the same in the image volume, heat map loss of falling weight",
+             frozenset({"model.volume", "stages"}), "coarse"),
     Approach(PUBLISHED, "the published recipe, integral", RECIPE),
-    Approach(BEST, "the recipe that is shipped (best.yaml)", RECIPE | {"model.deconv_channels", "loss.joints"}),
+    Approach(BEST, "two deconvolutions, Euclidean distance and axis terms (best.yaml)", frozenset({"model.axis_terms"}),
+             "coarse"),
     Approach("pretrained", "integral, backbone from ImageNet", frozenset({"model.pretrained"})),
 )  # fmt: skip
 
 SIZES = {
-    "small": Size("synthetic-1-small", (), 2.0),
-    "large": Size("synthetic-1", (
+    "small": Size("synthetic-2-64px", (), 2.0),
+    "large": Size("synthetic-2-256px", (
         "data.image_size=[256,256]", "data.workers=8", "model.backbone=resnet50",
         "model.deconv_channels=[256,256,256]", "model.volume_depth=64", "evaluation.batch_size=64",
         "trainer.checkpoint_every=1000",

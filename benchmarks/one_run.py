@@ -20,18 +20,23 @@ from numpy.typing import NDArray
 
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
-from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
+from integral_pose.data.course import PoseTable, evenly_spaced, read_test, read_train, split_by_subject
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.evaluation.scores import sequence_names
 from integral_pose.experiment import train
+from integral_pose.experiment.model import build_model
 from integral_pose.experiment.scoring import build_scorer
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.io.devices import choose_device
 from integral_pose.io.distributed import Processes
 from integral_pose.io.frame_names import parse_frame_name
+from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.stored_network import load_network
+
+UNTRAINED_IMAGES = 200
+CURVE_IMAGES = 960
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,10 +65,13 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
     predictions = build_scorer(config, table, device, Processes())(
         loaded.network.to(device).to(memory_format=torch.channels_last)
     )
+    untrained = _untrained_mpjpe_mm(config, table)
     starts = json.loads((folder / "provenance.json").read_text("utf-8"))
     steps = load_checkpoint(folder / "last.pt")["progress"]["step"]
     return {
         **summarise_errors(predictions.joints_camera_mm, table),
+        "untrained_mpjpe_mm": untrained,
+        "curve": _curve(folder, config),
         "seed": config.seed,
         "images": steps * config.trainer.batch_size,
         "starts": len(starts),
@@ -71,6 +79,28 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
         "torch": starts[-1]["packages"]["torch"],
         "device": starts[-1]["device"],
     }
+
+
+def _untrained_mpjpe_mm(config: Config, table: PoseTable) -> float:
+    """The error of the same network before its first step, on a few of the images."""
+    device = choose_device(config.trainer.device)
+    torch.manual_seed(config.seed)
+    model, _ = build_model(config, device)
+    few = evenly_spaced(table, UNTRAINED_IMAGES)
+    predicted_mm = build_scorer(config, few, device, Processes())(model.eval()).joints_camera_mm
+    return float(joint_errors_mm(predicted_mm, few.joints_camera_mm, "mpjpe").mean())
+
+
+def _curve(folder: Path, config: Config) -> list[tuple[int, float]]:
+    """(images seen, MPJPE in mm of the batches since the row before), a row for each CURVE_IMAGES."""
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["group"] == "train"]
+    images = np.array([row["step"] * config.trainer.batch_size for row in rows])
+    errors_mm = np.array([row["mpjpe_mm"] for row in rows])
+    part = (images - 1) // CURVE_IMAGES
+    return [
+        (int(images[part == number].max()), round(float(errors_mm[part == number].mean()), 2))
+        for number in np.unique(part)
+    ]
 
 
 def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
