@@ -17,7 +17,10 @@ from integral_pose.io.atomic import write_text_atomic
 
 def ablation(options: argparse.Namespace) -> None:
     """The approaches, on the test subjects."""
-    candidates = [Candidate(each.name, each.title, each.config, costs_as=each.costs_as) for each in APPROACHES]
+    candidates = [
+        Candidate(each.name, each.title, each.config, () if options.small else each.large, costs_as=each.costs_as)
+        for each in APPROACHES
+    ]
     _run(options, "ablation", candidates, ())
 
 

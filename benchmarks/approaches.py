@@ -26,6 +26,7 @@ class Approach:
     differs_in: frozenset[str]  # dotted keys, or sections as a whole
     differs_from: str = REFERENCE
     costs_as: str | None = None  # the approach whose rate it takes, so that they share the steps they have in common
+    large: tuple[str, ...] = ()  # its own deconvolutions at the large size
 
     @property
     def config(self) -> str:
@@ -48,6 +49,7 @@ class Size:
         return " --small" if self is SIZES["small"] else ""
 
 
+TWO = ("model.deconv_channels=[256,256]",)
 APPROACHES = (
     Approach("regression", "direct regression", frozenset({"model.head"})),
     Approach("integral", "integral", frozenset()),
@@ -59,16 +61,16 @@ APPROACHES = (
     Approach("heatmap_only", "heat map only", frozenset({"stages.weights"})),
     Approach("image_volume", "integral, image volume instead of metric", frozenset({"model.volume"})),
     Approach("metro", "integral, features of stride 16 without deconvolutions (as MeTRo)",
-             frozenset({"model.deconv_channels", "model.backbone_stride"})),
+             frozenset({"model.deconv_channels", "model.backbone_stride"}), large=("model.deconv_channels=[]",)),
     Approach("euclidean", "integral, Euclidean distance instead of L1", frozenset({"loss.joints"}), costs_as=REFERENCE),
     Approach("axis_terms", "the same with axis terms", frozenset({"model.axis_terms"}), "euclidean"),
     Approach("coarse", "integral, Euclidean distance, two deconvolutions instead of three",
-             frozenset({"model.deconv_channels"}), "euclidean"),
+             frozenset({"model.deconv_channels"}), "euclidean", large=TWO),
     Approach("image_heatmap", "the same in the image volume, heat map loss of falling weight",
-             frozenset({"model.volume", "stages"}), "coarse"),
+             frozenset({"model.volume", "stages"}), "coarse", large=TWO),
     Approach(PUBLISHED, "the published recipe, integral", RECIPE),
     Approach(BEST, "two deconvolutions, Euclidean distance and axis terms (best.yaml)", frozenset({"model.axis_terms"}),
-             "coarse"),
+             "coarse", large=TWO),
     Approach("pretrained", "integral, backbone from ImageNet", frozenset({"model.pretrained"})),
 )  # fmt: skip
 

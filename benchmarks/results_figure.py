@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.summary import Line, lines
+from integral_pose.report.colours import SERIES_COLOURS
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#808080"
 
@@ -27,6 +28,25 @@ def draw(content: Mapping[str, Any]) -> NDArray[np.uint8]:
     _draw_differences(right, table_lines)
     left.set_yticks(range(len(table_lines)), [line.title for line in table_lines])
     left.invert_yaxis()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw_curves(content: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB: MPJPE of the training batches over core seconds, each approach the mean of its seeds."""
+    figure = Figure(figsize=(11, 5), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    rows = [row for row in content["rows"] if row["runs"] and "curve" in row["runs"][0]]
+    for number, row in enumerate(rows):
+        curves = np.array([run["curve"] for run in row["runs"]]).mean(0)
+        colour, dashes = SERIES_COLOURS[number % len(SERIES_COLOURS)], "-" if number < len(SERIES_COLOURS) else "--"
+        axis.plot(curves[:, 0] / row["images_per_s"], curves[:, 1], dashes, color=colour, lw=1.6, label=row["title"])
+    axis.axhline(content["mean_pose_on_test"]["mpjpe_mm"], color=GREY, lw=1, ls=":", label="mean pose, test set")
+    axis.set_xlabel("core seconds of training")
+    axis.set_ylabel("MPJPE of the training batches, mm")
+    axis.grid(color="#dddddd", lw=0.7)
+    axis.legend(fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.pretraining import section
-from benchmarks.results_figure import draw
+from benchmarks.results_figure import draw, draw_curves
 from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
 from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
@@ -25,6 +25,13 @@ Made by `python -m benchmarks results --write docs/results.md` from the JSON fil
 or `results/reading.md`, never this page. MPJPE and PA-MPJPE in mm over all 17 joints. Differences are paired, frame by
 frame, with 95 % intervals over the sequences of the test set, errors averaged over the seeds; `better in` counts the
 seeds for which the sign is the same. Together they say whether other recordings or other seeds would turn the order.
+`untrained` is before the first step; `s to 150` and `s to 100` are core seconds until the training batches of some 960
+images, each seen for the first time or after a whole pass, are at that MPJPE on average. What was tried on the way to
+the recipe: [trials.md](trials.md).
+"""
+TRIALS_HEADER = """# What was tried for the recipe
+
+Made with [results.md](results.md) by the same command; the figures have the same meaning.
 """
 # (worse, better) in the source report
 ORDER = (
@@ -43,14 +50,29 @@ def write(path: Path) -> None:
     """The page at `path` of the JSON files in the folder of the same name beside it, and a figure for each ablation."""
     folder = path.with_suffix("")
     for figures in sorted(folder.glob("ablation-*.json")):
-        write_png(figures.with_suffix(".png"), draw(json.loads(figures.read_text("utf-8"))))
+        content = json.loads(figures.read_text("utf-8"))
+        write_png(figures.with_suffix(".png"), draw(content))
+        write_png(_curves_of(figures), draw_curves(content))
     write_text_atomic(path, page(folder))
+    write_text_atomic(path.with_name("trials.md"), trials_page(folder))
+
+
+def _curves_of(figures: Path) -> Path:
+    return figures.with_name(f"{figures.stem}-curves.png")
+
+
+def trials_page(folder: Path) -> str:
+    """What was tried for the recipe, from the JSON files of a folder."""
+    parts = [TRIALS_HEADER] + [
+        _trials(json.loads(path.read_text("utf-8")), path.name) for path in sorted(folder.glob("trials-*.json"))
+    ]
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
 def page(folder: Path) -> str:
-    """The whole page from the JSON files of a folder."""
+    """The page of results from the JSON files of a folder, without the trials."""
     parts = [HEADER]
-    for name, write in (("ablation", _ablation), ("trials", _trials), ("gpu", _gpu)):
+    for name, write in (("ablation", _ablation), ("gpu", _gpu)):
         parts += [
             write(json.loads(path.read_text("utf-8")), path.name) for path in sorted(folder.glob(f"{name}-*.json"))
         ]
@@ -109,7 +131,10 @@ def _ablation(content: Mapping[str, Any], name: str) -> str:
     table = markdown_table([_row(line) for line in table_lines])
     absent = [f"- {row['title']}: not run, since {row['missing']}." for row in content["rows"] if row["missing"]]
     groups = markdown_table([{"": line.title, **line.groups_mm, **line.axes_mm} for line in table_lines])
-    figure = f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})"
+    figure = (
+        f"![MPJPE of the approaches](results/{Path(name).with_suffix('.png')})\n\n"
+        f"![MPJPE over the training](results/{_curves_of(Path(name))})"
+    )
     order = "The order of the source report is: direct regression worst, then integral, then integral + heat map. Here:"
     sentences = [f"- {text}" for text in verdicts(content)]
     title = f"## The approaches on {content['name']}"
@@ -169,6 +194,8 @@ def _row(line: Line) -> dict[str, str | float | None]:
         "MPJPE": line.mpjpe_mm,
         "± seeds": line.spread_mm,
         "PA-MPJPE": line.pa_mpjpe_mm,
+        "untrained": line.untrained_mm,
+        **{f"s to {level}": "-" if seconds is None else f"{seconds:.0f}" for level, seconds in line.seconds_to.items()},
         "less integral": "" if line.difference is None else _interval(line.difference),
         "better in": "" if line.difference is None else _seeds(line.difference),
         "images": f"{line.images:,}",

@@ -19,6 +19,7 @@ GROUPS = {
 }
 
 
+LEVELS_MM = (150, 100)
 LEAST_SHARE = 0.01  # of the MPJPE: less is no difference to a reader, however surely it is not 0
 
 
@@ -54,6 +55,8 @@ class Line(NamedTuple):
     images: int  # that a run trained on
     images_per_s: float
     process_s: float | None  # of the runs that were not stopped and continued
+    untrained_mm: float | None  # MPJPE before the first step; None where it was not measured
+    seconds_to: dict[int, float | None]  # core seconds until a level of LEVELS_MM is reached; None: not by all seeds
     difference: Difference | None  # from `against`; None for the candidate itself
 
 
@@ -100,8 +103,19 @@ def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> Line:
         images=runs[0]["images"],
         images_per_s=row["images_per_s"],
         process_s=statistics.fmean(whole) if whole else None,
+        untrained_mm=statistics.fmean(run["untrained_mpjpe_mm"] for run in runs) if "curve" in runs[0] else None,
+        seconds_to={level: _seconds_to(level, row) for level in LEVELS_MM},
         difference=None if other is None or other is row else difference(row, other),
     )
+
+
+def _seconds_to(level_mm: float, row: Mapping[str, Any]) -> float | None:
+    """Mean over the seeds, from the images a run had seen when the error of its batches first was at the level."""
+    images = [
+        next((seen for seen, error_mm in run.get("curve", ()) if error_mm <= level_mm), None) for run in row["runs"]
+    ]
+    reached = [seen for seen in images if seen is not None]
+    return statistics.fmean(reached) / row["images_per_s"] if len(reached) == len(images) else None
 
 
 def _mpjpe(runs: Sequence[Mapping[str, Any]]) -> list[float]:

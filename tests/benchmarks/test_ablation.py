@@ -33,8 +33,8 @@ def test_the_small_ablation(asked, tmp_path, capsys):
     benchmark, candidates = asked[0]
     assert [candidate.name for candidate in candidates] == [approach.name for approach in APPROACHES]
     assert (benchmark.minutes, benchmark.num_seeds, benchmark.scored_on) == (2.0, 3, "test")
-    assert str(benchmark.data) == "data/synthetic-1-small"
-    content = json.loads((tmp_path / "results/ablation-synthetic-1-small.json").read_text())
+    assert str(benchmark.data) == "data/synthetic-2"
+    content = json.loads((tmp_path / "results/ablation-synthetic-2-64px.json").read_text())
     assert content["command"] == "scripts/ablation.sh --small --seeds 3 --minutes 2"
     assert "the page" in capsys.readouterr().out
 
@@ -44,7 +44,7 @@ def test_trials_hold_a_subject_out(asked, tmp_path):
     benchmark, candidates = asked[0]
     assert {candidate.name for candidate in candidates} == {"integral", "published", "rate-4e-3", "published-bf16"}
     assert (benchmark.scored_on, benchmark.overrides) == ("held-out", ("data.val_subjects=[S8]",))
-    content = json.loads((tmp_path / "docs/results/trials-synthetic-1-small.json").read_text())
+    content = json.loads((tmp_path / "docs/results/trials-synthetic-2-64px.json").read_text())
     assert content["command"] == (
         "python -m benchmarks trials --small --seeds 1 --minutes 2 --only rate-4e-3 published-bf16"
     )

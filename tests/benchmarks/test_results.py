@@ -12,7 +12,7 @@ import pytest
 from benchmarks import results_page
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.results_figure import draw
-from benchmarks.results_page import headline, page, verdicts
+from benchmarks.results_page import headline, page, trials_page, verdicts
 from benchmarks.summary import GROUPS, difference, lines
 from integral_pose.skeleton import HUMAN36M
 
@@ -28,6 +28,7 @@ def run(seed: int, first_mm: float, second_mm: float, **more: Any) -> dict[str, 
         "mpjpe_mm": mpjpe_mm, "pa_mpjpe_mm": mpjpe_mm / 2, "per_joint_mm": dict.fromkeys(HUMAN36M.names, mpjpe_mm),
         "per_axis_mm": {"x": 1.0 + seed, "y": 2.0, "z": 3.0},
         "sequences": {"a": [1, first_mm, 0.0], "b": [3, second_mm, 0.0]}, "seed": seed, "images": 320, "starts": 1,
+        "untrained_mpjpe_mm": 200.0, "curve": [[160, 151.0 + seed], [320, 150.0 - seed]],
         "commits": ["0123456789"], "torch": "2", "device": "cpu", "process_s": 10.0,
     } | more  # fmt: skip
 
@@ -53,6 +54,13 @@ def test_a_line_by_hand():
     assert line.groups_mm == pytest.approx(dict.fromkeys(GROUPS, 117.0))
     assert line.axes_mm == {"x": 1.5, "y": 2.0, "z": 3.0}
     assert (line.images, line.process_s, line.difference) == (320, 10.0, None)
+    assert (line.untrained_mm, line.seconds_to) == (200.0, {150: 10.0, 100: None})  # 320 images, 32 a second
+
+
+def test_the_time_to_a_level_is_that_of_all_seeds():
+    early = run(0, 1.0, 1.0, curve=[[160, 150.0], [320, 90.0]])
+    late = run(1, 1.0, 1.0, curve=[[160, 160.0], [320, 140.0]])
+    assert lines(content(row("integral", early, late)))[0].seconds_to == {150: (160 + 320) / 2 / 32, 100: None}
 
 
 def test_a_difference_by_hand():
@@ -146,6 +154,7 @@ def test_results_are_shipped():
 
 def test_the_page_is_what_the_json_says():
     assert (ROOT / "docs/results.md").read_text("utf-8") == page(RESULTS)
+    assert (ROOT / "docs/trials.md").read_text("utf-8") == trials_page(RESULTS)
     for path in RESULTS.glob("ablation-*.json"):
         assert path.with_suffix(".png").exists()
 
@@ -174,4 +183,5 @@ def test_writing_the_page_draws_the_figures(tmp_path, monkeypatch):
     (folder / "ablation-x.json").write_text(json.dumps(content(INTEGRAL)))
     results_page.write(tmp_path / "results.md")
     assert (folder / "ablation-x.png").stat().st_size > 1000
+    assert (folder / "ablation-x-curves.png").stat().st_size > 1000
     assert "117.00" in (tmp_path / "results.md").read_text()
