@@ -63,14 +63,14 @@ APPROACHES = (
     Approach("metro", "integral, features of stride 16 without deconvolutions (as MeTRo)",
              frozenset({"model.deconv_channels", "model.backbone_stride"}), large=("model.deconv_channels=[]",)),
     Approach("euclidean", "integral, Euclidean distance instead of L1", frozenset({"loss.joints"}), costs_as=REFERENCE),
-    Approach("axis_terms", "the same with axis terms", frozenset({"model.axis_terms"}), "euclidean"),
+    Approach("axis_terms", "the same with Gaussian axis terms", frozenset({"model.axis_terms"}), "euclidean"),
     Approach("coarse", "integral, Euclidean distance, two deconvolutions instead of three",
              frozenset({"model.deconv_channels"}), "euclidean", large=TWO),
     Approach("image_heatmap", "the same in the image volume, heat map loss of falling weight",
              frozenset({"model.volume", "stages"}), "coarse", large=TWO),
     Approach(PUBLISHED, "the published recipe, integral", RECIPE),
-    Approach(BEST, "two deconvolutions, Euclidean distance and axis terms (best.yaml)", frozenset({"model.axis_terms"}),
-             "coarse", large=TWO),
+    Approach(BEST, "two deconvolutions, Euclidean distance, Gaussian axis terms (best.yaml)",
+             frozenset({"model.axis_terms"}), "coarse", large=TWO),
     Approach("pretrained", "integral, backbone from ImageNet", frozenset({"model.pretrained"})),
 )  # fmt: skip
 

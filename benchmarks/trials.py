@@ -84,5 +84,8 @@ TRIALS = (
           *learning_rates("4e-3", "2e-4"), "trainer.batch_size=64"),
     same_cost("volume-8-euclidean", "8 x 8 x 16 cells, Euclidean distance",
               "model.deconv_channels=[128,128]", "loss.joints=euclidean", costs_as="volume-8"),
+    trial("coarse", "the recipe with 8 x 8 x 16 cells and Euclidean distance", of="coarse"),
+    trial("linear-terms", "with linear axis terms", "model.axis_terms=linear", of="coarse"),
+    trial("gaussian-terms", "with Gaussian axis terms", "model.axis_terms=gaussian", of="coarse"),
     same_cost("sgd", "SGD, 0.1, momentum 0.9", "optimizer={name: sgd, momentum: 0.9}", *learning_rates("0.1", "0.005")),
 )  # fmt: skip
