@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
-from integral_pose.data.course import PoseTable, evenly_spaced, read_test, read_train, split_by_subject
+from integral_pose.data.course import PoseTable, read_test, read_train, split_by_subject
 from integral_pose.evaluation.metrics import axis_errors_mm, joint_errors_mm
 from integral_pose.evaluation.scores import sequence_names
 from integral_pose.experiment import train
+from integral_pose.experiment.assembly import read_training_data
 from integral_pose.experiment.model import build_model
 from integral_pose.experiment.scoring import build_scorer
 from integral_pose.io.atomic import write_text_atomic
@@ -35,7 +36,6 @@ from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.stored_network import load_network
 
-UNTRAINED_IMAGES = 200
 CURVE_IMAGES = 960
 
 
@@ -82,13 +82,12 @@ def score_run(folder: Path, config: Config, table: PoseTable) -> dict[str, Any]:
 
 
 def _untrained_mpjpe_mm(config: Config, table: PoseTable) -> float:
-    """The error of the same network before its first step, on a few of the images."""
-    device = choose_device(config.trainer.device)
+    """The error of the same network before its first step."""
+    device, data = choose_device(config.trainer.device), read_training_data(config)
     torch.manual_seed(config.seed)
-    model, _ = build_model(config, device)
-    few = evenly_spaced(table, UNTRAINED_IMAGES)
-    predicted_mm = build_scorer(config, few, device, Processes())(model.eval()).joints_camera_mm
-    return float(joint_errors_mm(predicted_mm, few.joints_camera_mm, "mpjpe").mean())
+    model, _ = build_model(config, device, data.train.skeleton, data.statistics, data.prior)
+    predicted_mm = build_scorer(config, table, device, Processes())(model.eval()).joints_camera_mm
+    return float(joint_errors_mm(predicted_mm, table.joints_camera_mm, "mpjpe").mean())
 
 
 def _curve(folder: Path, config: Config) -> list[tuple[int, float]]:
