@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +46,34 @@ VIEW_PX = 256
 
 def real_pictures(options: argparse.Namespace) -> None:
     """Print the table; write real_pictures.json and a folder of overlays for each network."""
-    folder, missing = samples_folder()
+    _, missing = samples_folder()
     if missing:
         print(f"real_pictures: skipped: {missing}")
         return
-    crops = read_test(folder / "h36m_real_sample")
-    people = {"coco": read_coco(folder / "coco_sample"), "mpii": read_mpii(folder / "mpii_sample")}
     networks = [read_network(path) for path in options.runs]
     names = [_name(network.source) for network in networks]
     if len(set(names)) < len(names):
         raise ConfigError(f"two networks have one name: {', '.join(names)}; copy one to a folder of another name")
     out = options.out or networks[0].source.parent / "real_pictures"
-    rows = _mean_pose_rows(networks, crops, people)
-    for name, stored in zip(names, networks, strict=True):
-        model = PoseModel(LoadedNetwork(stored.build(), stored.description, stored.source))
-        predict = partial(model.predict, flip=_is_averaged(stored))
-        rows.append(_predict_and_draw(name, model.description, predict, crops, people, out / name))
+    rows = _mean_pose_rows(networks, *_read_samples())
+    rows += [score_network(name, stored, out / name) for name, stored in zip(names, networks, strict=True)]
     write_text_atomic(out / "real_pictures.json", json.dumps({"rows": rows}, indent=1, allow_nan=False) + "\n")
     print(f"{markdown_table([table_row(row) for row in rows])}\n{out}")
+
+
+def score_network(name: str, stored: StoredNetwork, out: Path) -> dict[str, Any]:
+    """The row of a network; its overlays go to `out`."""
+    model = PoseModel(LoadedNetwork(stored.build(), stored.description, stored.source))
+    predict = partial(model.predict, flip=_is_averaged(stored))
+    return _predict_and_draw(name, model.description, predict, *_read_samples(), out)
+
+
+@cache
+def _read_samples() -> tuple[PoseTable, People]:
+    """The crops and the people by sample."""
+    folder, _ = samples_folder()
+    people = {"coco": read_coco(folder / "coco_sample"), "mpii": read_mpii(folder / "mpii_sample")}
+    return read_test(folder / "h36m_real_sample"), people
 
 
 def turned_round(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.approaches import BEST, PUBLISHED
-from benchmarks.pretraining import section
+from benchmarks.equal_images import COMPARISONS, section
 from benchmarks.results_figure import draw, draw_curves
 from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
 from integral_pose.evaluation.text_tables import markdown_table
@@ -76,8 +76,9 @@ def page(folder: Path) -> str:
         parts += [
             write(json.loads(path.read_text("utf-8")), path.name) for path in sorted(folder.glob(f"{name}-*.json"))
         ]
-    if (compared := folder / "pretraining.json").exists():
-        parts.append(section(json.loads(compared.read_text("utf-8")), compared.name))
+    for compared in (folder / f"{name}.json" for name in COMPARISONS):
+        if compared.exists():
+            parts.append(section(json.loads(compared.read_text("utf-8")), compared.name))
     reading = folder / "reading.md"
     if reading.exists():
         parts.append(reading.read_text("utf-8"))

@@ -1,0 +1,211 @@
+"""`python -m benchmarks equal_images NAME`: the demo's network, trained on as many images in two or more ways.
+
+One JSON a comparison, with every run; a run that is done is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.benchmark import Benchmark, Candidate, run_one
+from benchmarks.partial_labels import write_partial_labels
+from benchmarks.real_pictures import score_network, table_row
+from benchmarks.real_samples import samples_folder
+from benchmarks.summary import Difference, difference
+from integral_pose.data.course import read_test
+from integral_pose.errors import ConfigError
+from integral_pose.evaluation.text_tables import markdown_table
+from integral_pose.experiment.scoring import mean_pose_scores
+from integral_pose.io.atomic import write_text_atomic
+from integral_pose.weights.stored_network import read_network
+
+DEMO = "configs/demo.yaml"
+CHANGE = "change (95 %), lower in so many seeds"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on what; `DATA` in a candidate's changes is the folder of the data."""
+
+    title: str
+    text: str
+    candidates: tuple[Candidate, ...]
+    images: int
+    data: Path
+    prepare: Callable[[Path], Path] | None = None  # further data, from those of `data`
+    has_real_pictures: bool = False  # scored on photographs too
+
+
+def _candidate(name: str, title: str, *changes: str, against: str = "") -> Candidate:
+    return Candidate(name, title, DEMO, changes, against)
+
+
+COMPARISONS = {
+    "pretraining": Comparison(
+        "From ImageNet or from random weights",
+        "all its layers trained",
+        (
+            _candidate("scratch", "from random weights", "model.pretrained=null", "model.freeze=none"),
+            _candidate("imagenet", "from ImageNet", "model.freeze=none", against="scratch"),
+        ),
+        4800,
+        Path("data/people"),
+    ),
+    "labels": Comparison(
+        "Labels in px, and labels that are missing",
+        "on people with skin and clothes (preset people-1); labels in mm are of three dimensions, those in px of the "
+        "picture alone, for half of each batch",
+        (
+            _candidate("two", "mm of two subjects", "data.root=DATA-labels/mm"),
+            _candidate(
+                "two_and_flat", "mm of two subjects, px of the other three", "data.root=DATA-labels/mm",
+                "data.sources=[{root: DATA-labels/mm, images: 16}, {root: DATA-labels/px, images: 16, weight: 0.2}]",
+                against="two",
+            ),
+            _candidate("all", "mm of all five", against="two"),
+            _candidate(
+                "all_with_gaps", "mm of all five, a third of the labels missing", "data.root=DATA-labels/gaps",
+                against="all",
+            ),
+        ),
+        9600,
+        Path("data/people-1"),
+        write_partial_labels,
+    ),
+    "people": Comparison(
+        "Mannequins or people with skin and clothes",
+        "trained on one and on the other, scored on the test set of the latter and on photographs "
+        "([real_pictures.md](real_pictures.md))",
+        (
+            _candidate("mannequins", "mannequins (preset synthetic-2)", "data.root=data/synthetic-2"),
+            _candidate("all", "people (preset people-1)", against="mannequins"),
+        ),
+        9600,
+        Path("data/people-1"),
+        has_real_pictures=True,
+    ),
+}  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("name", choices=COMPARISONS, help="what is compared")
+    parser.add_argument("--images", type=int, metavar="N", help="each run trains on (4,800 or 9,600)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data/people or data/people-1")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/equal_images"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
+
+
+def equal_images(options: argparse.Namespace) -> None:
+    """Train and score what is not done yet; write NAME.json, print its tables."""
+    comparison = COMPARISONS[options.name]
+    data, images = options.data or comparison.data, options.images or comparison.images
+    if not data.is_dir():
+        raise ConfigError(f"{data}: expected rendered people; docs/data.md has the command")
+    if comparison.prepare:
+        comparison.prepare(data)
+    overrides = ("stages.0.epochs=1", "data.val_subjects=[]", "data.workers=0")
+    runs = options.runs / f"{data.name}-{images}"  # of all comparisons: some share a candidate
+    benchmark = Benchmark("demo", data, runs, overrides, 0.0, options.seeds, "test")
+    candidates = [_on(data, candidate) for candidate in comparison.candidates]
+    for seed in range(options.seeds):
+        for candidate in candidates:
+            run_one(benchmark, candidate, seed, _first_source_images(candidate, images))
+    mean_pose = mean_pose_scores(data, read_test(data))
+    content: dict[str, Any] = {
+        "command": f"python -m benchmarks equal_images {options.name} --images {images} --seeds {options.seeds}",
+        "images": images,
+        "mean_pose": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
+        "rows": [
+            {**asdict(each), "runs": [_read(benchmark, each, seed) for seed in range(options.seeds)]}
+            for each in candidates
+        ],
+    }
+    if comparison.has_real_pictures:
+        _add_real_pictures(content, benchmark, candidates)
+    write_text_atomic(options.out / f"{options.name}.json", json.dumps(content, indent=1) + "\n")
+    print(_tables(content))
+
+
+def section(content: Mapping[str, Any], file_name: str) -> str:
+    """The part of docs/results.md."""
+    comparison, seeds = COMPARISONS[Path(file_name).stem], len(content["rows"][0]["runs"])
+    return (
+        f"## {comparison.title}\n\n`{content['command']}` ([{file_name}](results/{file_name})): the network of "
+        f"`{DEMO}`, {comparison.text}; {content['images']:,} images a run, {seeds} seeds, scored on the test subjects; "
+        f"mean ± standard deviation over the seeds.\n\n{_tables(content)}\n"
+    )
+
+
+def _on(data: Path, candidate: Candidate) -> Candidate:
+    return replace(candidate, changes=tuple(change.replace("DATA", str(data)) for change in candidate.changes))
+
+
+def _first_source_images(candidate: Candidate, images: int) -> int:
+    """`data.epoch_images` counts the first source's, which are half of a batch where there are two."""
+    return images // 2 if any(change.startswith("data.sources") for change in candidate.changes) else images
+
+
+def _read(benchmark: Benchmark, candidate: Candidate, seed: int) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(benchmark.result(candidate, seed).read_text("utf-8"))
+    return content
+
+
+def _add_real_pictures(content: dict[str, Any], benchmark: Benchmark, candidates: Sequence[Candidate]) -> None:
+    """Raises ConfigError where the photographs are not here."""
+    _, missing = samples_folder()
+    if missing:
+        raise ConfigError(f"the photographs that this is scored on: {missing}")
+    for row, candidate in zip(content["rows"], candidates, strict=True):
+        for seed, run in enumerate(row["runs"]):
+            folder = benchmark.result(candidate, seed).with_suffix("")
+            run["real_pictures"] = score_network(
+                f"{candidate.title}, seed {seed}", read_network(folder), folder / "real_pictures"
+            )
+
+
+def _tables(content: Mapping[str, Any]) -> str:
+    rows = {row["name"]: row for row in content["rows"]}
+    lines: list[dict[str, str | float | None]] = []
+    for row in rows.values():
+        other = rows.get(row.get("against", ""))
+        lines.append(
+            {
+                "": row["title"],
+                "MPJPE (mm)": _over_seeds(row["runs"], "mpjpe_mm"),
+                "PA-MPJPE (mm)": _over_seeds(row["runs"], "pa_mpjpe_mm"),
+                CHANGE: _change(difference(row, other), other["title"]) if other else "",
+            }
+        )
+    mean_pose = content["mean_pose"]
+    lines.append(
+        {
+            "": "predicting the mean pose",
+            "MPJPE (mm)": f"{mean_pose['mpjpe_mm']:.1f}",
+            "PA-MPJPE (mm)": f"{mean_pose['pa_mpjpe_mm']:.1f}",
+            CHANGE: "",
+        }
+    )
+    photographs = [table_row(run["real_pictures"]) for row in rows.values() for run in row["runs"]
+                   if "real_pictures" in run]  # fmt: skip
+    return "\n\n".join([markdown_table(lines)] + ([markdown_table(photographs)] if photographs else []))
+
+
+def _change(found: Difference, title: str) -> str:
+    low, high = found.mm.bounds or (float("nan"), float("nan"))
+    return (
+        f"{found.mm.mean:+.1f} ({low:+.1f} to {high:+.1f}) against {title}, {found.seeds_better} of {found.num_seeds}"
+    )
+
+
+def _over_seeds(runs: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [run[key] for run in runs]
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
