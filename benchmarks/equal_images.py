@@ -70,6 +70,12 @@ COMPARISONS = {
                 against="two",
             ),
             _candidate("all", "mm of all five", against="two"),
+            _candidate("few", "mm of 500 images of two subjects", "data.root=DATA-labels/few", against="two"),
+            _candidate(
+                "few_and_flat", "mm of 500 images of two subjects, px of the other three", "data.root=DATA-labels/few",
+                "data.sources=[{root: DATA-labels/few, images: 16}, {root: DATA-labels/px, images: 16, weight: 0.2}]",
+                against="few",
+            ),
             _candidate(
                 "all_with_gaps", "mm of all five, a third of the labels missing", "data.root=DATA-labels/gaps",
                 against="all",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import equal_images
+from benchmarks import equal_images, partial_labels
 from benchmarks.__main__ import main
 from benchmarks.benchmark import Candidate
 from benchmarks.equal_images import Comparison, section
@@ -39,15 +39,19 @@ def test_the_table_by_hand():
     assert "-9.5 (-9.5 to -9.5) against few, 2 of 2" in text
 
 
-def test_sets_with_fewer_labels_keep_what_they_keep(tmp_path):
+def test_sets_with_fewer_labels_keep_what_they_keep(tmp_path, monkeypatch):
     root = write_course(tmp_path / "people", num_train=200)
+    monkeypatch.setattr(partial_labels, "FEW", 10)
     for _ in range(2):  # a second call finds them
         out = write_partial_labels(root)
     assert out == tmp_path / "people-labels"
-    assert {path.name for path in out.iterdir()} == {"mm", "px", "gaps"}
-    whole, gaps, few = read_train(root), read_train(out / "gaps"), read_train(out / "mm")
-    assert len(gaps) == 200
-    assert {few.name(row)[:2] for row in range(len(few))} == {"S1", "S5"}
+    assert {path.name for path in out.iterdir()} == {"mm", "px", "few", "gaps"}
+    whole, gaps, two, few = (read_train(folder) for folder in (root, out / "gaps", out / "mm", out / "few"))
+    assert (len(gaps), len(two), len(few)) == (200, 80, 10)
+    assert {two.name(row)[:2] for row in range(len(two))} == {"S1", "S5"}
+    for row in range(10):
+        (same,) = [other for other in range(200) if whole.name(other) == few.name(row)]
+        np.testing.assert_array_equal(few.joints_camera_mm[row], whole.joints_camera_mm[same])
     is_missing = np.isnan(gaps.joints_camera_mm).any(2)
     assert not is_missing[:, HUMAN36M.root].any()
     assert 0.30 < np.delete(is_missing, HUMAN36M.root, 1).mean() < 0.37
