@@ -34,7 +34,7 @@ def draw(content: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 def draw_curves(content: Mapping[str, Any]) -> NDArray[np.uint8]:
     """(H, W, 3) RGB: MPJPE of the training batches over core seconds, each approach the mean of its seeds."""
-    figure = Figure(figsize=(11, 5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11, 6), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axis = figure.subplots()
     rows = [row for row in content["rows"] if row["runs"] and "curve" in row["runs"][0]]
@@ -46,7 +46,7 @@ def draw_curves(content: Mapping[str, Any]) -> NDArray[np.uint8]:
     axis.set_xlabel("core seconds of training")
     axis.set_ylabel("MPJPE of the training batches, mm")
     axis.grid(color="#dddddd", lw=0.7)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

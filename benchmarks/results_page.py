@@ -92,7 +92,7 @@ def headline(content: Mapping[str, Any]) -> list[str]:
     quoted = [
         f"{by_name[name].mpjpe_mm:.1f} ± {by_name[name].spread_mm:.1f} mm" if by_name[name].spread_mm is not None else
         f"{by_name[name].mpjpe_mm:.1f} mm"
-        for name in ("regression", "integral", "integral_then_heatmap", PUBLISHED, BEST) if name in by_name
+        for name in ("regression", "integral", "integral_and_heatmap", PUBLISHED, BEST) if name in by_name
     ]  # fmt: skip
     if {BEST, PUBLISHED} <= rows.keys():
         quoted.append(_relative(difference(rows[BEST], rows[PUBLISHED])))

@@ -173,7 +173,7 @@ def test_the_readme_quotes_the_json():
     text = (ROOT / "README.md").read_text("utf-8")
     if "docs/results.md" not in text:
         pytest.skip("the README does not speak of the benchmark yet")
-    quoted = headline(json.loads((RESULTS / "ablation-synthetic-1-small.json").read_text("utf-8")))
+    quoted = headline(json.loads((RESULTS / "ablation-synthetic-2-64px.json").read_text("utf-8")))
     assert [figure for figure in quoted if figure not in text] == []
 
 
