@@ -25,22 +25,7 @@ processes="$(integral-pose processes "$@")"
 
 lost=6
 most_restarts=3
-stopped= # by a signal to this script
-
-# A signal to this script alone is passed on, since bash would end and leave the training behind. Ctrl-C reaches both.
-passing_signals_on() {
-    (trap - INT; exec "$@") &
-    local job=$! status
-    trap 'stopped=1; kill -TERM "$job" 2>/dev/null || true' TERM USR1
-    trap stopped=1 INT
-    while true; do
-        status=0
-        wait "$job" || status=$?
-        kill -0 "$job" 2>/dev/null || break
-    done
-    trap - TERM USR1 INT
-    return "$status"
-}
+source scripts/passing_signals_on.sh
 
 train() {
     if [ "${WORLD_SIZE:-1}" = 1 ] && [ "$processes" -gt 1 ]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,7 @@ def launcher(tmp_path: Path) -> Path:
     (tmp_path / "run_train.sh").write_text((REPOSITORY / "run_train.sh").read_text())
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / "scripts").mkdir()
+    shutil.copy(REPOSITORY / "scripts/passing_signals_on.sh", tmp_path / "scripts")
     write_program(tmp_path / "scripts/setup.sh", "#!/usr/bin/env bash\n")
     write_program(tmp_path / ".venv/bin/integral-pose", TRAINING + ALONE)
     write_program(tmp_path / ".venv/bin/torchrun", TRAINING + TOGETHER)

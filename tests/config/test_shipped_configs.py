@@ -17,9 +17,13 @@ import yaml
 
 from integral_pose.config.loading import load_config
 from integral_pose.config.strict_yaml import parse_document
-from integral_pose.errors import ConfigError
+from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.experiment import train
 from integral_pose.models.backbones.resnet import RESNETS
+from integral_pose.skeleton import HUMAN36M
+from integral_pose.weights import packaged_model
+from integral_pose.weights.model_file import ModelDescription, save_model_file
+from tests.conftest import build_network_of
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.rglob("*.yaml"))
@@ -79,13 +83,15 @@ def test_every_value_of_a_file_makes_a_difference(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
-def test_makes_two_training_steps(path, course_root, tmp_path):
+def test_makes_two_training_steps(path, course_root, tmp_path, monkeypatch):
     more, whole = [], load_config(str(path)).config
     model = whole.model
     if whole.data.sources:
         more.append(f"data.sources=[{{root: {course_root}, images: 1}}, {{root: {course_root}, images: 1}}]")
     if model.volume == "image":
         more.append("data.val_subjects=[]")  # scores in mm would need cameras, which the tiny data set lacks
+    if model.init == packaged_model.NAME:
+        stand_in_for_the_packaged_model(path, course_root, tmp_path, monkeypatch)
     if model.backbone in RESNETS:
         more.append("model.backbone=resnet18")
         if model.pretrained:
@@ -96,6 +102,32 @@ def test_makes_two_training_steps(path, course_root, tmp_path):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert any(row["group"] == "train" and row["step"] == 2 for row in rows)
     assert torch.load(folder / "last.pt", weights_only=True)["model"]
+
+
+def stand_in_for_the_packaged_model(path, root, folder, monkeypatch):
+    """A model file of the small network that a configuration asks the packaged model for."""
+    config = small(path, root, folder / "run", "model.init=null", "model.freeze=none")
+    description = ModelDescription(config.model.model_dump(), tuple(config.data.image_size), HUMAN36M)
+    save_model_file(folder / "packaged.pt", description, build_network_of(config).state_dict())
+    monkeypatch.setattr(packaged_model, "FOLDER", folder)
+    monkeypatch.setattr(packaged_model, "PACKAGED_MODEL", "packaged.pt")
+
+
+def test_without_a_packaged_model_fine_tuning_ends_before_it_begins(course_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packaged_model, "PACKAGED_MODEL", None)
+    config = small(FOLDER / "finetune.yaml", course_root, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="no model comes with this version of the package, so name one"):
+        train(config)
+    assert not list((tmp_path / "run").glob("*.pt"))
+    assert "training on" not in capsys.readouterr().err
+
+
+def test_fine_tuning_takes_the_network_of_the_people():
+    """Which the packaged model is trained with, whatever that becomes."""
+    fine, people = (
+        load_config(str(FOLDER / f"{name}.yaml")).config.model.model_dump() for name in ("finetune", "people")
+    )
+    assert {key for key in fine if fine[key] != people[key]} <= {"init", "pretrained", "freeze"}
 
 
 def test_the_last_stage_of_the_heat_map_run_makes_a_step_too(course_root, tmp_path):
