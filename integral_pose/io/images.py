@@ -63,6 +63,18 @@ def starts_as_image(path: Path) -> bool:
         return False
 
 
+def has_sensible_header(path: Path) -> bool:
+    """Whether the first bytes of a file are of one picture of a size that is read; whether it is whole is not seen."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata too
+            with Image.open(file, formats=FORMATS) as picture:
+                _require_sensible(*picture.size)
+                return not _frames_of_film(picture)
+    except Exception:  # as in `_decode`
+        return False
+
+
 def decode_picture(encoded: bytes, source: str, *, as_stored: bool = False) -> Picture:
     """(H, W, 3) RGB of the bytes of an image file of any size. Raises DataError naming `source`."""
     try:
@@ -202,7 +214,7 @@ def _decode(
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
         with picture:
             require_size(*picture.size)
-            if picture.format in ("GIF", "WEBP", "AVIF", "PNG") and (number := getattr(picture, "n_frames", 1)) > 1:
+            if number := _frames_of_film(picture):
                 raise UnreadableImage(f"holds {number} pictures; save the one that is meant, or make a video of it")
             return upright_rgb(picture)
     except (UnreadableImage, MemoryError):
@@ -216,6 +228,12 @@ def _decode(
     except Exception as error:  # decoders raise ValueError, OSError, SyntaxError and more on damaged bytes
         fault = str(error)
     raise UnreadableImage(f"is damaged or no image ({fault}); restore the file or leave it out")
+
+
+def _frames_of_film(picture: Image.Image) -> int:
+    """How many pictures a moving one has; 0 where it stands still."""
+    number: int = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "WEBP", "AVIF", "PNG") else 1
+    return number if number > 1 else 0
 
 
 def _decode_jpeg(

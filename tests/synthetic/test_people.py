@@ -178,11 +178,39 @@ def test_photographs_that_cannot_be_used_are_passed_over(tmp_path: Path, capsys:
     with pytest.raises(DataError, match="holds no readable picture among 2 files"):
         backgrounds.find_photographs(tmp_path)
     (tmp_path / "huge.png").write_bytes(png_header(20_000, 10_000))
-    Image.new("RGB", (300, 200), (10, 200, 30)).save(tmp_path / "green.png")
-    assert backgrounds.find_photographs(tmp_path) == (tmp_path / "green.png",)
+    (found := tmp_path / "a/b").mkdir(parents=True)
+    Image.new("RGB", (300, 200), (10, 200, 30)).save(found / "green.png")
+    photographs = backgrounds.find_photographs(tmp_path)
+    assert photographs == (tmp_path, ("a/b/green.png",))
     assert "3 of 4 files passed over" in capsys.readouterr().err
-    backdrop = backgrounds.draw_backdrop((tmp_path / "green.png",), 64, np.random.default_rng(0))
+    backdrop = backgrounds.draw_backdrop(photographs, 64, np.random.default_rng(0))
     np.testing.assert_allclose(backdrop[..., 1], (200 / 255) ** 2.2, rtol=1e-3)
+
+
+def test_a_damaged_photograph_is_replaced_by_the_next_one_and_a_lost_one_ends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The middle one of three plain ones is cut short; its header is still good."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / f"{name}.jpg")
+    whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    photographs = backgrounds.find_photographs(tmp_path)
+    assert photographs.names == ("a.jpg", "b.jpg", "c.jpg")
+    drawn = [backgrounds.draw_backdrop(photographs, 32, np.random.default_rng(seed)) for seed in range(20)]
+    assert capsys.readouterr().err.count("b.jpg: is damaged") == 1  # drawn more than once
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "c.jpg").read_bytes())
+    again = [backgrounds.draw_backdrop(photographs, 32, np.random.default_rng(seed)) for seed in range(20)]
+    np.testing.assert_array_equal(drawn, again)
+    (tmp_path / "b.jpg").unlink()
+    seed = next(seed for seed in range(20) if np.random.default_rng(seed).integers(3) == 1)
+    with pytest.raises(DataError, match=r"b\.jpg: was there when the rendering began .* start the same command again"):
+        backgrounds.draw_backdrop(photographs, 32, np.random.default_rng(seed))
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="every photograph is damaged"):
+        backgrounds.draw_backdrop(photographs, 32, rng)
 
 
 def test_without_the_package_one_line_says_how_to_get_it(

@@ -21,7 +21,7 @@ from integral_pose.io.notices import notify
 from integral_pose.synthetic.actions import draw_pose
 from integral_pose.synthetic.body_model import Body, pose_body
 from integral_pose.synthetic.painter import STREAMS, Painted
-from integral_pose.synthetic.people.backgrounds import draw_backdrop, find_photographs
+from integral_pose.synthetic.people.backgrounds import Photographs, draw_backdrop, find_photographs
 from integral_pose.synthetic.people.body_data import INSTALL, BodyData, cache_file, load_body_data, make_cache
 from integral_pose.synthetic.people.cameras import draw_camera
 from integral_pose.synthetic.people.garments import HAIR, Mesh, dress, head_place
@@ -75,7 +75,7 @@ class PeoplePainter:
     seed: int
     difficulty: Difficulty
     cameras: str = "human36m"
-    photographs: tuple[Path, ...] = ()
+    photographs: Photographs | None = None
     poses: PoseFile | None = None
 
     def paint(self, split: str, index: int, shot: Shot) -> Painted:
@@ -92,7 +92,8 @@ class PeoplePainter:
         """See `Painter`."""
         return {
             "people": "anny", "seed": self.seed, **self.difficulty._asdict(), "cameras": self.cameras,
-            "backgrounds": _state_of(self.photographs), "poses": _state_of(self.poses[:1] if self.poses else ()),
+            "backgrounds": _state_of(self.photographs.folder, self.photographs.names) if self.photographs else "none",
+            "poses": _state_of(self.poses.path.parent, [self.poses.path.name]) if self.poses else "none",
         }  # fmt: skip
 
     def _draw_scene(self, person: Person, shot: Shot, rng: np.random.Generator) -> Scene[PosedRig]:
@@ -152,7 +153,7 @@ def set_up(
         make_cache(cache_file())
     if cameras not in CAMERAS:
         raise ConfigError(f"--cameras is '{cameras}'; it has to be one of: {', '.join(CAMERAS)}")
-    photographs = find_photographs(backgrounds) if backgrounds else ()
+    photographs = find_photographs(backgrounds) if backgrounds else None
     pose_file = check_pose_file(poses) if poses else None
     if pose_file:
         fitted = try_poses(pose_file)
@@ -161,10 +162,10 @@ def set_up(
     return PeoplePainter(seed, difficulty, cameras, photographs, pose_file)
 
 
-def _state_of(files: Sequence[Path]) -> str:
-    """By which others are told from these: names and sizes."""
-    listed = b"".join(b"%s %d\n" % (os.fsencode(path.name), path.stat().st_size) for path in files)
-    return f"{len(files):,} files, {hashlib.sha256(listed).hexdigest()[:12]}" if files else "none"
+def _state_of(folder: Path, names: Sequence[str]) -> str:
+    """By which other files are told from these: names and sizes."""
+    listed = b"".join(b"%s %d\n" % (os.fsencode(name), (folder / name).stat().st_size) for name in names)
+    return f"{len(names):,} files, {hashlib.sha256(listed).hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=2)
