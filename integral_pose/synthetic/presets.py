@@ -47,8 +47,19 @@ PRESETS = {
     "synthetic-2-small": Preset(
         *SMALL, WHOLE, 102, HARD, "770ab74d6ccba1ac76efe1586e3cf4094f8c2f798a52585c2cd477db3975ce3f"
     ),
-    "people-1": Preset(*WHOLE, WHOLE, 103, PEOPLE, None, "anny", "wide"),
-    "people-1-small": Preset(1_000, 200, WHOLE, 103, PEOPLE, None, "anny", "wide"),
+    "people-1": Preset(
+        *WHOLE, WHOLE, 103, PEOPLE, "226ba296f5c3e6c58d552522696d69d1f5a5a878e1a35b3584cc682e2d6df500", "anny", "wide"
+    ),
+    "people-1-small": Preset(
+        1_000,
+        200,
+        WHOLE,
+        103,
+        PEOPLE,
+        "f30a1e8775b75d6523a366080246eb5a9d64826652606f6873c4413c387990a2",
+        "anny",
+        "wide",
+    ),
 }
 
 
