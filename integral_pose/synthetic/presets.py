@@ -56,7 +56,7 @@ PRESETS = {
         WHOLE,
         103,
         PEOPLE,
-        "f30a1e8775b75d6523a366080246eb5a9d64826652606f6873c4413c387990a2",
+        "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818",
         "anny",
         "wide",
     ),
