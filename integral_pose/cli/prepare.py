@@ -86,7 +86,7 @@ def _add_synthetic(sources: Any) -> None:
     )
     parser.add_argument("--poses", type=file_path, metavar="H5", help="of --people anny: a set that lends its poses")
     parser.add_argument("--workers", type=_count, default=None, metavar="K", help="processes (one a core)")
-    parser.set_defaults(run=_prepare_synthetic)
+    parser.set_defaults(run=_prepare_synthetic, default_of=parser.get_default)
 
 
 def _add_without_depth(sources: Any) -> None:
@@ -143,6 +143,9 @@ def _prepare_synthetic(options: argparse.Namespace) -> None:
 
     if options.preset:
         preset = find_preset(options.preset)
+        for name in ("train", "valid", "seed", "marks", "people", "cameras", "backgrounds", "poses"):
+            if getattr(options, name) is not options.default_of(name):  # the very object: what is typed is another
+                raise ConfigError(f"--{name} is a part of what --preset {options.preset} means; leave out one of them")
         painter = _people_painter(options, preset.people, preset.seed, preset.difficulty, preset.cameras)
         is_same = render_preset(options.out, options.preset, workers=_workers(options), painter=painter)
         print(f"{options.out}: {options.preset}" + (

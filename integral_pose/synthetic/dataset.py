@@ -6,6 +6,7 @@ same bytes, whatever the number of workers and however often the rendering was i
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from integral_pose.synthetic.presets import EASY, Difficulty, find_preset
 from integral_pose.synthetic.shots import Shot, list_shots
 
 JPEG_QUALITY = 90
+MOST_IMAGES = 2_000_000  # which are listed in memory
 IMAGES_A_RECORDING = 40  # few enough to lose little at an end, many enough to hide what each costs
 
 
@@ -43,10 +45,12 @@ def render_dataset(
     pictures. Raises DataError where `out` holds something else already, or where a number makes no sense.
     """
     counts = {"train": num_train, "valid": num_valid}
-    for name, value, least in (("train", num_train, 1), ("valid", num_valid, 0), ("seed", seed, 0),
-                               ("workers", workers, 1)):  # fmt: skip
+    for name, value, least, most in (("train", num_train, 1, MOST_IMAGES), ("valid", num_valid, 0, MOST_IMAGES),
+                                     ("seed", seed, 0, math.inf), ("workers", workers, 1, math.inf)):  # fmt: skip
         if value < least:
             raise DataError(f"--{name} is {value}; it has to be {least} or more")
+        if value > most:
+            raise DataError(f"--{name} is {value:,}; it has to be {most:,} or less. Render several sets of other seeds")
     painter = painter or MannequinPainter(seed, difficulty)
     whole = dict(zip(counts, first_of or counts.values(), strict=True))
     recordings = [

@@ -12,6 +12,7 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
+from integral_pose.cli.main import main
 from integral_pose.errors import ConfigError, DataError
 from integral_pose.geometry.camera import CAMERA_IDS, human36m_camera
 from integral_pose.geometry.crop import Crop
@@ -165,6 +166,8 @@ def test_refuses_a_folder_that_holds_something(tmp_path: Path) -> None:
 def test_refuses_a_number_that_makes_no_sense(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--workers is 0; it has to be 1 or more"):
         render_dataset(tmp_path / "set", num_train=1, num_valid=0, seed=0, workers=0, show_progress=False)
+    with pytest.raises(DataError, match=r"--valid is 10,000,000,000; it has to be 2,000,000 or less"):
+        render_dataset(tmp_path / "set", num_train=1, num_valid=10**10, seed=0, workers=1, show_progress=False)
 
 
 def test_rays_meet_the_labels(scenes: list[Scene]) -> None:
@@ -311,3 +314,12 @@ def test_a_preset_says_whether_its_pictures_are_those_of_the_definition(
     )).hexdigest()  # fmt: skip
     monkeypatch.setitem(PRESETS, "synthetic-1", tiny._replace(sha256=digest))
     assert render_preset(tmp_path / "b", "synthetic-1", workers=1, show_progress=False)
+
+
+@pytest.mark.parametrize("option", [["--train", "5"], ["--seed", "2"], ["--marks"], ["--people", "anny"]])
+def test_a_preset_takes_nothing_that_it_says_itself(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", "synthetic", "--preset", "synthetic-2-small", "--out", str(tmp_path / "x"), *option]
+    assert main(command) == 2
+    assert f"{option[0]} is a part of what --preset synthetic-2-small means" in capsys.readouterr().err
