@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import struct
 import zlib
@@ -211,6 +212,19 @@ def test_a_damaged_photograph_is_replaced_by_the_next_one_and_a_lost_one_ends_it
         (tmp_path / f"{name}.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="every photograph is damaged"):
         backgrounds.draw_backdrop(photographs, 32, rng)
+
+
+def test_other_photographs_are_other_settings(tmp_path: Path) -> None:
+    """By which an unfinished set is told from what is asked for now."""
+    found = []
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+        found.append(set_up(1, PEOPLE, backgrounds=tmp_path).settings())
+    Image.new("RGB", (300, 200)).save(tmp_path / "b.png")  # of as many bytes would not be noticed
+    found.append(set_up(1, PEOPLE, backgrounds=tmp_path).settings())
+    assert json.loads(json.dumps(found)) == found
+    assert len({settings.pop("backgrounds") for settings in found}) == 3
+    assert found[0] == found[1] == found[2]
 
 
 def test_without_the_package_one_line_says_how_to_get_it(
