@@ -106,8 +106,11 @@ def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, 
     """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
     rows = np.arange(len(table))
     frames = sequence_names([parse_frame_name(table.name(row)) for row in rows], table.sequences, rows)
-    mpjpe, pa_mpjpe = (joint_errors_mm(predicted_mm, table.joints_camera_mm, name) for name in ("mpjpe", "pa_mpjpe"))
-    axes_mm = axis_errors_mm(predicted_mm, table.joints_camera_mm).mean((0, 1))
+    mpjpe, pa_mpjpe = (
+        joint_errors_mm(predicted_mm, table.joints_camera_mm, name, root=HUMAN36M.root)
+        for name in ("mpjpe", "pa_mpjpe")
+    )
+    axes_mm = axis_errors_mm(predicted_mm, table.joints_camera_mm, HUMAN36M.root).mean((0, 1))
     names, group = np.unique(frames, return_inverse=True)
     counts = np.bincount(group)
     by_sequence = [np.bincount(group, weights=values.mean(1)) / counts for values in (mpjpe, pa_mpjpe)]

@@ -83,7 +83,10 @@ def turned_round(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike) -> N
     of the other side. `swapped_sides` asks this of one pair of joints, `turned_round` of all six together.
     """
     exchanged_mm = np.asarray(predicted_camera_mm)[:, list(HUMAN36M.flip_order)]
-    errors_mm = [joint_errors_mm(poses_mm, true_camera_mm) for poses_mm in (predicted_camera_mm, exchanged_mm)]
+    errors_mm = [
+        joint_errors_mm(poses_mm, true_camera_mm, root=HUMAN36M.root)
+        for poses_mm in (predicted_camera_mm, exchanged_mm)
+    ]
     turned: NDArray[np.bool_] = errors_mm[1].mean(1) < errors_mm[0].mean(1)
     return turned
 
@@ -91,9 +94,9 @@ def turned_round(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike) -> N
 def scores_of_crops(subjects: Sequence[str], predicted_mm: ArrayLike, true_mm: ArrayLike) -> dict[str, Any]:
     """Of poses (N, 17, 3): each by its subject, then the means over the `upright` and over `all`."""
     columns = {
-        "mpjpe_mm": joint_errors_mm(predicted_mm, true_mm).mean(1),
-        "pa_mpjpe_mm": joint_errors_mm(predicted_mm, true_mm, "pa_mpjpe").mean(1),
-        "swapped_sides": swapped_sides(predicted_mm, true_mm).mean(1),
+        "mpjpe_mm": joint_errors_mm(predicted_mm, true_mm, root=HUMAN36M.root).mean(1),
+        "pa_mpjpe_mm": joint_errors_mm(predicted_mm, true_mm, "pa_mpjpe", root=HUMAN36M.root).mean(1),
+        "swapped_sides": swapped_sides(predicted_mm, true_mm, HUMAN36M).mean(1),
         "turned_round": turned_round(predicted_mm, true_mm).astype(float),
     }
     means = {name: {key: float(column[row]) for key, column in columns.items()} for row, name in enumerate(subjects)}
@@ -185,7 +188,7 @@ def _predict_and_draw(
     """The row of a network; its predictions drawn in one picture a sample."""
     skeleton = description.skeleton
     views = [_predict_crop(description.box_scale, predict, table, row) for row in range(len(table))]
-    write_png(out / "h36m.png", draw_poses(views))
+    write_png(out / "h36m.png", draw_poses(views, HUMAN36M))
     predicted_mm = np.array([view.predicted_camera_mm for view in views])
     row: dict[str, Any] = {"name": name}
     row["crops"] = scores_of_crops(_subjects(table), predicted_mm, table.joints_camera_mm)

@@ -29,6 +29,7 @@ from integral_pose.io.checkpoint_file import load_checkpoint, save_checkpoint
 from integral_pose.io.images import decode_picture
 from integral_pose.io.readers import read_hdf5, read_json, read_npz, read_pickle
 from integral_pose.predict.boxes import BoxesFile
+from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.translation import read_other_project
 from tests.conftest import STANDING_MM
 
@@ -65,7 +66,7 @@ def _written(write: Callable[[Path], object], name: str) -> Callable[[], bytes]:
 
 
 def _poses(path: Path) -> None:
-    write_predictions_csv(path, 20 * np.arange(102.0).reshape(2, 17, 3))
+    write_predictions_csv(path, 20 * np.arange(102.0).reshape(2, 17, 3), HUMAN36M)
 
 
 def _labels(path: Path) -> None:

@@ -17,6 +17,7 @@ from integral_pose.data.loader import PoseImages
 from integral_pose.experiment.sample_figures import draw_samples
 from integral_pose.heatmaps.marginals import planes_of_volume
 from integral_pose.models.predictor import Predictor
+from integral_pose.skeleton import HUMAN36M
 from integral_pose.synthetic.dataset import render_dataset
 from integral_pose.weights.stored_network import load_network
 from tests.conftest import build_network_of
@@ -70,7 +71,7 @@ def test_the_shipped_configuration_learns_from_rendered_people(name, people, tmp
         [SampleKey(0, row) for row in range(4)]
     )
     with torch.inference_mode():
-        again_mm = Predictor(loaded, flip=True)(images.images)[0].numpy()
+        again_mm = Predictor(loaded, flip=True, skeleton=HUMAN36M)(images.images)[0].numpy()
     written_mm = np.loadtxt(result.predictions_csv, delimiter=",", skiprows=1)[:, 1:].reshape(4, 17, 3)
     assert np.abs(written_mm).max() > 0  # hardly trained, these are far below a millimetre for some heads
     np.testing.assert_allclose(again_mm, written_mm, atol=1e-3 * np.abs(written_mm).max())

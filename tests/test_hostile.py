@@ -200,7 +200,7 @@ def model_file(network: dict[str, Any], weights: dict[str, Any]) -> Callable[[Pa
 
 def score(path: Path) -> None:
     csv = path.with_name("good.csv")
-    write_predictions_csv(csv, np.arange(51.0).reshape(1, 17, 3) * 20)
+    write_predictions_csv(csv, np.arange(51.0).reshape(1, 17, 3) * 20, HUMAN36M)
     score_csv(csv, path)
 
 

@@ -101,7 +101,9 @@ def test_no_scored_batch_waits(name: str, crops: int) -> None:
     place = keep_roots
     if name == "image_volume":
         place = partial(model.space.at_bone_length, bones=HUMAN36M.bones, total_bone_length_mm=4000.0)
-    predictor = Predictor(model, flip=True, crops=crop_changes(crops, scale_depth=True), place_root=place)
+    predictor = Predictor(
+        model, flip=True, crops=crop_changes(crops, scale_depth=True), place_root=place, skeleton=HUMAN36M
+    )
     batch = make_batch()
     with HostWaits() as waits, torch.inference_mode():
         predictor(batch.images, batch.views)

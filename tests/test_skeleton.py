@@ -1,5 +1,9 @@
+import ast
+from pathlib import Path
+
 import pytest
 
+from integral_pose import skeleton
 from integral_pose.errors import DataError
 from integral_pose.skeleton import HUMAN36M, Skeleton, joint_order
 
@@ -44,3 +48,26 @@ def test_joint_order_goes_by_name():
     assert [source[i] for i in joint_order(source, ["a", "b"])] == ["a", "b"]
     with pytest.raises(DataError, match=r"no joint x, y; it has: c, a, b"):
         joint_order(source, ["x", "a", "y"])
+
+
+def defaults_of(tree: ast.AST) -> list[ast.expr]:
+    """Default values of arguments and of fields."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            found += [*node.args.defaults, *node.args.kw_defaults]
+        elif isinstance(node, ast.ClassDef):
+            found += [field.value for field in node.body if isinstance(field, ast.AnnAssign)]
+    return [value for value in found if value is not None]
+
+
+def test_nobody_gets_a_skeleton_without_naming_it():
+    """A caller that forgets it would take the joints of his set for Human3.6M's, in silence."""
+    package = Path(skeleton.__file__).parent
+    guilty = [
+        f"{path.relative_to(package)}:{value.lineno}"
+        for path in sorted(package.rglob("*.py"))
+        for value in defaults_of(ast.parse(path.read_text("utf-8")))
+        if any(isinstance(node, ast.Name) and node.id == "HUMAN36M" for node in ast.walk(value))
+    ]
+    assert guilty == []

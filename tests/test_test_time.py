@@ -37,7 +37,7 @@ def averaged_run(tiny_yaml, tiny_backbone):
 
 
 def poses(csv):
-    return read_predictions_csv(csv)
+    return read_predictions_csv(csv, HUMAN36M)
 
 
 @pytest.mark.filterwarnings("ignore:.*the largest coordinate is")

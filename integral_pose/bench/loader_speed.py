@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def _both_layouts(table: PoseTable, folder: Path) -> tuple[PoseTable, PoseTable]
     sizes = np.array([len(content) for content in encoded], np.int64)
     source = PackedImages(packed, names, np.cumsum(sizes) - sizes, sizes)
     labels = table.joints_camera_mm, table.joints_crop_px
-    return PoseTable(images, names, *labels), PoseTable(images, names, *labels, packed=source)
+    files = PoseTable(images, names, *labels, skeleton=table.skeleton)
+    return files, replace(files, packed=source)
 
 
 def _candidates(files: PoseTable, packed: PoseTable, side_px: int) -> dict[str, Callable[[], object]]:

@@ -12,7 +12,7 @@ The .h5 may hold the images too (packed layout, `image_source`), and how the cro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,7 @@ class PoseTable:
     packed: PackedImages | None = None  # None: the images are files
     views: ViewTable | None = None  # None: the set does not say how its crops were seen
     stored_order: str = "official"  # the file's, as mean.txt beside it; the joints here are in the official one
-    skeleton: Skeleton = HUMAN36M
+    skeleton: Skeleton = field(kw_only=True)
     sequences: NDArray[np.str_] | None = None  # (N,) the recordings; None: by the names, where these hold them
 
     def __len__(self) -> int:
@@ -136,8 +136,8 @@ class PoseTable:
             None if self.packed is None else self.packed.take(rows),
             None if self.views is None else self.views.take(rows),
             self.stored_order,
-            self.skeleton,
             None if self.sequences is None else self.sequences[rows],
+            skeleton=self.skeleton,
         )
 
     def of_joints(self, skeleton: Skeleton) -> PoseTable:
@@ -225,4 +225,4 @@ def _read_split(root: Path, split: str, joint_order: str, label_axes: str, *, la
         camera_mm, order = np.full((len(names), skeleton.num_joints, 3), np.nan, np.float32), "official"
     views = read_views(label_path, len(names), root_needed=labels_needed) if has_file else None
     sequences = read_sequences(label_path, len(names)) if has_file else None
-    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order, skeleton, sequences)
+    return PoseTable(root / "images", names, camera_mm, crop_px, packed, views, order, sequences, skeleton=skeleton)

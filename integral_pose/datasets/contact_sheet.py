@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from integral_pose.geometry.labelled_means import is_labelled
 from integral_pose.io.atomic import atomic_write
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 CELL_PX = 288
 TITLE_PX = 14
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
     title: str
 
 
-def write_contact_sheet(path: Path, cells: Sequence[Cell], skeleton: Skeleton = HUMAN36M) -> None:
+def write_contact_sheet(path: Path, cells: Sequence[Cell], skeleton: Skeleton) -> None:
     """Write the cells as one PNG, COLUMNS a row."""
     rows = -(-len(cells) // COLUMNS)
     sheet = Image.new("RGB", (min(len(cells), COLUMNS) * CELL_PX, rows * (CELL_PX + TITLE_PX)), "white")

@@ -19,7 +19,7 @@ from integral_pose.io.readers import read_hdf5, read_lines
 from integral_pose.io.skeleton_file import read_skeleton
 from integral_pose.io.text_columns import SEQUENCE, SUBJECT
 from integral_pose.io.untrusted import inside, read_regular
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 COLUMNS = ("pose2d", "pose3d", "visible", "camera", "crop_to_image", "root_camera_mm", SUBJECT, SEQUENCE, "action")
 
@@ -33,7 +33,7 @@ class StoredSplit:
     names: list[str]
     columns: dict[str, NDArray[Any]]
     packed: PackedImages | None  # None: the images are files
-    skeleton: Skeleton = HUMAN36M
+    skeleton: Skeleton
 
     @property
     def label_path(self) -> Path:

@@ -12,7 +12,7 @@ from integral_pose.evaluation.metrics import ALIGNMENTS, joint_errors_mm
 from integral_pose.evaluation.scores import GROUPS, frames_by_group, score_predictions, sequence_names
 from integral_pose.geometry.labelled_means import is_labelled, labelled_mean
 from integral_pose.io.frame_names import parse_frame_name
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def compare(
     predicted_by_run: Sequence[FloatArray],
     true_camera_mm: FloatArray,
     names: Sequence[str],
-    skeleton: Skeleton = HUMAN36M,
+    skeleton: Skeleton,
     sequences: NDArray[np.str_] | None = None,
 ) -> Comparison:
     """Of R arrays (N, J, 3) mm on the same N labelled images; `names` (N,) or empty. Raises as `score_predictions`.
@@ -64,7 +64,7 @@ def compare(
         return Row(name, means, differences, len(first), len(set(own)) or None)
 
     errors_mm = {
-        alignment: [joint_errors_mm(poses, true_camera_mm, alignment, skeleton.root) for poses in predicted_by_run]
+        alignment: [joint_errors_mm(poses, true_camera_mm, alignment, root=skeleton.root) for poses in predicted_by_run]
         for alignment in ALIGNMENTS
     }
     plain_mm = errors_mm["mpjpe"]

@@ -15,7 +15,7 @@ from integral_pose.contracts import Array, FloatArray
 from integral_pose.geometry.alignment import align_procrustes, align_scale, as_float64
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.geometry.labelled_means import is_labelled, labelled_mean
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 # 0, 5, .., 150 mm: the official MPI-INF-3DHP evaluation (Mehta et al. 2017), which counts 0.
 AUC_THRESHOLDS_MM = tuple(range(0, 151, 5))
@@ -32,7 +32,7 @@ ALIGNMENTS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def joint_errors_mm(
-    predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, alignment: str = "mpjpe", root: int = HUMAN36M.root
+    predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, alignment: str = "mpjpe", *, root: int
 ) -> Array:
     """(N, J) distances in mm between (N, J, 3) poses, after the roots of both are moved to the origin.
 
@@ -46,15 +46,13 @@ def joint_errors_mm(
     return np.linalg.norm(ALIGNMENTS[alignment](predicted_mm, true_mm) - true_mm, axis=-1)
 
 
-def axis_errors_mm(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, root: int = HUMAN36M.root) -> Array:
+def axis_errors_mm(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, root: int) -> Array:
     """(N, J, 3) distances in mm along x, y and z alone, of root-relative poses; z is what one picture shows least."""
     predicted_mm, true_mm = _root_relative_pair(predicted_camera_mm, true_camera_mm, root)
     return np.abs(predicted_mm - true_mm)
 
 
-def bone_length_errors_mm(
-    predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, skeleton: Skeleton = HUMAN36M
-) -> Array:
+def bone_length_errors_mm(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, skeleton: Skeleton) -> Array:
     """(N, bones) by how many mm each bone of `skeleton.bones` is too long or too short."""
     predicted_mm, true_mm = _root_relative_pair(predicted_camera_mm, true_camera_mm, skeleton.root)
     children, parents = (list(ends) for ends in zip(*skeleton.bones, strict=True))
@@ -62,7 +60,7 @@ def bone_length_errors_mm(
     return np.abs(lengths[0] - lengths[1])
 
 
-def swapped_sides(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, skeleton: Skeleton = HUMAN36M) -> Array:
+def swapped_sides(predicted_camera_mm: ArrayLike, true_camera_mm: ArrayLike, skeleton: Skeleton) -> Array:
     """(N, pairs) 1 where a left and a right joint together lie nearer to each other's place than to their own, else 0.
 
     NaN where either has no label.
@@ -94,9 +92,9 @@ def auc(errors_mm: ArrayLike) -> float:
 def frame_values(metric: str, predicted_mm: FloatArray, true_mm: FloatArray, joints: Sequence[int], root: int) -> Array:
     """(N,) of a headline metric frame by frame, a key of `summarise` that is a mean over frames and `joints`."""
     if metric == "pck_150":
-        errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", root)[:, joints]
+        errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", root=root)[:, joints]
         return labelled_mean(np.where(np.isnan(errors_mm), np.nan, errors_mm < 150.0), axis=1)
-    errors_mm = joint_errors_mm(predicted_mm, true_mm, metric.removesuffix("_mm"), root)[:, joints]
+    errors_mm = joint_errors_mm(predicted_mm, true_mm, metric.removesuffix("_mm"), root=root)[:, joints]
     return labelled_mean(errors_mm, axis=1)
 
 
@@ -110,7 +108,7 @@ def labelled_frames(true_camera_mm: ArrayLike, root: int, joints: Sequence[int])
 def summarise(
     predicted_camera_mm: FloatArray,
     true_camera_mm: FloatArray,
-    skeleton: Skeleton = HUMAN36M,
+    skeleton: Skeleton,
     joints: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Every metric over all poses: one `.._mm` a key of ALIGNMENTS, then the other metrics of this file.
@@ -139,7 +137,9 @@ class _Mean(NamedTuple):
 
 
 def _means(predicted_mm: FloatArray, true_mm: FloatArray, skeleton: Skeleton, joints: list[int]) -> dict[str, _Mean]:
-    errors_mm = {name: joint_errors_mm(predicted_mm, true_mm, name, skeleton.root)[:, joints] for name in ALIGNMENTS}
+    errors_mm = {
+        name: joint_errors_mm(predicted_mm, true_mm, name, root=skeleton.root)[:, joints] for name in ALIGNMENTS
+    }
     axes_mm = axis_errors_mm(predicted_mm, true_mm, skeleton.root)[:, joints]
     means = {f"{name}_mm": _mean(errors) for name, errors in errors_mm.items()}
     rows = means["mpjpe_mm"].rows

@@ -17,7 +17,7 @@ from integral_pose.errors import DataError
 from integral_pose.geometry.coordinates import root_relative
 from integral_pose.io.atomic import atomic_write
 from integral_pose.io.readers import read_text
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 # Nine significant digits are the fewest that give every float32 back exactly.
 NUMBER_FORMAT = "%.9g"
@@ -29,12 +29,12 @@ MOST_PLAUSIBLE_MM = 5000.0  # people are half as tall
 PathLike = str | os.PathLike[str]
 
 
-def csv_header(skeleton: Skeleton = HUMAN36M, columns: Sequence[str] = "xyz") -> list[str]:
+def csv_header(skeleton: Skeleton, columns: Sequence[str] = "xyz") -> list[str]:
     """Id, Hip_x, Hip_y, Hip_z, RHip_x, .."""
     return ["Id", *(f"{name}_{column}" for name in skeleton.names for column in columns)]
 
 
-def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton: Skeleton = HUMAN36M) -> None:
+def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton: Skeleton) -> None:
     """Write (N, J, 3) poses in the order of the data set, Ids from 1, as float32 in NUMBER_FORMAT.
 
     The root is subtracted (nothing changes for root-relative poses). Compressed where the name ends in .gz;
@@ -51,14 +51,14 @@ def write_predictions_csv(path: PathLike, joints_camera_mm: FloatArray, skeleton
     _write(path, csv_header(skeleton), values)
 
 
-def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skeleton: Skeleton = HUMAN36M) -> None:
+def write_confidence_csv(path: PathLike, confidence: NDArray[np.float32], skeleton: Skeleton) -> None:
     """Write (N, J, 2) as Id, Hip_mass, Hip_entropy, RHip_mass, ..; rows and bytes as in `write_predictions_csv`."""
     if confidence.shape[1:] != (skeleton.num_joints, 2):
         raise DataError(f"{path}: expected confidences (N, {skeleton.num_joints}, 2), found {confidence.shape}")
     _write(path, csv_header(skeleton, ("mass", "entropy")), confidence.reshape(len(confidence), -1))
 
 
-def write_sigma_csv(path: PathLike, sigma_mm: NDArray[np.float32], skeleton: Skeleton = HUMAN36M) -> None:
+def write_sigma_csv(path: PathLike, sigma_mm: NDArray[np.float32], skeleton: Skeleton) -> None:
     """Write (N, J) as Id, Hip_sigma, RHip_sigma, .. in mm; rows and bytes as in `write_predictions_csv`."""
     if sigma_mm.shape[1:] != (skeleton.num_joints,):
         raise DataError(f"{path}: expected standard deviations (N, {skeleton.num_joints}), found {sigma_mm.shape}")
@@ -77,7 +77,7 @@ def _write(path: PathLike, header: Sequence[str], values: NDArray[np.float32]) -
         np.savetxt(output, table, row_format, header=",".join(header), comments="")
 
 
-def read_predictions_csv(path: PathLike, skeleton: Skeleton = HUMAN36M) -> NDArray[np.float32]:
+def read_predictions_csv(path: PathLike, skeleton: Skeleton) -> NDArray[np.float32]:
     """(N, J, 3) float32 mm in the order of the Ids, from a plain or gzipped file; the rows may be in any order.
 
     Raises DataError, naming line and column, for another header, a value that is no finite number, and Ids

@@ -13,7 +13,7 @@ from integral_pose.evaluation.metrics import frame_values, joint_errors_mm, labe
 from integral_pose.evaluation.protocols import PROTOCOLS, Protocol
 from integral_pose.geometry.labelled_means import is_labelled, labelled_mean
 from integral_pose.io.frame_names import FrameName, parse_frame_name
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 GROUPS = ("action", "subject", "camera")  # fields of FrameName
 OTHER = "other"  # the group of images whose names hold neither action nor subject
@@ -23,7 +23,7 @@ def score_predictions(
     predictions: Predictions,
     true_camera_mm: FloatArray,
     names: Sequence[str],
-    skeleton: Skeleton = HUMAN36M,
+    skeleton: Skeleton,
     protocol: Protocol = PROTOCOLS["all"],
     sequences: NDArray[np.str_] | None = None,
 ) -> Scores:
@@ -47,11 +47,11 @@ def score_predictions(
         raise DataError("there is nothing to score: no joint that counts is labelled in mm")
     frames = [every_frame[row] for row in rows] if names else []
     predicted_mm, true_mm = predicted_mm[rows], true_camera_mm[rows]
-    errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, joints]
+    errors_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", root=skeleton.root)[:, joints]
     metrics = summarise(predicted_mm, true_mm, skeleton, joints)
     if predictions.sigma_mm is not None:  # the root's error is 0 by definition
         moving = [j for j in joints if j != skeleton.root]
-        errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", skeleton.root)[:, moving]
+        errors_of_all_mm = joint_errors_mm(predicted_mm, true_mm, "mpjpe", root=skeleton.root)[:, moving]
         metrics |= calibration(errors_of_all_mm, predictions.sigma_mm[order][rows][:, moving])
     recordings, weights = sequence_names(frames, sequences, rows), label_shares(errors_mm)
     headline = frame_values(protocol.headline, predicted_mm, true_mm, joints, skeleton.root)

@@ -166,7 +166,7 @@ def build_scorer(
             explained_shortage(device, "evaluation.batch_size"),
         ):
             return predict(
-                Predictor(cast(CropNetwork, model), config.evaluation.flip, crops, place_root, table.skeleton),
+                Predictor(cast(CropNetwork, model), config.evaluation.flip, crops, place_root, skeleton=table.skeleton),
                 model,
                 batches,
                 device,

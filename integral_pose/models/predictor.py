@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -13,7 +13,7 @@ from integral_pose.geometry.constants_on_device import joints_in_order, vector_l
 from integral_pose.geometry.coordinates import PoseSpace
 from integral_pose.geometry.lifting import mirror_views
 from integral_pose.models.crop_changes import UNCHANGED, CropChange, change_crop
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 # Joints in the network's units and the views they were found in -> the views with the root's depth set.
 PlaceRoot = Callable[[Tensor, CropViews], CropViews]
@@ -48,7 +48,7 @@ class Predictor:
     flip: bool = False
     crops: Sequence[CropChange] = (UNCHANGED,)
     place_root: PlaceRoot = keep_roots
-    skeleton: Skeleton = HUMAN36M
+    skeleton: Skeleton = field(kw_only=True)
 
     def __call__(self, images: Tensor, views: CropViews | None = None) -> tuple[Tensor, NetworkOutput]:
         """(B, 3, H, W) RGB 0..255 -> (B, J, 3) root-relative mm, and the output for the first of the crops."""

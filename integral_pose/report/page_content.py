@@ -1,14 +1,14 @@
 """What a report page shows. Whatever is None or empty is left out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Comparison
 from integral_pose.io.images import Picture
 from integral_pose.report.curve_figures import loss_words
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ class PageContent:
     random: Sequence[ShownImage] = ()
     heatmaps: Sequence[HeatmapMarginals] = ()
     remarks: Sequence[str] = ()  # what is missing, and why
-    skeleton: Skeleton = HUMAN36M
+    skeleton: Skeleton = field(kw_only=True)

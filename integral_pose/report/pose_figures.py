@@ -22,7 +22,7 @@ from integral_pose.evaluation.metrics import joint_errors_mm
 from integral_pose.geometry.labelled_means import labelled_mean
 from integral_pose.report.canvas import INCH_PX, Picture, new_figure, shortened, to_picture, to_rgba
 from integral_pose.report.colours import SIDE_COLOURS
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 # Azimuth and elevation of the oblique view: from the person's side and above, so that depth is seen.
 OBLIQUE_DEGREES = (-50.0, 20.0)
@@ -43,7 +43,7 @@ class PoseView:
     title: str = ""
 
 
-def draw_poses(views: Sequence[PoseView], skeleton: Skeleton = HUMAN36M) -> Picture:
+def draw_poses(views: Sequence[PoseView], skeleton: Skeleton) -> Picture:
     """A contact sheet, one row a sample: the crop, then the poses from the front, the side and obliquely.
 
     In the front view x points right and y down, as the camera sees; the side view has depth to the right, away
@@ -66,7 +66,7 @@ def draw_people(
     picture: Picture,
     joints_image_px: Sequence[FloatArray],
     boxes_image_px: Sequence[FloatArray],
-    skeleton: Skeleton = HUMAN36M,
+    skeleton: Skeleton,
     labels: Sequence[str] = (),
 ) -> Picture:
     """The picture (H, W, 3) with the skeleton (J, 2), thinly the box x, y, w, h (4,) and the label of each person.

@@ -15,7 +15,7 @@ from integral_pose.contracts import FloatArray
 from integral_pose.evaluation.comparison import Row
 from integral_pose.report.page_content import ShownImage
 from integral_pose.report.pose_figures import fit_weak_perspective
-from integral_pose.skeleton import HUMAN36M, Skeleton
+from integral_pose.skeleton import Skeleton
 
 VIEW_PX = 192  # side of a drawn view
 _MARGIN = 1.12  # of a view round the poses in it
@@ -52,7 +52,7 @@ class PlacedJoint(NamedTuple):
     anchor: str
 
 
-def overlay(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
+def overlay(image: ShownImage, skeleton: Skeleton) -> DrawnPoses:
     """Over the picture of an image whose joints in pixels are known: these, and the predictions fitted to them."""
     assert image.picture is not None, "asked for where there is a picture"
     assert image.true_picture_px is not None, "asked for where pixels are known"
@@ -61,7 +61,7 @@ def overlay(image: ShownImage, skeleton: Skeleton = HUMAN36M) -> DrawnPoses:
     return DrawnPoses(image.picture.shape[1], [_limb_paths(pose, skeleton) for pose in fitted], truth)
 
 
-def flat_view(image: ShownImage, skeleton: Skeleton = HUMAN36M, *, across: int) -> DrawnPoses:
+def flat_view(image: ShownImage, skeleton: Skeleton, *, across: int) -> DrawnPoses:
     """`across` (0: x, 2: depth) to the right, y down. One scale for all poses, the same in both views of an image."""
     points_mm = np.concatenate([*image.predicted_mm, *([] if image.true_mm is None else [image.true_mm])])
     low, high = np.nanmin(points_mm, axis=0), np.nanmax(points_mm, axis=0)
@@ -94,13 +94,13 @@ def highest_mm(rows: Sequence[Row]) -> float:
     return max(value.mean for row in rows for value in row.values)
 
 
-def placed_bones(skeleton: Skeleton = HUMAN36M) -> list[tuple[int, int, int, int]]:
+def placed_bones(skeleton: Skeleton) -> list[tuple[int, int, int, int]]:
     """x1, y1, x2, y2 of the drawn person's bones, px of a picture of 320 x 420."""
     names = [(skeleton.names[child], skeleton.names[parent]) for child, parent in skeleton.bones]
     return [(*_PLACES[child], *_PLACES[parent]) for child, parent in names if {child, parent} <= _PLACES.keys()]
 
 
-def placed_joints(rows: Sequence[Row], run: int, skeleton: Skeleton = HUMAN36M) -> list[PlacedJoint]:
+def placed_joints(rows: Sequence[Row], run: int, skeleton: Skeleton) -> list[PlacedJoint]:
     """The drawn person's joints with their errors in a run, coloured from 0 to the highest of all runs."""
     highest = highest_mm(rows)
     placed = []

@@ -17,6 +17,7 @@ from integral_pose.cli.arguments import parse
 from integral_pose.errors import CheckpointError, DataError, Interrupted, NonFiniteLossError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.evaluation.predictions_csv import write_predictions_csv
+from integral_pose.skeleton import HUMAN36M
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -170,7 +171,7 @@ def test_score(tmp_path, capsys):
     true = np.random.default_rng(0).normal(0, 300, (2, 17, 3))
     predicted = true - true[:, :1]
     predicted[:, 5, 0] += 34
-    write_predictions_csv(tmp_path / "p.csv", predicted)
+    write_predictions_csv(tmp_path / "p.csv", predicted, HUMAN36M)
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file["pose3d"] = true
     assert cli.main(["score", str(tmp_path / "p.csv"), "--truth", str(tmp_path / "valid.h5")]) == 0
@@ -213,8 +214,8 @@ def test_score_by_protocol_against_another_as_json(tmp_path, capsys):
     near, far = true - true[:, :1], true - true[:, :1]
     near[:, 5, 0] += 34
     far[:, 5, 0] += 68
-    write_predictions_csv(tmp_path / "near.csv", near)
-    write_predictions_csv(tmp_path / "far.csv", far)
+    write_predictions_csv(tmp_path / "near.csv", near, HUMAN36M)
+    write_predictions_csv(tmp_path / "far.csv", far, HUMAN36M)
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file["pose3d"] = true
     names = [f"S{s}_Walking_1.54138969_{f:06d}.jpg" for s in (9, 11) for f in (1, 2)]
@@ -248,7 +249,7 @@ def test_several_runs_in_one_table(tmp_path, capsys, monkeypatch):
             poses = true - true[:, :1]
             poses[:, 5, 0] += 34 * (2 - number)
             csv = tmp_path / f"{target.name}.csv"
-            write_predictions_csv(csv, poses)
+            write_predictions_csv(csv, poses, HUMAN36M)
             scores = score_csv(csv, tmp_path / "valid.h5")
             results.append(experiment.TestResult(target, csv, tmp_path / "valid.h5", scores, scores))
         return results

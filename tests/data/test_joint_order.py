@@ -13,6 +13,7 @@ from integral_pose.data.pose_statistics import read_statistics, statistics_of
 from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.geometry.sides import to_human36m_order
+from integral_pose.skeleton import HUMAN36M
 from tests.geometry.test_sides import standing
 
 
@@ -60,7 +61,6 @@ def test_a_contradiction_names_the_file(left_leg_first: Path) -> None:
 
 def test_scoring_turns_the_truth(left_leg_first: Path) -> None:
     from integral_pose.evaluation.predictions_csv import write_predictions_csv
-    from integral_pose.skeleton import HUMAN36M
 
     write_predictions_csv(left_leg_first / "predictions.csv", standing(), HUMAN36M)
     files = left_leg_first / "predictions.csv", left_leg_first / "annot/valid.h5"
@@ -78,6 +78,6 @@ def test_poses_that_do_not_tell_are_taken_as_the_setting_says(left_leg_first: Pa
         file["pose2d"], file["pose3d"] = poses_mm[..., :2] + 128, poses_mm
     for order in ("auto", "c2f"):  # `test` writes in the official order what it read in this one; `score` agrees
         table = read_test(left_leg_first, joint_order=order)
-        write_predictions_csv(left_leg_first / "p.csv", table.joints_camera_mm)
+        write_predictions_csv(left_leg_first / "p.csv", table.joints_camera_mm, HUMAN36M)
         scores = score_csv(left_leg_first / "p.csv", left_leg_first / "annot/valid.h5", joint_order=order)
         assert scores.mpjpe_mm == pytest.approx(0, abs=1e-3)

@@ -12,9 +12,10 @@ import pytest
 
 from integral_pose.cli import main as cli
 from integral_pose.evaluation.predictions_csv import csv_header, write_confidence_csv, write_predictions_csv
+from integral_pose.skeleton import HUMAN36M
 from tests.conftest import STANDING_MM
 
-HEADER = ",".join(csv_header())
+HEADER = ",".join(csv_header(HUMAN36M))
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def submission(tmp_path):
         file["pose3d"] = true_mm
     predicted_mm = true_mm - true_mm[:, :1]
     predicted_mm[0, 5, 0] += 51
-    write_predictions_csv(tmp_path / "good.csv", predicted_mm)
+    write_predictions_csv(tmp_path / "good.csv", predicted_mm, HUMAN36M)
     return tmp_path
 
 
@@ -91,7 +92,9 @@ BAD = {
     "semicolons": (HEADER.replace(",", ";"), "p.csv: the columns are separated by ';', expected ','"),
     "tabulators": (HEADER.replace(",", "\t"), r"p.csv: the columns are separated by '\t', expected ','"),
     "other joints": (HEADER.replace("Neck/Nose", "Nose"), "p.csv: column 29 of the header is 'Nose_x', expected 'Ne"),
-    "fewer joints": (",".join(csv_header()[:43]), "p.csv: the header has 43 columns, expected 52; 'RShoulder_x' is"),
+    "fewer joints": (
+        ",".join(csv_header(HUMAN36M)[:43]), "p.csv: the header has 43 columns, expected 52; 'RShoulder_x' is",
+    ),
     "more columns": (HEADER + ",Score", "p.csv: the header has 53 columns, expected 52\n"),
     "unbalanced quotes": (HEADER + '\n1,"' + "0,0\n" * 99, "p.csv, line 2: '"),
     "a field without end": (HEADER + '\n1,"' + "0" * 200_000, "p.csv, line 2: its quotes cannot be read (field larger"),
@@ -174,7 +177,7 @@ def test_what_is_no_file(submission, capsys):
 )
 def test_another_unit_is_warned_of_in_one_line_and_scored(factor, doubt, submission, capsys):
     poses_mm = np.array([line.split(",")[1:] for line in lines_of(submission)[1:]], float).reshape(3, 17, 3)
-    write_predictions_csv(submission / "q.csv", poses_mm * factor)
+    write_predictions_csv(submission / "q.csv", poses_mm * factor, HUMAN36M)
     status, out, error = score(submission, (submission / "q.csv").read_bytes(), capsys)
     assert status == 0
     assert out.startswith("MPJPE ")
@@ -197,7 +200,7 @@ def test_poses_away_from_the_origin_are_no_other_unit(submission, capsys):
 def test_an_interrupted_writing_leaves_the_old_file(name, submission, monkeypatch):
     path = submission / name
     poses_mm = np.broadcast_to(STANDING_MM, (3, 17, 3))
-    write_predictions_csv(path, poses_mm)
+    write_predictions_csv(path, poses_mm, HUMAN36M)
     old = path.read_bytes()
     present = sorted(entry.name for entry in submission.iterdir())
 
@@ -206,8 +209,8 @@ def test_an_interrupted_writing_leaves_the_old_file(name, submission, monkeypatc
 
     monkeypatch.setattr(os, "fsync", stop)  # all is written, but not yet in its place
     with pytest.raises(KeyboardInterrupt):
-        write_predictions_csv(path, 2 * poses_mm)
+        write_predictions_csv(path, 2 * poses_mm, HUMAN36M)
     with pytest.raises(KeyboardInterrupt):
-        write_confidence_csv(path, np.zeros((3, 17, 2), np.float32))
+        write_confidence_csv(path, np.zeros((3, 17, 2), np.float32), HUMAN36M)
     assert path.read_bytes() == old
     assert sorted(entry.name for entry in submission.iterdir()) == present

@@ -10,6 +10,7 @@ from integral_pose.errors import DataError
 from integral_pose.evaluation.csv_scores import score_csv
 from integral_pose.evaluation.predictions_csv import write_predictions_csv
 from integral_pose.evaluation.scores import score_predictions
+from integral_pose.skeleton import HUMAN36M
 
 NAMES = ["S9_Walking_1.54138969_000001.jpg", "S11_TakingPhoto.54138969_000001.jpg"]
 
@@ -24,7 +25,7 @@ def files(tmp_path):
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file["pose3d"] = true
     (tmp_path / "valid_images.txt").write_text("\n".join(NAMES) + "\n")
-    write_predictions_csv(tmp_path / "p.csv", predicted)
+    write_predictions_csv(tmp_path / "p.csv", predicted, HUMAN36M)
     return tmp_path
 
 
@@ -38,9 +39,9 @@ def test_score_by_hand(files):
 def test_a_csv_scores_as_the_poses_in_memory_do_to_the_last_bit(files):
     poses = np.random.default_rng(1).normal(0, 300, (2, 17, 3)).astype(np.float32)
     poses[:, 0] = 0
-    write_predictions_csv(files / "p.csv.gz", poses)
+    write_predictions_csv(files / "p.csv.gz", poses, HUMAN36M)
     with h5py.File(files / "valid.h5") as file:
-        expected = score_predictions(Predictions(np.arange(2), poses), file["pose3d"][()], NAMES)
+        expected = score_predictions(Predictions(np.arange(2), poses), file["pose3d"][()], NAMES, HUMAN36M)
     assert score_csv(files / "p.csv.gz", files / "valid.h5") == expected
 
 
@@ -59,7 +60,7 @@ def test_without_the_image_list_there_are_no_actions(files):
 
 
 def test_other_counts_name_both_files(files):
-    write_predictions_csv(files / "p.csv", np.full((3, 17, 3), 50.0) * np.arange(17)[:, None])
+    write_predictions_csv(files / "p.csv", np.full((3, 17, 3), 50.0) * np.arange(17)[:, None], HUMAN36M)
     with pytest.raises(DataError, match=r"p\.csv has 3 rows, .*valid\.h5 has 2"):
         score_csv(files / "p.csv", files / "valid.h5")
 

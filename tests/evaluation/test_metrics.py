@@ -19,7 +19,7 @@ from integral_pose.evaluation.metrics import (
     summarise,
     swapped_sides,
 )
-from integral_pose.skeleton import Skeleton
+from integral_pose.skeleton import HUMAN36M, Skeleton
 
 # B = 2, J = 3; the second pose's root is away from the origin.
 TRUE_MM = np.array([[[0, 0, 0], [2, 0, 0], [0, 1, 0]], [[5, 5, 5], [5, 5, 8], [6, 6, 6]]], dtype=np.float64)
@@ -41,7 +41,9 @@ def test_mpjpe_by_hand():
     predicted[0, 1] += [3, 4, 0]
     predicted[1, 2] += [0, 0, -2]
     predicted[1] += [100, -50, 7]  # the root is subtracted, so moving the whole pose changes nothing
-    np.testing.assert_allclose(joint_errors_mm(predicted, TRUE_MM), [[0, 5, 0], [0, 0, 2]], atol=1e-12)
+    np.testing.assert_allclose(
+        joint_errors_mm(predicted, TRUE_MM, root=HUMAN36M.root), [[0, 5, 0], [0, 0, 2]], atol=1e-12
+    )
 
 
 def test_the_root_is_the_joint_that_is_asked_for():
@@ -53,12 +55,12 @@ def test_the_root_is_the_joint_that_is_asked_for():
 def test_n_mpjpe_by_hand():
     predicted = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0]]])
     # The best factor is (2 + 1) / (1 + 1): joints at 1.5, 1.5 against 2, 1.
-    errors = joint_errors_mm(predicted, TRUE_MM[:1], "n_mpjpe")
+    errors = joint_errors_mm(predicted, TRUE_MM[:1], "n_mpjpe", root=HUMAN36M.root)
     np.testing.assert_allclose(errors, [[0, 0.5, 0.5]])
 
 
 def test_a_scaled_pose_has_no_error_where_scale_is_fitted():
-    errors = {name: joint_errors_mm(TRUE_MM * 1.25, TRUE_MM, name).mean() for name in ALIGNMENTS}
+    errors = {name: joint_errors_mm(TRUE_MM * 1.25, TRUE_MM, name, root=HUMAN36M.root).mean() for name in ALIGNMENTS}
     assert errors["mpjpe"] > 0.1
     assert errors["rigid_mpjpe"] > 0.1
     assert errors["n_mpjpe"] == pytest.approx(0, abs=1e-12)
@@ -71,8 +73,8 @@ def test_a_rigid_motion_has_no_error_in_the_rigid_metrics_alone(seed):
     generator = np.random.default_rng(seed)
     true = random_poses(generator)
     moved = true @ random_rotation(generator) + generator.normal(0, 1000, 3)
-    assert joint_errors_mm(moved, true, "rigid_mpjpe").max() < 1e-8
-    assert joint_errors_mm(moved, true, "pa_mpjpe").max() < 1e-8
+    assert joint_errors_mm(moved, true, "rigid_mpjpe", root=HUMAN36M.root).max() < 1e-8
+    assert joint_errors_mm(moved, true, "pa_mpjpe", root=HUMAN36M.root).max() < 1e-8
 
 
 @given(seed=seeds)
@@ -83,7 +85,9 @@ def test_rigid_metrics_do_not_see_how_the_prediction_is_turned(seed):
     moved = predicted @ random_rotation(generator) + generator.normal(0, 1000, 3)
     for name in ("rigid_mpjpe", "pa_mpjpe"):
         np.testing.assert_allclose(
-            joint_errors_mm(moved, true, name), joint_errors_mm(predicted, true, name), atol=1e-7
+            joint_errors_mm(moved, true, name, root=HUMAN36M.root),
+            joint_errors_mm(predicted, true, name, root=HUMAN36M.root),
+            atol=1e-7,
         )
 
 
@@ -92,7 +96,7 @@ def test_rigid_metrics_do_not_see_how_the_prediction_is_turned(seed):
 def test_no_metric_mirrors_a_pose(seed):
     true = random_poses(np.random.default_rng(seed))
     for name in ALIGNMENTS:
-        assert joint_errors_mm(true * [-1, 1, 1], true, name).mean() > 1
+        assert joint_errors_mm(true * [-1, 1, 1], true, name, root=HUMAN36M.root).mean() > 1
 
 
 @given(seed=seeds)
@@ -100,7 +104,7 @@ def test_no_metric_mirrors_a_pose(seed):
 def test_errors_are_least_at_the_truth_and_grow_away_from_it(seed):
     generator = np.random.default_rng(seed)
     true, direction = random_poses(generator), generator.normal(size=(2, 17, 3))
-    errors = [joint_errors_mm(true + step * direction, true).mean() for step in (0, 1, 2, 4)]
+    errors = [joint_errors_mm(true + step * direction, true, root=HUMAN36M.root).mean() for step in (0, 1, 2, 4)]
     assert errors[0] == 0
     assert errors == sorted(errors)
     assert errors[2] == pytest.approx(2 * errors[1])
@@ -133,23 +137,25 @@ def test_summary_has_every_metric():
 
 def test_float32_is_worked_in_float64():
     true = (TRUE_MM * 1000 / 3).astype(np.float32)
-    errors = joint_errors_mm(true + np.float32(0.25), true)
+    errors = joint_errors_mm(true + np.float32(0.25), true, root=HUMAN36M.root)
     assert errors.dtype == np.float64
 
 
 def test_shapes_and_names_are_checked():
     with pytest.raises(ValueError, match=r"two \(N, J, 3\) arrays, found \(1, 3, 3\) and \(2, 3, 3\)"):
-        joint_errors_mm(TRUE_MM[:1], TRUE_MM)
+        joint_errors_mm(TRUE_MM[:1], TRUE_MM, root=HUMAN36M.root)
     with pytest.raises(ValueError, match=r"unknown metric 'mpjp'\. Known: mpjpe, n_mpjpe, rigid_mpjpe, pa_mpjpe"):
-        joint_errors_mm(TRUE_MM, TRUE_MM, "mpjp")
+        joint_errors_mm(TRUE_MM, TRUE_MM, "mpjp", root=HUMAN36M.root)
 
 
 def test_axes_by_hand():
     predicted = TRUE_MM.copy()
     predicted[0, 1] += [3, -4, 0]
     predicted[1] += 7  # the root goes along
-    np.testing.assert_allclose(axis_errors_mm(predicted, TRUE_MM)[0], [[0, 0, 0], [3, 4, 0], [0, 0, 0]], atol=1e-12)
-    np.testing.assert_allclose(axis_errors_mm(predicted, TRUE_MM)[1], 0, atol=1e-12)
+    np.testing.assert_allclose(
+        axis_errors_mm(predicted, TRUE_MM, HUMAN36M.root)[0], [[0, 0, 0], [3, 4, 0], [0, 0, 0]], atol=1e-12
+    )
+    np.testing.assert_allclose(axis_errors_mm(predicted, TRUE_MM, HUMAN36M.root)[1], 0, atol=1e-12)
 
 
 THREE = Skeleton(("Hip", "LHip", "RHip"), {"LHip": "Hip", "RHip": "LHip"}, (("LHip", "RHip"),))
@@ -170,12 +176,12 @@ def test_sides_are_swapped_where_the_exchange_is_nearer():
 
 
 EVERY_METRIC = {
-    **{name: partial(joint_errors_mm, alignment=name) for name in ALIGNMENTS},
-    "axes": axis_errors_mm,
-    "bones": bone_length_errors_mm,
-    "sides": swapped_sides,
-    "pck": lambda predicted, true: pck(joint_errors_mm(predicted, true)),
-    "auc": lambda predicted, true: auc(joint_errors_mm(predicted, true)),
+    **{name: partial(joint_errors_mm, alignment=name, root=HUMAN36M.root) for name in ALIGNMENTS},
+    "axes": partial(axis_errors_mm, root=HUMAN36M.root),
+    "bones": partial(bone_length_errors_mm, skeleton=HUMAN36M),
+    "sides": partial(swapped_sides, skeleton=HUMAN36M),
+    "pck": lambda predicted, true: pck(joint_errors_mm(predicted, true, root=HUMAN36M.root)),
+    "auc": lambda predicted, true: auc(joint_errors_mm(predicted, true, root=HUMAN36M.root)),
 }
 
 
@@ -202,10 +208,12 @@ def test_the_same_figures_by_torch_alone():
     generator = np.random.default_rng(3)
     predicted, true = (torch.from_numpy(random_poses(generator)) for _ in range(2))
     predicted, true = predicted - predicted[:, :1], true - true[:, :1]
-    np.testing.assert_allclose((predicted - true).norm(dim=-1), joint_errors_mm(predicted, true), rtol=1e-12)
+    np.testing.assert_allclose(
+        (predicted - true).norm(dim=-1), joint_errors_mm(predicted, true, root=HUMAN36M.root), rtol=1e-12
+    )
     factor = (predicted * true).sum((1, 2), keepdim=True) / (predicted * predicted).sum((1, 2), keepdim=True)
     by_scale = (factor * predicted - true).norm(dim=-1)
-    np.testing.assert_allclose(by_scale, joint_errors_mm(predicted, true, "n_mpjpe"), rtol=1e-9)
+    np.testing.assert_allclose(by_scale, joint_errors_mm(predicted, true, "n_mpjpe", root=HUMAN36M.root), rtol=1e-9)
     p, t = (pose - pose.mean(1, keepdim=True) for pose in (predicted, true))
     u, singular, vh = torch.linalg.svd(p.mT @ t)
     signs = torch.ones_like(singular)
@@ -213,7 +221,9 @@ def test_the_same_figures_by_torch_alone():
     turned = p @ (u * signs[:, None] @ vh)
     scaled = turned * ((singular * signs).sum(1) / p.square().sum((1, 2)))[:, None, None]
     for name, found in (("rigid_mpjpe", turned), ("pa_mpjpe", scaled)):
-        np.testing.assert_allclose((found - t).norm(dim=-1), joint_errors_mm(predicted, true, name), atol=1e-9)
+        np.testing.assert_allclose(
+            (found - t).norm(dim=-1), joint_errors_mm(predicted, true, name, root=HUMAN36M.root), atol=1e-9
+        )
 
 
 @pytest.mark.filterwarnings("error")
@@ -223,35 +233,37 @@ def test_poses_without_extent_and_straight_ones(name):
     true, point = random_poses(np.random.default_rng(4)), np.full((2, 17, 3), 7.0)
     line = np.linspace(0, 900, 17)[None, :, None] * np.array([1.0, 2, 3]) + np.zeros((2, 1, 1))
     for pose in (point, line):
-        errors = joint_errors_mm(pose, true, name)
+        errors = joint_errors_mm(pose, true, name, root=HUMAN36M.root)
         assert np.isfinite(errors).all()
         assert errors.mean() > 50
-        assert joint_errors_mm(pose, pose, name).max() < 1e-9
+        assert joint_errors_mm(pose, pose, name, root=HUMAN36M.root).max() < 1e-9
     # The point lies at the hip, or where motion is aligned at the mean of the truth.
     middle = true[:, :1] if name in ("mpjpe", "n_mpjpe") else true.mean(1, keepdims=True)
-    np.testing.assert_allclose(joint_errors_mm(point, true, name), np.linalg.norm(true - middle, axis=-1))
+    np.testing.assert_allclose(
+        joint_errors_mm(point, true, name, root=HUMAN36M.root), np.linalg.norm(true - middle, axis=-1)
+    )
 
 
 def test_nothing_and_no_numbers():
     pose = random_poses(np.random.default_rng(5))
-    assert joint_errors_mm(pose[:0], pose[:0], "pa_mpjpe").shape == (0, 17)
+    assert joint_errors_mm(pose[:0], pose[:0], "pa_mpjpe", root=HUMAN36M.root).shape == (0, 17)
     with pytest.raises(ValueError, match="there is no pose to measure"):
-        summarise(pose[:0], pose[:0])
+        summarise(pose[:0], pose[:0], HUMAN36M)
     for measure in (pck, auc):
         with pytest.raises(ValueError, match="there is no distance to compare with a threshold"):
             measure(np.zeros((0, 17)))
     for value in (np.nan, np.inf):
         bad = pose.copy()
         bad[1, 3, 0] = value
-        errors = joint_errors_mm(bad, pose)
+        errors = joint_errors_mm(bad, pose, root=HUMAN36M.root)
         assert np.isfinite(errors[0]).all()
         assert not np.isfinite(errors[1, 3])
         for name in ("rigid_mpjpe", "pa_mpjpe"):
             with pytest.raises(ValueError, match="poses that are aligned must be finite; found NaN or infinity"):
-                joint_errors_mm(bad, pose, name)
+                joint_errors_mm(bad, pose, name, root=HUMAN36M.root)
     bad[1, 3] = np.inf
     with pytest.raises(ValueError, match="must be finite"):
-        joint_errors_mm(pose, bad, "pa_mpjpe")
+        joint_errors_mm(pose, bad, "pa_mpjpe", root=HUMAN36M.root)
     assert pck(np.array([np.nan, 0.0])) == 0.5  # NaN is not near
 
 
@@ -265,7 +277,7 @@ def test_the_decomposition_is_of_whole_batches(monkeypatch):
 
     monkeypatch.setattr(np.linalg, "svd", count)
     pose = np.random.default_rng(6).normal(0, 300, (5000, 17, 3)).astype(np.float32)
-    summarise(pose, pose[::-1])
+    summarise(pose, pose[::-1], HUMAN36M)
     assert sum(calls) == 2 * 5000
     assert len(calls) <= 6
 
@@ -275,15 +287,19 @@ def test_the_summary_of_parts_is_that_of_the_whole():
     generator = np.random.default_rng(7)
     true = generator.normal(0, 300, (4500, 17, 3))
     predicted = true + generator.normal(0, 50, true.shape) * np.linspace(0, 3, 4500)[:, None, None]
-    summary = summarise(predicted, true)
+    summary = summarise(predicted, true, HUMAN36M)
     for name in ALIGNMENTS:
-        assert summary[f"{name}_mm"] == pytest.approx(joint_errors_mm(predicted, true, name).mean(), rel=1e-12)
-    errors = joint_errors_mm(predicted, true)
+        assert summary[f"{name}_mm"] == pytest.approx(
+            joint_errors_mm(predicted, true, name, root=HUMAN36M.root).mean(), rel=1e-12
+        )
+    errors = joint_errors_mm(predicted, true, root=HUMAN36M.root)
     assert summary["pck_150"] == pytest.approx(np.mean(errors < 150), rel=1e-12)
     assert summary["auc"] == pytest.approx(np.mean([np.mean(errors < t) for t in range(0, 151, 5)]), rel=1e-12)
-    assert [summary[f"{axis}_mm"] for axis in "xyz"] == pytest.approx(axis_errors_mm(predicted, true).mean((0, 1)))
-    assert summary["bone_length_mm"] == pytest.approx(bone_length_errors_mm(predicted, true).mean())
-    assert summary["swapped_sides"] == pytest.approx(swapped_sides(predicted, true).mean())
+    assert [summary[f"{axis}_mm"] for axis in "xyz"] == pytest.approx(
+        axis_errors_mm(predicted, true, HUMAN36M.root).mean((0, 1))
+    )
+    assert summary["bone_length_mm"] == pytest.approx(bone_length_errors_mm(predicted, true, HUMAN36M).mean())
+    assert summary["swapped_sides"] == pytest.approx(swapped_sides(predicted, true, HUMAN36M).mean())
 
 
 @given(seed=seeds)
@@ -291,7 +307,9 @@ def test_the_summary_of_parts_is_that_of_the_whole():
 def test_rigid_alignment_is_that_of_scipy(seed):
     generator = np.random.default_rng(seed)
     true, predicted = random_poses(generator), random_poses(generator)
-    for pose, truth, errors in zip(predicted, true, joint_errors_mm(predicted, true, "rigid_mpjpe"), strict=True):
+    for pose, truth, errors in zip(
+        predicted, true, joint_errors_mm(predicted, true, "rigid_mpjpe", root=HUMAN36M.root), strict=True
+    ):
         moved = pose - pose.mean(0)
         rotation, _ = Rotation.align_vectors(truth - truth.mean(0), moved)
         expected = np.linalg.norm(rotation.apply(moved) + truth.mean(0) - truth, axis=-1)
@@ -304,7 +322,9 @@ def test_full_alignment_is_that_of_scipy_where_no_reflection_is_better(seed):
     generator = np.random.default_rng(seed)
     true = random_poses(generator)
     predicted = true + generator.normal(0, 50, true.shape)
-    for truth, pose, errors in zip(true, predicted, joint_errors_mm(predicted, true, "pa_mpjpe"), strict=True):
+    for truth, pose, errors in zip(
+        true, predicted, joint_errors_mm(predicted, true, "pa_mpjpe", root=HUMAN36M.root), strict=True
+    ):
         first, second, _ = procrustes(truth, pose)  # both centred and of unit size
         expected = np.linalg.norm(first - second, axis=-1) * np.linalg.norm(truth - truth.mean(0))
         np.testing.assert_allclose(errors, expected, atol=1e-6)

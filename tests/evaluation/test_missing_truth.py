@@ -33,7 +33,7 @@ def test_means_are_over_labelled_joints_by_hand():
     predicted_mm = np.zeros((2, 17, 3))
     predicted_mm[0, 1, 0], predicted_mm[1, 1, 1], predicted_mm[1, 2, 2] = 30, 60, 90
     predicted_mm[:, 3:] = 1e6
-    scores = score_predictions(Predictions(np.arange(2), predicted_mm), true_mm, NAMES[:2])
+    scores = score_predictions(Predictions(np.arange(2), predicted_mm), true_mm, NAMES[:2], HUMAN36M)
     assert scores.mpjpe_mm == pytest.approx(180 / 5)
     assert scores.per_joint_mm == pytest.approx({"Hip": 0, "RHip": 45, "RKnee": 90})
     assert scores.per_subject_mm == pytest.approx({"S9": 15, "S11": 50})
@@ -50,7 +50,7 @@ def test_alignments_are_of_labelled_joints(gap):
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     predicted_mm = 0.5 * poses() @ turn + 40
     predicted_mm[gone] = 77
-    errors_mm = joint_errors_mm(predicted_mm, true_mm, "pa_mpjpe")
+    errors_mm = joint_errors_mm(predicted_mm, true_mm, "pa_mpjpe", root=HUMAN36M.root)
     assert np.isnan(errors_mm[gone]).all()
     np.testing.assert_allclose(errors_mm[:-1][~gone[:-1]], 0, atol=1e-6)
     scaled = align_scale(0.5 * np.nan_to_num(true_mm), true_mm)
@@ -63,8 +63,8 @@ def test_what_is_predicted_in_gaps_changes_no_metric():
     true_mm, gone = with_gaps(poses())
     predicted_mm = poses() + poses(seed=2) / 5
     other_mm = np.where(gone[..., None], 1234.0, predicted_mm)
-    found = summarise(predicted_mm, true_mm)
-    assert summarise(other_mm, true_mm) == pytest.approx(found, rel=1e-12)
+    found = summarise(predicted_mm, true_mm, HUMAN36M)
+    assert summarise(other_mm, true_mm, HUMAN36M) == pytest.approx(found, rel=1e-12)
     assert all(np.isfinite(value) for value in found.values())
     assert found["mpjpe_mm"] == pytest.approx(
         np.linalg.norm(predicted_mm - predicted_mm[:, :1] - true_mm + true_mm[:, :1], axis=-1)[:-1][~gone[:-1]].mean()
@@ -75,7 +75,7 @@ def test_a_pair_with_a_gap_is_not_swapped():
     true_mm = poses(1)
     mirrored_mm = true_mm[:, HUMAN36M.flip_order]
     true_mm[0, HUMAN36M.names.index("LKnee")] = np.nan
-    assert np.nan_to_num(swapped_sides(mirrored_mm, true_mm), nan=-1).tolist() == [[1, -1, 1, 1, 1, 1]]
+    assert np.nan_to_num(swapped_sides(mirrored_mm, true_mm, HUMAN36M), nan=-1).tolist() == [[1, -1, 1, 1, 1, 1]]
 
 
 def test_frames_weigh_what_they_have_labels_for():
@@ -87,7 +87,7 @@ def test_frames_weigh_what_they_have_labels_for():
 def test_a_comparison_passes_over_frames_without_labels():
     true_mm, _ = with_gaps(poses())
     first_mm, second_mm = poses() + poses(seed=2) / 5, poses() + poses(seed=3) / 9
-    comparison = compare([first_mm, second_mm], true_mm, NAMES)
+    comparison = compare([first_mm, second_mm], true_mm, NAMES, HUMAN36M)
     row = comparison.distances["mpjpe_mm"]
     assert row.num_frames == 5
     assert [value.mean for value in row.values] == pytest.approx([scores.mpjpe_mm for scores in comparison.scores])

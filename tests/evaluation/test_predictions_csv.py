@@ -38,7 +38,7 @@ def test_the_file_to_the_letter(tmp_path):
 
 
 def test_the_header_of_human36m(tmp_path):
-    write_predictions_csv(tmp_path / "p.csv", np.zeros((1, 17, 3)))
+    write_predictions_csv(tmp_path / "p.csv", np.zeros((1, 17, 3)), HUMAN36M)
     header = (tmp_path / "p.csv").read_text().split("\n")[0]
     assert header.startswith("Id,Hip_x,Hip_y,Hip_z,RHip_x,")
     assert ",Thorax_z,Neck/Nose_x,Neck/Nose_y,Neck/Nose_z,Head_x," in header
@@ -75,8 +75,8 @@ def test_float32_comes_back_to_the_bit(tmp_path_factory, joints):
 def test_more_rows_than_one_write_holds(tmp_path):
     poses = np.random.default_rng(0).normal(0, 400, (10_000, 17, 3)).astype(np.float32)
     poses[:, 0] = 0
-    write_predictions_csv(tmp_path / "p.csv", poses)
-    np.testing.assert_array_equal(read_predictions_csv(tmp_path / "p.csv"), poses)
+    write_predictions_csv(tmp_path / "p.csv", poses, HUMAN36M)
+    np.testing.assert_array_equal(read_predictions_csv(tmp_path / "p.csv", HUMAN36M), poses)
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path):
@@ -86,7 +86,7 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path):
     with pytest.raises(DataError, match="not written, the pose of row 1 is NaN or infinite"):
         write_predictions_csv(path, bad, THREE)
     with pytest.raises(DataError, match=r"expected poses \(N, 17, 3\), found \(2, 3, 3\)"):
-        write_predictions_csv(path, POSES_MM)
+        write_predictions_csv(path, POSES_MM, HUMAN36M)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,5 +158,5 @@ def test_metres_are_warned_of(tmp_path):
 
 def test_the_reader_knows_seventeen_joints_by_default(tmp_path):
     with pytest.raises(DataError, match="column 5 of the header is 'Neck/Nose_x', expected 'RHip_x'"):
-        read_predictions_csv(csv(tmp_path, CSV))
+        read_predictions_csv(csv(tmp_path, CSV), HUMAN36M)
     assert HUMAN36M.num_joints == 17

@@ -86,7 +86,9 @@ def test_the_interval_of_a_headline_that_is_not_mpjpe():
     predicted = true.copy()
     predicted[0] = true[0] @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])
     predicted[1, 3, 2] += 34
-    scores = score_predictions(Predictions(np.arange(2), predicted), true, names, protocol=PROTOCOLS["s11-rigid"])
+    scores = score_predictions(
+        Predictions(np.arange(2), predicted), true, names, HUMAN36M, protocol=PROTOCOLS["s11-rigid"]
+    )
     low, high = scores.headline_interval
     assert low == pytest.approx(0, abs=1e-9)
     assert 2 * scores.metrics["rigid_mpjpe_mm"] == pytest.approx(high)
@@ -94,7 +96,7 @@ def test_the_interval_of_a_headline_that_is_not_mpjpe():
     predicted[1, 3, 2] += 200
     predicted[0] = true[0]
     pck = replace(PROTOCOLS["s11-rigid"], headline="pck_150")
-    scores = score_predictions(Predictions(np.arange(2), predicted), true, names, protocol=pck)
+    scores = score_predictions(Predictions(np.arange(2), predicted), true, names, HUMAN36M, protocol=pck)
     assert scores.headline_interval == pytest.approx([16 / 17, 1])
 
 
@@ -103,7 +105,9 @@ def test_scores_of_a_protocol_by_hand():
     predicted = true.copy()
     predicted[3, 1, 2] += 34  # of the chosen rows one has one joint 34 mm off
     predicted[4] += np.arange(17)[:, None] * 50  # not chosen
-    scores = score_predictions(Predictions(np.arange(5), predicted), true, NAMES, protocol=PROTOCOLS["every-64th"])
+    scores = score_predictions(
+        Predictions(np.arange(5), predicted), true, NAMES, HUMAN36M, protocol=PROTOCOLS["every-64th"]
+    )
     assert (scores.num_samples, scores.num_sequences, scores.protocol) == (3, 2, "every-64th")
     assert scores.mpjpe_mm == pytest.approx(34 / 17 / 3)
     assert scores.per_subject_mm == pytest.approx({"S9": 0, "S11": 2})
@@ -117,7 +121,7 @@ def test_joints_that_do_not_count_are_left_out():
     predicted = true.copy()
     predicted[:, HUMAN36M.names.index("Spine")] += 500
     predicted[:, HUMAN36M.names.index("LWrist"), 0] += 151
-    scores = score_predictions(Predictions(np.arange(2), predicted), true, names, protocol=PROTOCOLS["3dhp"])
+    scores = score_predictions(Predictions(np.arange(2), predicted), true, names, HUMAN36M, protocol=PROTOCOLS["3dhp"])
     assert scores.metrics["pck_150"] == pytest.approx(13 / 14)
     assert set(scores.per_joint_mm) == set(LSP_JOINTS)
 

@@ -10,6 +10,7 @@ from integral_pose.errors import DataError
 from integral_pose.evaluation.scores import score_predictions
 from integral_pose.evaluation.scores_json import read_scores_json, write_scores_json
 from integral_pose.evaluation.text_tables import markdown_table, scores_table
+from integral_pose.skeleton import HUMAN36M
 
 
 def scores():
@@ -67,12 +68,12 @@ def test_an_aligned_error_above_the_mpjpe_is_explained():
     true_mm[0, 1:3, 0] = 0, 100
     predicted_mm = true_mm.copy()
     predicted_mm[0, 1, 1] = 60  # one joint is wrong, the other exact: any scale but 1 moves the exact one
-    found = score_predictions(Predictions(np.arange(1), predicted_mm), true_mm, [])
+    found = score_predictions(Predictions(np.arange(1), predicted_mm), true_mm, [], HUMAN36M)
     scale = 100**2 / (100**2 + 60**2)
     assert found.mpjpe_mm == pytest.approx(60 / 17)
     assert found.metrics["n_mpjpe_mm"] == pytest.approx((60 * scale + 100 * (1 - scale)) / 17)
     assert "N-MPJPE, rigid MPJPE, PA-MPJPE above MPJPE is no fault" in scores_table(found)
-    exact = score_predictions(Predictions(np.arange(1), true_mm), true_mm, [])
+    exact = score_predictions(Predictions(np.arange(1), true_mm), true_mm, [], HUMAN36M)
     assert "above MPJPE" not in scores_table(exact)
 
 

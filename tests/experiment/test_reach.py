@@ -10,6 +10,7 @@ from integral_pose.config.loading import load_config
 from integral_pose.data.course import PoseTable, read_train
 from integral_pose.experiment.reach import reach_notice
 from integral_pose.geometry.coordinates import beyond_reach
+from integral_pose.skeleton import HUMAN36M
 
 
 @pytest.mark.parametrize(("cells", "reach_mm"), [(4, 825), (8, 962.5), (16, 1031.25)])
@@ -29,7 +30,7 @@ def table_of(root, far):
     table = read_train(root).take(np.arange(2))
     joints_mm, crop_px = np.zeros((2, 17, 3), np.float32), np.full((2, 17, 2), 32, np.float32)
     joints_mm[0, 3 : 3 + far, 1], crop_px[0, 3 : 3 + far, 1] = 900, 63
-    return PoseTable(table.images_folder, table.names, joints_mm, crop_px)
+    return PoseTable(table.images_folder, table.names, joints_mm, crop_px, skeleton=HUMAN36M)
 
 
 @pytest.mark.parametrize(("override", "named"), [

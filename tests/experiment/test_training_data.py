@@ -13,6 +13,7 @@ from integral_pose.experiment import train
 from integral_pose.experiment.assembly import TrainingData
 from integral_pose.experiment.training import _mean_pose_level
 from integral_pose.io import labels
+from integral_pose.skeleton import HUMAN36M
 
 
 @pytest.mark.usefixtures("tiny_backbone")
@@ -51,7 +52,9 @@ def test_the_level_of_the_mean_pose_is_of_held_out_images_where_there_are_any(tm
     def data(mm: float) -> PoseTable:
         joints_mm = np.zeros((2, 17, 3), np.float32)
         joints_mm[:, 4, 1] = mm
-        return PoseTable(tmp_path, np.array([b"a", b"b"]), joints_mm, np.zeros((2, 17, 2), np.float32))
+        return PoseTable(
+            tmp_path, np.array([b"a", b"b"]), joints_mm, np.zeros((2, 17, 2), np.float32), skeleton=HUMAN36M
+        )
 
     statistics = PoseStatistics(np.zeros((17, 3), np.float32), np.ones((17, 3), np.float32))
     found = [_mean_pose_level(TrainingData(data(170), held, statistics, None)) for held in (data(340), None)]

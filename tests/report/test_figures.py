@@ -11,6 +11,7 @@ from integral_pose.report.colours import SIDE_COLOURS
 from integral_pose.report.curve_figures import draw_curves, loss_words
 from integral_pose.report.heatmap_figures import SEVERAL_PEAKS, count_peaks, draw_axes, draw_planes
 from integral_pose.report.pose_figures import PoseView, draw_people, draw_poses, fit_weak_perspective
+from integral_pose.skeleton import HUMAN36M
 
 LOSSES = loss_words("l1", "cross_entropy")
 
@@ -32,11 +33,11 @@ def view(pose):
 
 def draw_overlay(view):
     """The first column of a contact sheet, below the legend."""
-    return draw_poses([view])[36:, :270]
+    return draw_poses([view], HUMAN36M)[36:, :270]
 
 
 def test_a_contact_sheet_has_a_row_a_sample(view):
-    one, two = draw_poses([view]), draw_poses([view, view])
+    one, two = draw_poses([view], HUMAN36M), draw_poses([view, view], HUMAN36M)
     assert one.dtype == np.uint8
     assert one.shape[1:] == two.shape[1:] == (1080, 3)
     assert two.shape[0] - one.shape[0] == 270
@@ -49,8 +50,8 @@ def test_what_is_missing_is_not_drawn(view, pose):
     for partial in (PoseView(view.image, pose), PoseView(view.image, pose, true_crop_px=np.full((17, 2), np.nan))):
         np.testing.assert_array_equal(draw_overlay(partial), empty)  # no pixels are known
     assert has_colour(draw_overlay(view), SIDE_COLOURS["left"])
-    nothing = draw_poses([PoseView(view.image)])
-    unknown = draw_poses([PoseView(view.image, np.full((17, 3), np.nan))])
+    nothing = draw_poses([PoseView(view.image)], HUMAN36M)
+    unknown = draw_poses([PoseView(view.image, np.full((17, 3), np.nan))], HUMAN36M)
     np.testing.assert_array_equal(nothing, unknown)
 
 
@@ -195,10 +196,10 @@ def test_each_row_names_its_error(monkeypatch, pose):
         PoseView(image, wrong, true_crop_px=pose[:, :2], title="b"),
         PoseView(image, wrong, title="c"),
     ]
-    titles = [axis.get_title() for axis in draw_poses(views).axes[::4]]
+    titles = [axis.get_title() for axis in draw_poses(views, HUMAN36M).axes[::4]]
     assert titles[0].startswith("…ame/S1_Directions_1.54138969_000001.jpg\nMPJPE 10 mm; overlay fitted to the truth")
     assert titles[1:] == ["MPJPE 10 mm", "b\noverlay fitted to the truth", "c"]
-    figure = draw_poses(views)
+    figure = draw_poses(views, HUMAN36M)
     figure.canvas.draw()
     widths = [axis.title.get_window_extent().width for axis in figure.axes[::4]]
     assert max(widths) < 270  # of a column
@@ -209,7 +210,10 @@ def test_people_carry_their_labels(pose, corner):
     """Black behind white letters, within the picture wherever the box lies."""
     picture = np.full((300, 300, 3), 90, np.uint8)
     joints, boxes = [pose[:, :2] / 20 + 150], [np.array([*corner, 100, 120])]
-    bare, labelled = draw_people(picture, joints, boxes), draw_people(picture, joints, boxes, labels=["2: 0.83"])
+    bare, labelled = (
+        draw_people(picture, joints, boxes, HUMAN36M),
+        draw_people(picture, joints, boxes, HUMAN36M, labels=["2: 0.83"]),
+    )
     rows, columns = np.nonzero((bare != labelled).any(-1))
     assert 8 <= np.ptp(rows) <= 40
     assert 40 <= np.ptp(columns) <= 90
@@ -220,7 +224,7 @@ def test_people_carry_their_labels(pose, corner):
 
 
 def test_png_comes_back(tmp_path, view):
-    picture = draw_poses([view])
+    picture = draw_poses([view], HUMAN36M)
     write_png(tmp_path / "a.png", picture)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
 

@@ -210,9 +210,16 @@ def report():
         for i, name in enumerate(NAMES)
     ]
     heatmaps = [HeatmapMarginals(NAMES[0], "LWrist", {"one": picture, "two": picture})]
-    comparison = compare(predicted_mm, true_mm, NAMES)
+    comparison = compare(predicted_mm, true_mm, NAMES, HUMAN36M)
     return PageContent(
-        [notes(), notes("two")], 3, comparison, samples[:2], samples[2:], heatmaps, ["something is missing"]
+        [notes(), notes("two")],
+        3,
+        comparison,
+        samples[:2],
+        samples[2:],
+        heatmaps,
+        ["something is missing"],
+        skeleton=HUMAN36M,
     )
 
 
@@ -244,13 +251,13 @@ def test_missing_parts_are_left_out(report):
     assert found.count("img") == 0
     assert found.count("svg", **{"class": "flat"}) == 4  # from the front and from the side
     unlabelled = replace(report.worst[0], true_mm=None, true_picture_px=None, errors_mm=[])
-    text = render(PageContent([notes(logged=[])], 1, worst=[], random=[unlabelled]))
+    text = render(PageContent([notes(logged=[])], 1, worst=[], random=[unlabelled], skeleton=HUMAN36M))
     found = Reader(text)
     assert "1 test images were predicted; without labels there are no errors to show." in found.text
     assert found.count("section", id="errors") == found.count("section", id="curves") == 0
     assert found.count("g", **{"class": "truth"}) == found.count("select") == 0
     assert found.count("svg", **{"class": "flat"}) == 2
-    assert Reader(render(PageContent([notes()], 4))).count("section", id="samples") == 0
+    assert Reader(render(PageContent([notes()], 4, skeleton=HUMAN36M))).count("section", id="samples") == 0
 
 
 def test_hostile_names_stay_names(report):
@@ -258,7 +265,7 @@ def test_hostile_names_stay_names(report):
     samples = [replace(report.worst[0], name=HOSTILE)]
     heatmaps = [HeatmapMarginals(HOSTILE, "LWrist", {HOSTILE: np.zeros((4, 4, 3), np.uint8)})]
     clean, found = Reader(render(replace(report, worst=samples))), Reader(
-        render(PageContent(runs, 3, report.comparison, samples, report.random, heatmaps, [HOSTILE]))
+        render(PageContent(runs, 3, report.comparison, samples, report.random, heatmaps, [HOSTILE], skeleton=HUMAN36M))
     )  # fmt: skip
     assert found.count("script") == clean.count("script") == 3
     assert not any("onerror" in attributes for _, attributes in found.tags)
@@ -294,6 +301,6 @@ def test_the_largest_page_is_below_8_mb(report):
     marginals = draw_planes([rng.random((64, 64)) for _ in range(3)], [1, 2, 3], [3, 2, 1])
     heatmaps = [HeatmapMarginals("x", "LWrist", {run.name: marginals for run in runs})] * 4
     poses = [report.worst[0].true_mm[None]] * 5
-    comparison = compare([np.concatenate(poses)] * 5, np.concatenate(poses), NAMES + NAMES[:2])
-    text = render(PageContent(runs, 5, comparison, [sample] * 24, [sample] * 24, heatmaps))
+    comparison = compare([np.concatenate(poses)] * 5, np.concatenate(poses), NAMES + NAMES[:2], HUMAN36M)
+    text = render(PageContent(runs, 5, comparison, [sample] * 24, [sample] * 24, heatmaps, skeleton=HUMAN36M))
     assert 6e6 < len(text.encode()) < 8e6

@@ -22,6 +22,7 @@ from integral_pose.io.checkpoint_file import load_checkpoint
 from integral_pose.runs.metrics_file import read_metrics
 from integral_pose.runs.status import read_status
 from integral_pose.runs.stop import stop_signal
+from integral_pose.skeleton import HUMAN36M
 from tests.fork_server import ForkServer, children, processes
 from tests.nested import SPEED, differences
 
@@ -222,7 +223,7 @@ def writes_a_long_csv(arguments: list[str]) -> int:
 
     try:
         with signals_as_errors():
-            write_predictions_csv(Path(arguments[0]), np.ones((300_000, 17, 3)))
+            write_predictions_csv(Path(arguments[0]), np.ones((300_000, 17, 3)), HUMAN36M)
     except Signalled as error:
         return error.exit_code
     return 0
