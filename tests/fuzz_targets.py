@@ -12,6 +12,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,9 +102,9 @@ def _config(content: bytes) -> object:
 
 TARGETS = {
     "config": Target(_config, lambda: (REPOSITORY / "configs/demo.yaml").read_bytes()),
-    "csv": Target(_by_file(read_predictions_csv, "p.csv"),
+    "csv": Target(_by_file(partial(read_predictions_csv, skeleton=HUMAN36M), "p.csv"),
                   _written(_poses, "csv")),
-    "csv.gz": Target(_by_file(read_predictions_csv, "p.csv.gz"),
+    "csv.gz": Target(_by_file(partial(read_predictions_csv, skeleton=HUMAN36M), "p.csv.gz"),
                      _written(_poses, "csv.gz")),
     "labels": Target(_read_course, _written(_labels, "h5")),
     "hdf5": Target(_by_file(lambda path: read_hdf5(path, ("pose3d",)), "any.h5"), _written(_labels, "h5")),

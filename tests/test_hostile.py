@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ from integral_pose.predict.detector import WEIGHTS, PersonDetector
 from integral_pose.skeleton import HUMAN36M
 from integral_pose.weights.model_file import ModelDescription, save_model_file
 from integral_pose.weights.stored_network import load_network
+
+read_poses = partial(read_predictions_csv, skeleton=HUMAN36M)
 
 LONGEST_S = 0.1
 LARGEST_BYTES = 50e6
@@ -240,9 +243,9 @@ CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any], type[Excep
     "JPEG bomb": (jpeg_bomb, read_picture, DataError, "30000 x 30000 px"),
     "PostScript as a picture": (postscript, read_picture, DataError, "of no known kind"),
     "pipe as a picture": (pipe, read_picture, DataError, "a device or pipe"),
-    "CSV bomb": (csv_bomb, read_predictions_csv, DataError, "unpacks to"),
-    "endless CSV": (device, read_predictions_csv, DataError, "a device or pipe"),
-    "formula in a CSV": (text("=cmd|'/c calc'!A1,x\n"), read_predictions_csv, DataError, "column 1 of the header"),
+    "CSV bomb": (csv_bomb, read_poses, DataError, "unpacks to"),
+    "endless CSV": (device, read_poses, DataError, "a device or pipe"),
+    "formula in a CSV": (text("=cmd|'/c calc'!A1,x\n"), read_poses, DataError, "column 1 of the header"),
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch
 
 import integral_pose
 from integral_pose import experiment
+from integral_pose.cli.main import main
 from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError, DataError
@@ -109,6 +110,26 @@ def test_export_and_photographs(run_21, root_21, tmp_path):
         pose = model.predict(image, flip=flip)[0]
         assert (pose.names, pose.joints_camera_mm.shape) == (PEOPLE_21.names, (21, 3))
         assert not pose.joints_camera_mm[PEOPLE_21.root].any()
+
+
+def test_five_commands_know_the_21_joints(root_21, tmp_path, write_yaml):
+    """As a user has it: train, test, report, export, predict."""
+    run, image = tmp_path / "run", next((root_21 / "images").iterdir())
+    config = write_yaml(config_of(root_21, run).model_dump(exclude_unset=True))
+    assert main(["train", str(config), "trainer.max_steps=1"]) == 0
+    assert main(["test", str(run), *CPU]) == 0
+    assert list(json.loads((run / "scores.json").read_text())["per_joint_mm"]) == list(PEOPLE_21.names)
+    assert read_predictions_csv(run / "predictions.csv", PEOPLE_21).shape == (5, 21, 3)
+    assert main(["report", str(run), *CPU]) == 0
+    assert '"joints":["LHand","RHand","LToe","RToe","RWrist"' in (run / "report.html").read_text().replace(" ", "")
+    assert main(["export", str(run), "--format", "onnx", "--out", str(tmp_path / "m.onnx")]) == 0
+    (about,) = (entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props if entry.key == METADATA)
+    assert json.loads(about)["joints"] == list(PEOPLE_21.names)
+    out = tmp_path / "poses"
+    assert main(["predict", str(run), str(image), "--whole-image", "--device", "cpu", "--out", str(out)]) == 0
+    found = json.loads((out / "poses.json").read_text())
+    assert found["joints"] == list(PEOPLE_21.names)
+    assert np.shape(found["images"][0]["people"][0]["joints_camera_mm"]) == (21, 3)
 
 
 def test_a_stated_number_of_other_joints_is_one_error(root_21, tmp_path):
