@@ -87,7 +87,7 @@ def _untrained_mpjpe_mm(config: Config, table: PoseTable) -> float:
     torch.manual_seed(config.seed)
     model, _ = build_model(config, device, data.train.skeleton, data.statistics, data.prior)
     predicted_mm = build_scorer(config, table, device, Processes())(model.eval()).joints_camera_mm
-    return float(joint_errors_mm(predicted_mm, table.joints_camera_mm, "mpjpe").mean())
+    return float(joint_errors_mm(predicted_mm, table.joints_camera_mm, "mpjpe", root=table.skeleton.root).mean())
 
 
 def _curve(folder: Path, config: Config) -> list[tuple[int, float]]:
