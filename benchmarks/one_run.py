@@ -105,7 +105,7 @@ def _curve(folder: Path, config: Config) -> list[tuple[int, float]]:
 def summarise_errors(predicted_mm: NDArray[Any], table: PoseTable) -> dict[str, Any]:
     """MPJPE and PA-MPJPE over all, a joint, an axis, and a sequence: {sequence: [frames, MPJPE, PA-MPJPE]}; mm."""
     rows = np.arange(len(table))
-    frames = sequence_names([parse_frame_name(table.name(row)) for row in rows], table.sequences, rows)
+    frames = sequence_names([parse_frame_name(table.name(row)) for row in range(len(table))], table.sequences, rows)
     mpjpe, pa_mpjpe = (
         joint_errors_mm(predicted_mm, table.joints_camera_mm, name, root=HUMAN36M.root)
         for name in ("mpjpe", "pa_mpjpe")

@@ -191,7 +191,7 @@ def test_a_wrong_option(arguments: list[str], message: str, folder: Path) -> Non
 
 TINY = [
     "data.root=people", "run_dir=out", "data.image_size=[64, 64]", "data.workers=0", "data.epoch_images=32",
-    "data.val_limit=2", "model.backbone=resnet18", "model.pretrained=null",
+    "data.val_limit=2", "model.backbone=resnet18", "model.pretrained=null", "model.freeze=none",
     "model.deconv_channels=[8]", "model.volume_depth=4", "trainer.batch_size=16", "trainer.device=cpu",
     "stages=[{epochs: 1, learning_rate: 1e-3}]", "evaluation.batch_size=8",
 ]  # fmt: skip
