@@ -44,7 +44,7 @@ class RunStatus:
         """`step` of the steps are done. The fault of another process, which may be quicker, stays."""
         self._steps = {"step": step, "num_steps": num_steps}
         if self.rank == 0:
-            self._write_unless_another_has_ended("running", None, "")
+            self._write("running", None, "", over_another=False)
 
     def ended(self, error: BaseException | None) -> None:
         """The run ended, by `error` if there is one."""
@@ -56,7 +56,7 @@ class RunStatus:
         elif not isinstance(error, ProcessLostError):
             self._write("failed", _exit_code(error), str(error) or type(error).__name__)
         else:  # the process that is lost may be the first
-            self._write_unless_another_has_ended("failed", error.exit_code, str(error))
+            self._write("failed", error.exit_code, str(error), over_another=False)
 
     @contextmanager
     def faults_written_at_once(self) -> Iterator[None]:
@@ -67,19 +67,12 @@ class RunStatus:
             self.ended(error)
             raise
 
-    def _write(self, state: str, exit_code: int | None, message: str) -> None:
-        if self._is_wanted():
-            with _one_at_a_time(self.path.parent):
+    def _write(self, state: str, exit_code: int | None, message: str, *, over_another: bool = True) -> None:
+        if not self.is_ours or not self.path.parent.is_dir():  # nothing is made for a run that never began
+            return
+        with _one_at_a_time(self.path.parent):
+            if over_another or not self._another_has_ended():
                 self._write_content(state, exit_code, message)
-
-    def _write_unless_another_has_ended(self, state: str, exit_code: int | None, message: str) -> None:
-        if self._is_wanted():
-            with _one_at_a_time(self.path.parent):
-                if not self._another_has_ended():
-                    self._write_content(state, exit_code, message)
-
-    def _is_wanted(self) -> bool:
-        return self.is_ours and self.path.parent.is_dir()  # nothing is made for a run that never began
 
     def _another_has_ended(self) -> bool:
         with suppress(CheckpointError):
@@ -108,10 +101,14 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         return
     try:
         for _ in range(LOCK_TRIES):
-            with suppress(OSError):
+            try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(1 / LOCK_TRIES)
+            except BlockingIOError:
+                time.sleep(1 / LOCK_TRIES)
+                continue
+            except OSError:  # nothing to wait for
+                pass
+            break
         yield
     finally:
         os.close(descriptor)

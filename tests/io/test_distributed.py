@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -105,6 +106,18 @@ def test_a_status_is_written_although_another_holds_the_folder(tmp_path: Path) -
     with run_status_module._one_at_a_time(tmp_path):  # as where a second Ctrl-C comes while the status is written
         mine.ended(KeyboardInterrupt())
     assert read_status(tmp_path)["exit_code"] == 130
+
+
+def test_where_folders_cannot_be_locked_a_status_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(run_status_module.fcntl, "flock", refuse)
+    monkeypatch.setattr(run_status_module.time, "sleep", lambda _: pytest.fail("waited"))
+    mine = RunStatus(tmp_path, 0)
+    mine.is_ours = True
+    mine.running(3, 10)
+    assert read_status(tmp_path)["step"] == 3
 
 
 def only_the_second_reads_bad_images(arguments: list[str]) -> int:
