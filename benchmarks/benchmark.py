@@ -79,6 +79,10 @@ class Benchmark:
         """The JSON of a run; its folder has the same name without the ending."""
         return self.runs / self.scored_on / candidate.name / f"seed{seed}.json"
 
+    def read_runs(self, candidate: Candidate) -> list[dict[str, Any]]:
+        """What its runs have written, a seed after the other."""
+        return [json.loads(self.result(candidate, seed).read_text("utf-8")) for seed in range(self.num_seeds)]
+
 
 def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """Train and score what is not done yet; returns what the JSON holds. Candidates whose weights are not here are
@@ -119,9 +123,8 @@ def _train(benchmark: Benchmark, candidates: Sequence[Candidate], rates: dict[st
 def _row(benchmark: Benchmark, candidate: Candidate, missing: str, rates: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {**asdict(candidate), "changes": list(candidate.changes), "missing": missing, "runs": []}
     if not missing:
-        results = [benchmark.result(candidate, seed) for seed in range(benchmark.num_seeds)]
         row["images_per_s"] = round(images_per_s(rates, candidate), 1)
-        row["runs"] = [json.loads(path.read_text("utf-8")) for path in results]
+        row["runs"] = benchmark.read_runs(candidate)
     return row
 
 

@@ -18,7 +18,7 @@ from benchmarks.benchmark import Benchmark, Candidate, run_one
 from benchmarks.partial_labels import write_partial_labels
 from benchmarks.real_pictures import score_network, table_row
 from benchmarks.real_samples import samples_folder
-from benchmarks.summary import Difference, difference
+from benchmarks.summary import Difference, difference, interval_words, seeds_words
 from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.text_tables import markdown_table
@@ -47,6 +47,15 @@ def _candidate(name: str, title: str, *changes: str, against: str = "") -> Candi
     return Candidate(name, title, DEMO, changes, against)
 
 
+def _with_flat(name: str) -> tuple[str, str]:
+    """Half of each batch of a set in mm, half of that in px alone."""
+    root = f"DATA-labels/{name}"
+    return (
+        f"data.root={root}",
+        f"data.sources=[{{root: {root}, images: 16}}, {{root: DATA-labels/px, images: 16, weight: 0.2}}]",
+    )
+
+
 COMPARISONS = {
     "pretraining": Comparison(
         "From ImageNet or from random weights",
@@ -64,18 +73,11 @@ COMPARISONS = {
         "picture alone, for half of each batch",
         (
             _candidate("two", "mm of two subjects", "data.root=DATA-labels/mm"),
-            _candidate(
-                "two_and_flat", "mm of two subjects, px of the other three", "data.root=DATA-labels/mm",
-                "data.sources=[{root: DATA-labels/mm, images: 16}, {root: DATA-labels/px, images: 16, weight: 0.2}]",
-                against="two",
-            ),
+            _candidate("two_and_flat", "mm of two subjects, px of the other three", *_with_flat("mm"), against="two"),
             _candidate("all", "mm of all five", against="two"),
             _candidate("few", "mm of 500 images of two subjects", "data.root=DATA-labels/few", against="two"),
-            _candidate(
-                "few_and_flat", "mm of 500 images of two subjects, px of the other three", "data.root=DATA-labels/few",
-                "data.sources=[{root: DATA-labels/few, images: 16}, {root: DATA-labels/px, images: 16, weight: 0.2}]",
-                against="few",
-            ),
+            _candidate("few_and_flat", "mm of 500 images of two subjects, px of the other three", *_with_flat("few"),
+                       against="few"),
             _candidate(
                 "all_with_gaps", "mm of all five, a third of the labels missing", "data.root=DATA-labels/gaps",
                 against="all",
@@ -130,10 +132,7 @@ def equal_images(options: argparse.Namespace) -> None:
         "command": f"python -m benchmarks equal_images {options.name} --images {images} --seeds {options.seeds}",
         "images": images,
         "mean_pose": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
-        "rows": [
-            {**asdict(each), "runs": [_read(benchmark, each, seed) for seed in range(options.seeds)]}
-            for each in candidates
-        ],
+        "rows": [{**asdict(each), "runs": benchmark.read_runs(each)} for each in candidates],
     }
     if comparison.has_real_pictures:
         _add_real_pictures(content, benchmark, candidates)
@@ -158,11 +157,6 @@ def _on(data: Path, candidate: Candidate) -> Candidate:
 def _first_source_images(candidate: Candidate, images: int) -> int:
     """`data.epoch_images` counts the first source's, which are half of a batch where there are two."""
     return images // 2 if any(change.startswith("data.sources") for change in candidate.changes) else images
-
-
-def _read(benchmark: Benchmark, candidate: Candidate, seed: int) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(benchmark.result(candidate, seed).read_text("utf-8"))
-    return content
 
 
 def _add_real_pictures(content: dict[str, Any], benchmark: Benchmark, candidates: Sequence[Candidate]) -> None:
@@ -206,10 +200,7 @@ def _tables(content: Mapping[str, Any]) -> str:
 
 
 def _change(found: Difference, title: str) -> str:
-    low, high = found.mm.bounds or (float("nan"), float("nan"))
-    return (
-        f"{found.mm.mean:+.1f} ({low:+.1f} to {high:+.1f}) against {title}, {found.seeds_better} of {found.num_seeds}"
-    )
+    return f"{interval_words(found)} against {title}, {seeds_words(found)}"
 
 
 def _over_seeds(runs: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -1,15 +1,16 @@
 """Sets made from one with all labels: people who lose their labels in mm, images left out, joints without a label."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from integral_pose.datasets.without_depth import part_by_subjects
-from integral_pose.skeleton import HUMAN36M
+from integral_pose.datasets.stored import StoredSplit, read_split
+from integral_pose.datasets.without_depth import part_by_subjects, write_rows
+from integral_pose.errors import DataError
 
 FLAT_SUBJECTS = ("S6", "S7", "S8")
 FEW = 500  # images
@@ -25,31 +26,34 @@ def write_partial_labels(root: Path) -> Path:
             (out / "parted" / name).rename(out / name)
         (out / "parted").rmdir()
     if not (out / "few").is_dir():
-        names = (out / "mm/annot/train_images.txt").read_text("utf-8").splitlines()
-        rows = np.linspace(0, len(names) - 1, min(FEW, len(names))).round().astype(np.intp)
-        _write_changed(out / "mm", out / "few", rows, has_gaps=False)
+        two = _read(out / "mm", "train")
+        rows = np.linspace(0, len(two.names) - 1, min(FEW, len(two.names))).round().astype(np.intp)
+        _write_set(out / "few", two, rows, two.columns)
     if not (out / "gaps").is_dir():
-        names = (root / "annot/train_images.txt").read_text("utf-8").splitlines()
-        _write_changed(root, out / "gaps", np.arange(len(names)), has_gaps=True)
+        every = _read(root, "train")
+        _write_set(out / "gaps", every, np.arange(len(every.names)), {**every.columns, "visible": _with_gaps(every)})
     return out
 
 
-def _write_changed(root: Path, out: Path, rows: NDArray[np.intp], *, has_gaps: bool) -> None:
-    """The set of `root` with these training images, some of their labels missing; its images are linked as a folder."""
-    unfinished = out.with_name(f".{out.name}.unfinished")
+def _with_gaps(split: StoredSplit) -> NDArray[np.uint8]:
+    """The column `visible` of fewer labels."""
+    shape = split.columns["pose2d"].shape[:2]
+    visible = np.random.default_rng(0).random(shape) >= GAPS
+    visible[:, split.skeleton.root] = True
+    is_visible: NDArray[np.bool_] = split.columns.get("visible", np.ones(shape)) > 0
+    return (visible & is_visible).astype(np.uint8)
+
+
+def _write_set(out: Path, train: StoredSplit, rows: NDArray[np.intp], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Those training images, and the test set beside them."""
+    unfinished, valid = out.with_name(f".{out.name}.unfinished"), _read(train.root, "valid")
     shutil.rmtree(unfinished, ignore_errors=True)
-    without = shutil.ignore_patterns("mean.txt", "std.txt", "prepared.json", "train*")  # of labels that are gone
-    shutil.copytree(root / "annot", unfinished / "annot", ignore=without)
-    (unfinished / "images").symlink_to((root / "images").resolve(), target_is_directory=True)
-    names = (root / "annot/train_images.txt").read_text("utf-8").splitlines()
-    (unfinished / "annot/train_images.txt").write_text("".join(f"{names[row]}\n" for row in rows), "utf-8")
-    with h5py.File(root / "annot/train.h5") as file:
-        columns: dict[str, Any] = {name: file[name][:][rows] for name in file}
-    if has_gaps:
-        visible = np.random.default_rng(0).random(columns["pose2d"].shape[:2]) >= GAPS
-        visible[:, HUMAN36M.root] = True
-        columns["visible"] = (visible & (columns.get("visible", True) > 0)).astype(np.uint8)
-    with h5py.File(unfinished / "annot/train.h5", "w") as file:
-        for name, values in columns.items():
-            file[name] = values
+    write_rows(train, unfinished, rows, columns)
+    write_rows(valid, unfinished, np.arange(len(valid.names)), valid.columns)
     unfinished.rename(out)
+
+
+def _read(root: Path, split: str) -> StoredSplit:
+    if (found := read_split(root, split)) is None:
+        raise DataError(f"{root}: has no images of split {split}")
+    return found

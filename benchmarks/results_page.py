@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.equal_images import COMPARISONS, section
 from benchmarks.results_figure import draw, draw_curves
-from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, lines
+from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, interval_words, lines, seeds_words
 from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.canvas import write_png
@@ -159,8 +159,8 @@ def _trials(content: Mapping[str, Any], name: str) -> str:
             "change": line.title,
             "to": "" if line.difference is None else rows[rows[line.name]["against"]]["title"],
             "MPJPE": line.mpjpe_mm,
-            "effect (mm)": "" if line.difference is None else _interval(line.difference),
-            "better in": "" if line.difference is None else _seeds(line.difference),
+            "effect (mm)": "" if line.difference is None else interval_words(line.difference),
+            "better in": "" if line.difference is None else seeds_words(line.difference),
             "verdict": _effect(line.difference),
         }
         for line in lines(content)
@@ -197,8 +197,8 @@ def _row(line: Line) -> dict[str, str | float | None]:
         "PA-MPJPE": line.pa_mpjpe_mm,
         "untrained": line.untrained_mm,
         **{f"s to {level}": "-" if seconds is None else f"{seconds:.0f}" for level, seconds in line.seconds_to.items()},
-        "less integral": "" if line.difference is None else _interval(line.difference),
-        "better in": "" if line.difference is None else _seeds(line.difference),
+        "less integral": "" if line.difference is None else interval_words(line.difference),
+        "better in": "" if line.difference is None else seeds_words(line.difference),
         "images": f"{line.images:,}",
         "images/s": f"{line.images_per_s:.0f}",
         "core s": "-" if line.process_s is None else f"{line.process_s:.0f}",
@@ -215,20 +215,12 @@ def _effect(effect: Difference | None) -> str:
 
 
 def _interval_and_seeds(effect: Difference) -> str:
-    return f"{_interval(effect)} mm, better in {_seeds(effect)} seeds"
-
-
-def _interval(effect: Difference) -> str:
-    return f"{effect.mm.mean:+.1f} ({effect.mm.low:+.1f} to {effect.mm.high:+.1f})"
+    return f"{interval_words(effect)} mm, better in {seeds_words(effect)} seeds"
 
 
 def _relative(effect: Difference) -> str:
     mean, low, high = (100 * share for share in effect.relative)
     return f"{mean:+.1f} % ({low:+.1f} to {high:+.1f} %)"
-
-
-def _seeds(effect: Difference) -> str:
-    return f"{effect.seeds_better} of {effect.num_seeds}"
 
 
 def _plural(number: int, word: str) -> str:

@@ -60,6 +60,16 @@ class Line(NamedTuple):
     difference: Difference | None  # from `against`; None for the candidate itself
 
 
+def interval_words(effect: Difference) -> str:
+    """Mean and interval in mm."""
+    return f"{effect.mm.mean:+.1f} ({effect.mm.low:+.1f} to {effect.mm.high:+.1f})"
+
+
+def seeds_words(effect: Difference) -> str:
+    """In how many it is better."""
+    return f"{effect.seeds_better} of {effect.num_seeds}"
+
+
 def lines(content: Mapping[str, Any]) -> list[Line]:
     """Of the candidates that were run, in the order of the JSON."""
     rows = {row["name"]: row for row in content["rows"] if row["runs"]}

@@ -6,8 +6,9 @@ were before.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -35,14 +36,19 @@ def part_by_subjects(root: Path, out: Path, flat_subjects: Sequence[str]) -> tup
     if not is_flat.any() or is_flat.all():
         known = ", ".join(sorted(set(train.subjects.tolist())))
         raise DataError(f"{root}: {', '.join(flat_subjects)} are none or all of its training people: {known}")
-    _write(train, out / "mm", np.flatnonzero(~is_flat), tuple(train.columns))
-    _write(train, out / "px", np.flatnonzero(is_flat), IN_PX)
+    write_rows(train, out / "mm", np.flatnonzero(~is_flat), train.columns)
+    in_px = {key: column for key, column in train.columns.items() if key in IN_PX}
+    write_rows(train, out / "px", np.flatnonzero(is_flat), in_px)
     if valid is not None:
-        _write(valid, out / "mm", np.arange(len(valid.names)), tuple(valid.columns))
+        write_rows(valid, out / "mm", np.arange(len(valid.names)), valid.columns)
     return int((~is_flat).sum()), int(is_flat.sum())
 
 
-def _write(split: StoredSplit, out: Path, rows: NDArray[np.intp], columns: Sequence[str]) -> None:
+def write_rows(split: StoredSplit, out: Path, rows: NDArray[np.intp], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Some images of a split whose images are files as that split of the set `out`, with these columns of all images.
+
+    Images are linked where the disk can.
+    """
     names = [split.names[row] for row in rows]
     (out / "annot").mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -54,7 +60,6 @@ def _write(split: StoredSplit, out: Path, rows: NDArray[np.intp], columns: Seque
             shutil.copyfile(split.root / "images" / name, target)
     write_skeleton(out / "annot", read_skeleton(split.root / "annot"))
     with h5py.File(out / "annot" / f"{split.split}.h5", "w", track_order=False) as file:
-        for key in columns:
-            if key in split.columns:
-                file.create_dataset(key, data=split.columns[key][rows], track_times=False)
+        for key, column in columns.items():
+            file.create_dataset(key, data=column[rows], track_times=False)
     (out / "annot" / f"{split.split}_images.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
