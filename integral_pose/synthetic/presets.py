@@ -51,16 +51,10 @@ PRESETS = {
         *WHOLE, WHOLE, 103, PEOPLE, "226ba296f5c3e6c58d552522696d69d1f5a5a878e1a35b3584cc682e2d6df500", "anny", "wide"
     ),
     "people-1-small": Preset(
-        1_000,
-        200,
-        WHOLE,
-        103,
-        PEOPLE,
-        "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818",
-        "anny",
-        "wide",
+        1_000, 200, WHOLE, 103, PEOPLE,
+        "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818", "anny", "wide",
     ),
-}
+}  # fmt: skip
 
 
 def find_preset(name: str) -> Preset:
