@@ -24,10 +24,12 @@ from integral_pose.synthetic.pose_parts import (
     hold_camera,
     lie,
     on_chest,
+    on_elbow,
     on_hip,
     on_lap,
     point,
     reach_down,
+    recline,
     sit,
     sit_on_floor,
     spread,
@@ -45,14 +47,22 @@ DrawParts = Callable[[Random], PoseParts]
 Drawn = TypeVar("Drawn")
 
 
-def draw_pose(action: str, rng: Random, looseness: float = 1.0, wide_share: float = 0.0) -> Pose:
+def draw_pose(
+    action: str, rng: Random, looseness: float = 1.0, wide_share: float = 0.0, reclining_share: float = 0.0
+) -> Pose:
     """A pose of `action`, one of the keys of `ACTIONS`; `looseness` multiplies how far it strays from its family.
 
-    With a `wide_share` of poses that are of no action, left and right are exchanged in half of all.
+    With a `wide_share` of poses that are of no action, left and right are exchanged in half of all; of these wide ones
+    `reclining_share` recline.
     """
     if wide_share == 0:
         return _assemble(*ACTIONS[action](rng), rng, looseness)
-    parts = draw_wide_parts(rng) if rng.random() < wide_share else ACTIONS[action](rng)
+    if rng.random() >= wide_share:
+        parts = ACTIONS[action](rng)
+    elif reclining_share and rng.random() < reclining_share:
+        parts = draw_reclining_parts(rng)
+    else:
+        parts = draw_wide_parts(rng)
     pose = _assemble(*parts, rng, looseness)
     return pose.mirrored() if rng.random() < 0.5 else pose
 
@@ -68,6 +78,16 @@ def draw_wide_parts(rng: Random) -> PoseParts:
         return bent, dangle(rng), dangle(rng), rng.uniform(0.0, 0.4)
     stance = sit(rng) if rng.random() < 0.3 else stand(rng)
     return stance, arms_crossed(rng), arms_crossed(rng), 0.05
+
+
+def draw_reclining_parts(rng: Random) -> PoseParts:
+    """Leaning back on the elbows, or on one, or on the hands; the legs on the floor or raised."""
+    stance = recline(rng)
+    back = -(stance.pelvis_lean + stance.trunk_lean)
+    props = on_elbow(back) if back > ELBOWS_REACH else behind_back
+    free = one_of(on_chest, on_lap, talk, behind_head, hold_camera)
+    left, right = (props(rng) if rng.random() < 0.8 else free(rng) for _ in range(2))
+    return stance, left, right, 0.35
 
 
 def _assemble(stance: Stance, left: Gesture, right: Gesture, head_lean: float, rng: Random, looseness: float) -> Pose:
@@ -170,6 +190,7 @@ def walking_together(rng: Random) -> PoseParts:
     return stance, *_either_hand(rng, one_of(talk, spread)(rng), left), 0.0
 
 
+ELBOWS_REACH = 0.85  # radians: from this lean on, elbows reach the floor
 LYING_GESTURES = (hang, on_chest, talk, behind_head, hold_camera, point, spread, wave)
 NEAR_MOUTH = one_of(hand_at_mouth, hand_at_mouth, talk)
 ON_STOOL = one_of(on_lap, on_lap, on_chest, talk)

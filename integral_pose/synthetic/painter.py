@@ -46,7 +46,9 @@ class MannequinPainter:
         """See `Painter`."""
         hard = self.difficulty
         rng = np.random.default_rng([STREAMS[split], index, self.seed])
-        scene = draw_scene(shot.subject, shot.action, shot.camera_id, rng, hard.looseness, hard.wide_share)
+        scene = draw_scene(
+            shot.subject, shot.action, shot.camera_id, rng, hard.looseness, hard.wide_share, hard.reclining_share
+        )
         clothes = _clothes_of(shot, self.seed, hard.has_marks)
         image = render(scene, BODIES[shot.subject], clothes, rng, hard)
         return Painted(image, label_row(scene.joints_image_px, scene.body.joints_mm, scene.camera, scene.crop))

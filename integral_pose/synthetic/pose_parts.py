@@ -1,5 +1,6 @@
 """Parts of poses: stances (legs and trunk) and gestures (one arm), each a family with its own distribution."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,6 +98,29 @@ def sit_on_floor(rng: Random) -> Stance:
     )
 
 
+def recline(rng: Random) -> Stance:
+    """On the floor, the trunk between sitting and lying; each leg stretched, with the knee up, or raised."""
+    back = rng.uniform(0.6, 1.35)
+    kind = rng.choice(RECLINING_LEGS)
+    legs = [_reclining_leg(kind if rng.random() < 0.5 else rng.choice(RECLINING_LEGS), rng) for _ in range(2)]
+    ankles, knee_poles = zip(*legs, strict=True)
+    return Stance(list(ankles), list(knee_poles), -0.3 * back, rng.uniform(0.11, 0.14), "floor", -0.7 * back)
+
+
+RECLINING_LEGS = ("stretched", "knee up", "raised", "raised")
+
+
+def _reclining_leg(kind: str, rng: Random) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Ankle and knee pole; a leg reaches so far from the hip, at an angle over the floor."""
+    angle, reach = {
+        "stretched": (rng.uniform(-0.05, 0.05), rng.uniform(0.85, 0.98)),
+        "knee up": (rng.uniform(-0.05, 0.05), rng.uniform(0.38, 0.75)),
+        "raised": (rng.uniform(0.1, 1.5), rng.uniform(0.6, 0.99)),
+    }[kind]
+    ankle = (reach * np.cos(angle), rng.uniform(-0.08, 0.25), ANKLE + reach * np.sin(angle))
+    return ankle, (-np.sin(angle), rng.uniform(-0.1, 0.3), np.cos(angle))
+
+
 def squat(rng: Random) -> Stance:
     """Low over both feet, or one knee on the floor."""
     if rng.random() < 0.5:
@@ -156,6 +180,20 @@ on_lap = GestureFamily((0.35, 0.62), (-0.3, 0.12), (-0.5, -0.72))  # on the thig
 behind_back = GestureFamily((-0.3, -0.6), (0.1, 0.45), (-0.75, -0.9), (-0.8, 0.5, 0.2))  # holds the trunk on the floor
 arms_crossed = GestureFamily((0.28, 0.4), (-0.75, -0.45), (-0.35, -0.15), (-0.1, 0.8, -0.7))
 dangle = GestureFamily((0.7, 0.97), (-0.1, 0.25), (-0.5, 0.15), (-0.2, 0.7, -0.4))  # from a trunk that leans forward
+
+
+def on_elbow(back: float) -> Callable[[Random], Gesture]:
+    """Elbow and forearm on the floor, for a trunk that leans back by so many radians from upright."""
+    down, ahead = np.array([-np.sin(back), 0.0, -np.cos(back)]), np.array([np.cos(back), 0.0, -np.sin(back)])
+
+    def draw(rng: Random) -> Gesture:
+        outward, turn = rng.uniform(-0.05, 0.15), rng.uniform(-0.6, 0.8)  # of the elbow; of the forearm, inwards
+        elbow = 0.5 * down - 0.08 * ahead * rng.uniform(-1, 1)
+        wrist = elbow + 0.46 * np.cos(turn) * ahead
+        x, z = float(wrist[0]), float(wrist[2])
+        return Gesture((x, outward - 0.46 * float(np.sin(turn)), z), (float(down[0]), 0.3, float(down[2])))
+
+    return draw
 
 
 def point(rng: Random) -> Gesture:

@@ -48,13 +48,14 @@ class Scene(NamedTuple, Generic[Body]):
 
 
 def draw_scene(
-    subject: str, action: str, camera_id: str, rng: np.random.Generator, looseness: float = 1.0, wide_share: float = 0.0
-) -> Scene[PosedBody]:
+    subject: str, action: str, camera_id: str, rng: np.random.Generator, looseness: float = 1.0,
+    wide_share: float = 0.0, reclining_share: float = 0.0,
+) -> Scene[PosedBody]:  # fmt: skip
     """A pose of `action` somewhere in the room, whole in the frame of the camera, facing anywhere."""
     camera, center_mm = human36m_camera(subject, camera_id), room_center_mm(subject)
 
     def draw() -> tuple[PosedBody, str]:
-        pose = draw_pose(action, rng, looseness, wide_share)
+        pose = draw_pose(action, rng, looseness, wide_share, reclining_share)
         return pose_body(BODIES[subject], pose), pose.seat
 
     scene = place_in_view(camera, center_mm, draw, rng)

@@ -103,7 +103,8 @@ class PeoplePainter:
             if self.poses is not None:
                 posed, seat, rests = _lent_pose(read_poses(self.poses), person, rng), "none", person.anywhere
             else:
-                pose = draw_pose(shot.action, rng, self.difficulty.looseness, self.difficulty.wide_share)
+                hard = self.difficulty
+                pose = draw_pose(shot.action, rng, hard.looseness, hard.wide_share, hard.reclining_share)
                 wanted, seat = pose_body(person.lengths, pose).joints_mm, pose.seat
                 rests = person.anywhere if pose.lying is None else person.trunk
                 posed = fit_rig(data, person.body, wanted, _draw_hands(rng), UP)
