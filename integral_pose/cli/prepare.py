@@ -71,7 +71,7 @@ def add_check(commands: Any) -> None:
 def _add_synthetic(sources: Any) -> None:
     parser = sources.add_parser("synthetic", help="render people with known poses")
     parser.add_argument("--out", type=file_path, required=True, metavar="DIR", help="a folder that is not there yet")
-    parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md: people-1, synthetic-1 or -2, [-small]")
+    parser.add_argument("--preset", metavar="NAME", help="a set of docs/data.md, such as people-2 or synthetic-2")
     parser.add_argument("--train", type=_count, default=12000, metavar="N", help="training images (%(default)s)")
     parser.add_argument("--valid", type=_count, default=1000, metavar="M", help="test images (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="%(default)s")

@@ -19,7 +19,7 @@ from integral_pose.synthetic.dataset import render_dataset
 from integral_pose.synthetic.presets import EASY_MARKED, HARD, PRESETS
 from integral_pose.synthetic.ray_casting import cast, shade
 from integral_pose.synthetic.render import crop_rays
-from integral_pose.synthetic.scene import draw_scene
+from integral_pose.synthetic.scene import FLOOR_GAP_MM, draw_scene
 
 Array = NDArray[np.float64]
 
@@ -92,6 +92,33 @@ def test_people_face_every_way_and_lie_bend_and_stand() -> None:
     eighths = np.histogram(facing, bins=8, range=(-np.pi, np.pi))[0] / is_upright.sum()
     assert eighths.min() > 0.07
     assert eighths.max() < 0.19
+
+
+def test_who_reclines_is_between_sitting_and_lying_with_elbows_and_hips_down() -> None:
+    rng, at = np.random.default_rng(7), HUMAN36M.names.index
+    bodies = [
+        pose_body(BODIES["S7"], draw_pose("Walking", rng, wide_share=1.0, reclining_share=1.0)).joints_mm
+        for _ in range(400)
+    ]
+    joints = np.array([body for body in bodies if body[:, 2].min() >= FLOOR_GAP_MM])  # as pictures have them
+    assert len(joints) > 200
+    trunk = joints[:, at("Thorax")] - joints[:, 0]
+    rise = trunk[:, 2] / np.linalg.norm(trunk, axis=1)
+    assert ((rise > 0.1) & (rise < 0.9)).mean() > 0.9
+    assert joints[:, 0, 2].max() < 150
+    elbows, wrists = (joints[:, [at(f"L{name}"), at(f"R{name}")]] for name in ("Elbow", "Wrist"))
+    assert np.median(elbows[rise < 0.5, :, 2].min(axis=1)) < 100
+    assert np.median((wrists - elbows)[rise < 0.5, :, 0]) > 100  # forearms lie along the trunk, towards the feet
+    raised = joints[:, [at("LFoot"), at("RFoot")], 2] > 300
+    assert 0.3 < raised.mean() < 0.7
+    assert (raised[:, 0] != raised[:, 1]).mean() > 0.4
+
+
+def test_without_reclining_the_poses_stay_as_they_were() -> None:
+    first, second = (draw_pose("Walking", np.random.default_rng(8), 1.0, 1.0, *share) for share in ((), (0.0,)))
+    np.testing.assert_array_equal(first.wrists, second.wrists)
+    with_share = [draw_pose("Walking", np.random.default_rng(seed), 1.0, 1.0, 0.5).lying for seed in range(40)]
+    assert 0 < sum(lying is None for lying in with_share) < 40
 
 
 def test_no_side_is_busier() -> None:
