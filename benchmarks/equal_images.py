@@ -67,6 +67,21 @@ COMPARISONS = {
         4800,
         Path("data/people"),
     ),
+    "heads": Comparison(
+        "A volume or regression, from ImageNet",
+        "with one head and another, on mannequins (preset synthetic-2)",
+        (
+            _candidate("regression", "direct regression", "model.head=regression"),
+            _candidate("volume", "8 x 8 x 16 cells", against="regression"),
+            _candidate("axis_terms", "the same with Gaussian axis terms", "model.axis_terms=gaussian",
+                       against="regression"),
+            _candidate("image", "the same in the image volume, lifted with the true depth of the hip",
+                       "model.axis_terms=gaussian", "model.volume=image",
+                       against="regression"),
+        ),
+        24000,
+        Path("data/synthetic-2"),
+    ),
     "labels": Comparison(
         "Labels in px, and labels that are missing",
         "on people with skin and clothes (preset people-1); labels in mm are of three dimensions, those in px of the "
@@ -105,9 +120,9 @@ COMPARISONS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("name", choices=COMPARISONS, help="what is compared")
-    parser.add_argument("--images", type=int, metavar="N", help="each run trains on (4,800 or 9,600)")
+    parser.add_argument("--images", type=int, metavar="N", help="each run trains on (4,800 to 24,000)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data/people or data/people-1")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data/people, people-1 or synthetic-2")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/equal_images"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
 
