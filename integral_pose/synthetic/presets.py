@@ -52,7 +52,10 @@ PRESETS = {
     "people-1": Preset(
         *WHOLE, WHOLE, 103, PEOPLE, "226ba296f5c3e6c58d552522696d69d1f5a5a878e1a35b3584cc682e2d6df500", "anny", "wide"
     ),
-    "people-2": Preset(*WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS, None, "anny", "wide"),
+    "people-2": Preset(
+        *WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS, "1894fb361ced80c73f96be0022180951bf6b9cb5246c1771276e95ce7df9bd4b", "anny",
+        "wide",
+    ),
     "people-1-small": Preset(
         1_000, 200, WHOLE, 103, PEOPLE,
         "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818", "anny", "wide",
