@@ -53,8 +53,8 @@ PRESETS = {
         *WHOLE, WHOLE, 103, PEOPLE, "226ba296f5c3e6c58d552522696d69d1f5a5a878e1a35b3584cc682e2d6df500", "anny", "wide"
     ),
     "people-2": Preset(
-        *WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS, "1894fb361ced80c73f96be0022180951bf6b9cb5246c1771276e95ce7df9bd4b", "anny",
-        "wide",
+        *WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS,
+        "1894fb361ced80c73f96be0022180951bf6b9cb5246c1771276e95ce7df9bd4b", "anny", "wide",
     ),
     "people-1-small": Preset(
         1_000, 200, WHOLE, 103, PEOPLE,
