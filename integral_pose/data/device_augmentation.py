@@ -138,7 +138,7 @@ class DeviceAugmentation:
     def _blur_and_erase(self, images: Tensor, changes: Tensor) -> Tensor:
         """What is off by default; uint8 (B, 3, H, W)."""
         if self.blur_px[1] > 0:
-            images = blur(images, changes[:, BLUR])
+            images = blur(images, changes[:, BLUR], self.blur_px[1])
         return erase(images, changes) if self.erase > 0 else images
 
 
@@ -235,18 +235,25 @@ def desaturate(images: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(levels, grey, share[:, None, None, None]).round_().to(torch.uint8)
 
 
-def blur(images: Tensor, sigma_px: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) convolved with Gaussians of (B,) standard deviations; beyond the border nothing counts."""
-    along_y, along_x = (_gaussian_rows(length, sigma_px) for length in images.shape[-2:])
-    return (along_y @ images.float() @ along_x.mT).round_().to(torch.uint8)
+def blur(images: Tensor, sigma_px: Tensor, largest_px: float) -> Tensor:
+    """uint8 (B, 3, H, W) convolved with Gaussians of (B,) standard deviations; beyond the border nothing counts.
+
+    The Gaussians end at four times `largest_px`, the largest deviation there can be.
+    """
+    B, C, H, W = images.shape
+    radius = math.ceil(4 * largest_px)
+    at = torch.arange(-radius, radius + 1, device=sigma_px.device, dtype=sigma_px.dtype)
+    weights = torch.exp(-0.5 * (at / sigma_px.clamp(min=1e-3)[:, None]) ** 2).repeat_interleave(C, 0)  # (B C, taps)
+    planes = images.float().reshape(1, B * C, H, W)
+    planes = F.conv2d(planes, weights[:, None, :, None], padding=(radius, 0), groups=B * C)
+    planes = F.conv2d(planes, weights[:, None, None], padding=(0, radius), groups=B * C).view(B, C, H, W)
+    inside_y, inside_x = (_weight_inside(weights[::C], length, radius) for length in (H, W))
+    return planes.div_(inside_y[:, None, :, None] * inside_x[:, None, None]).round_().to(torch.uint8)
 
 
-def _gaussian_rows(length: int, sigma_px: Tensor) -> Tensor:
-    """(B, 1, n, n): row i has the weights of all pixels in blurred pixel i."""
-    at = torch.arange(length, device=sigma_px.device, dtype=sigma_px.dtype)
-    sigmas = (at[:, None] - at) / sigma_px.clamp(min=1e-3)[:, None, None]
-    weights = torch.exp(-0.5 * sigmas**2)
-    return (weights / weights.sum(-1, keepdim=True))[:, None]
+def _weight_inside(weights: Tensor, length: int, radius: int) -> Tensor:
+    """(B, length): how much of a Gaussian (B, taps) round each pixel of a row lies within the row."""
+    return F.conv1d(weights.new_ones(1, 1, length), weights[:, None], padding=radius)[0]
 
 
 def erase(images: Tensor, changes: Tensor) -> Tensor:

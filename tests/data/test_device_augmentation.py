@@ -228,7 +228,28 @@ def test_grey_and_flat_pictures_on_the_device():
     images = torch.tensor([200, 100, 50], dtype=torch.uint8)[None, :, None, None].repeat(3, 1, 8, 8)
     found = device.desaturate(images, torch.tensor([0, 0.5, 1.0]))[:, :, 3, 5]
     assert found.tolist() == [[200, 100, 50], [162, 112, 87], [124, 124, 124]]
-    assert torch.equal(device.blur(images, torch.tensor([0, 0.5, 9.0])), images)
+    assert torch.equal(device.blur(images, torch.tensor([0, 0.5, 9.0]), 9.0), images)
+
+
+def blur_plainly(images: torch.Tensor, sigma_px: torch.Tensor) -> torch.Tensor:
+    """Row i of a dense matrix has the weights of all pixels in blurred pixel i."""
+
+    def rows(length: int) -> torch.Tensor:
+        at = torch.arange(length, dtype=torch.float64)
+        weights = torch.exp(-0.5 * ((at[:, None] - at) / sigma_px.clamp(min=1e-3)[:, None, None]) ** 2)
+        return (weights / weights.sum(-1, keepdim=True))[:, None]
+
+    along_y, along_x = (rows(length) for length in images.shape[-2:])
+    return along_y @ images.double() @ along_x.mT
+
+
+@pytest.mark.parametrize("sigmas_px", [(0.0, 0.3, 0.7), (0.2, 2.5, 6.0)])
+def test_blur_is_the_dense_matrix_of_gaussians(sigmas_px):
+    images = torch.from_numpy(np.random.default_rng(4).integers(0, 256, (3, 3, 24, 20), np.uint8))
+    sigmas = torch.tensor(sigmas_px)
+    found = device.blur(images, sigmas, sigmas_px[-1])
+    torch.testing.assert_close(found.double(), blur_plainly(images, sigmas), atol=0.51, rtol=0)
+    assert torch.equal(device.blur(images.to(memory_format=torch.channels_last), sigmas, sigmas_px[-1]), found)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
