@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, Candidate, run_one
+from benchmarks.benchmark import Benchmark, Candidate, rates_of, run_one
 from benchmarks.partial_labels import write_partial_labels
 from benchmarks.real_pictures import score_network, table_row
 from benchmarks.real_samples import samples_folder
-from benchmarks.summary import Difference, difference, interval_words, seeds_words
+from benchmarks.summary import Difference, difference, interval_words, seconds_to, seeds_words
 from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.text_tables import markdown_table
@@ -27,6 +27,7 @@ from integral_pose.io.atomic import write_text_atomic
 from integral_pose.weights.stored_network import read_network
 
 DEMO = "configs/demo.yaml"
+SOON_MM = 150
 CHANGE = "change (95 %), lower in so many seeds"
 
 
@@ -41,6 +42,7 @@ class Comparison:
     data: Path
     prepare: Callable[[Path], Path] | None = None  # further data, from those of `data`
     has_real_pictures: bool = False  # scored on photographs too
+    has_rates: bool = False  # the rate of each candidate is measured, and so how soon it learns
 
 
 def _candidate(name: str, title: str, *changes: str, against: str = "") -> Candidate:
@@ -78,6 +80,7 @@ COMPARISONS = {
         ),
         19200,
         Path("data/synthetic-2"),
+        has_rates=True,
     ),
     "labels": Comparison(
         "Labels in px, and labels that are missing",
@@ -148,6 +151,9 @@ def equal_images(options: argparse.Namespace) -> None:
     }
     if comparison.has_real_pictures:
         _add_real_pictures(content, benchmark, candidates)
+    if comparison.has_rates:
+        for row, rate in zip(content["rows"], rates_of(benchmark, candidates), strict=True):
+            row["images_per_s"] = round(rate, 1)
     write_text_atomic(options.out / f"{options.name}.json", json.dumps(content, indent=1) + "\n")
     print(_tables(content))
 
@@ -195,20 +201,29 @@ def _tables(content: Mapping[str, Any]) -> str:
                 "MPJPE (mm)": _over_seeds(row["runs"], "mpjpe_mm"),
                 "PA-MPJPE (mm)": _over_seeds(row["runs"], "pa_mpjpe_mm"),
                 CHANGE: _change(difference(row, other), other["title"]) if other else "",
+                **_speed(row),
             }
         )
     mean_pose = content["mean_pose"]
     lines.append(
         {
+            **dict.fromkeys(lines[0], ""),
             "": "predicting the mean pose",
             "MPJPE (mm)": f"{mean_pose['mpjpe_mm']:.1f}",
             "PA-MPJPE (mm)": f"{mean_pose['pa_mpjpe_mm']:.1f}",
-            CHANGE: "",
         }
     )
     photographs = [table_row(run["real_pictures"]) for row in rows.values() for run in row["runs"]
                    if "real_pictures" in run]  # fmt: skip
     return "\n\n".join([markdown_table(lines)] + ([markdown_table(photographs)] if photographs else []))
+
+
+def _speed(row: Mapping[str, Any]) -> dict[str, str]:
+    """Two columns, where the rate was measured."""
+    if "images_per_s" not in row:
+        return {}
+    seconds = seconds_to(SOON_MM, row)
+    return {"images/s": f"{row['images_per_s']:.0f}", f"s to {SOON_MM}": "-" if seconds is None else f"{seconds:.0f}"}
 
 
 def _change(found: Difference, title: str) -> str:

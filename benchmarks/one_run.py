@@ -91,7 +91,7 @@ def _untrained_mpjpe_mm(config: Config, table: PoseTable) -> float:
 
 
 def _curve(folder: Path, config: Config) -> list[tuple[int, float]]:
-    """(images seen, MPJPE in mm of the batches since the row before), a row for each CURVE_IMAGES."""
+    """(images seen, MPJPE in mm of the batches logged since the row before), a row for each CURVE_IMAGES."""
     rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["group"] == "train"]
     images = np.array([row["step"] * config.trainer.batch_size for row in rows])
     errors_mm = np.array([row["mpjpe_mm"] for row in rows])

@@ -56,7 +56,7 @@ class Line(NamedTuple):
     images_per_s: float
     process_s: float | None  # of the runs that were not stopped and continued
     untrained_mm: float | None  # MPJPE before the first step; None where it was not measured
-    seconds_to: dict[int, float | None]  # core seconds until a level of LEVELS_MM is reached; None: not by all seeds
+    seconds_to: dict[int, float | None]  # core seconds until a level of LEVELS_MM is reached; None: it is not
     difference: Difference | None  # from `against`; None for the candidate itself
 
 
@@ -114,18 +114,17 @@ def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> Line:
         images_per_s=row["images_per_s"],
         process_s=statistics.fmean(whole) if whole else None,
         untrained_mm=statistics.fmean(run["untrained_mpjpe_mm"] for run in runs) if "curve" in runs[0] else None,
-        seconds_to={level: _seconds_to(level, row) for level in LEVELS_MM},
+        seconds_to={level: seconds_to(level, row) for level in LEVELS_MM},
         difference=None if other is None or other is row else difference(row, other),
     )
 
 
-def _seconds_to(level_mm: float, row: Mapping[str, Any]) -> float | None:
-    """Mean over the seeds, from the images a run had seen when the error of its batches first was at the level."""
-    images = [
-        next((seen for seen, error_mm in run.get("curve", ()) if error_mm <= level_mm), None) for run in row["runs"]
-    ]
-    reached = [seen for seen in images if seen is not None]
-    return statistics.fmean(reached) / row["images_per_s"] if len(reached) == len(images) else None
+def seconds_to(level_mm: float, row: Mapping[str, Any]) -> float | None:
+    """Core seconds until the error of the training batches, averaged over the seeds, first is at the level."""
+    points = zip(*(run.get("curve", ()) for run in row["runs"]), strict=True)
+    reached = (point[0][0] for point in points if statistics.fmean(error_mm for _, error_mm in point) <= level_mm)
+    seen = next(reached, None)
+    return None if seen is None else float(seen / row["images_per_s"])
 
 
 def _mpjpe(runs: Sequence[Mapping[str, Any]]) -> list[float]:

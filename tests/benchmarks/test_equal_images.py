@@ -39,6 +39,17 @@ def test_the_table_by_hand():
     assert "-9.5 (-9.5 to -9.5) against few, 2 of 2" in text
 
 
+def test_rates_give_two_columns():
+    """160 images at 32 a second."""
+    runs = [run_of(100.0) | {"curve": [[32, 200.0], [160, 149.0]]}]
+    row = {"name": "regression", "title": "one", "against": "", "images_per_s": 32.0, "runs": runs}
+    content = {"command": "", "images": 160, "mean_pose": {"mpjpe_mm": 200.0, "pa_mpjpe_mm": 150.0}, "rows": [row]}
+    heading, _, first, last = section(content, "heads.json").strip().splitlines()[-4:]
+    assert [cell.strip() for cell in heading.split("|")][-3:-1] == ["images/s", "s to 150"]
+    assert [cell.strip() for cell in first.split("|")][-3:-1] == ["32", "5"]
+    assert last.count("|") == heading.count("|")
+
+
 def test_sets_with_fewer_labels_keep_what_they_keep(tmp_path, monkeypatch):
     root = write_course(tmp_path / "people", num_train=200)
     monkeypatch.setattr(partial_labels, "FEW", 10)
@@ -70,8 +81,9 @@ def test_a_comparison_from_end_to_end(tiny_values, tmp_path, monkeypatch, capsys
         "Tiny", "tiny", (
             Candidate("few", "few", str(config), ("data.root=DATA-labels/mm",), ""),
             Candidate("both", "both", str(config), ("data.root=DATA-labels/mm", sources), "few"),
-        ), 8, root, write_partial_labels,
+        ), 8, root, write_partial_labels, has_rates=True,
     )  # fmt: skip
+    monkeypatch.setattr(equal_images, "rates_of", lambda _, candidates: [12.34 + len(candidates), 5.0])
     monkeypatch.setitem(equal_images.COMPARISONS, "labels", comparison)
     made = []
     monkeypatch.setattr(equal_images, "run_one", lambda *arguments: made.append(arguments[-1]) or run_here(*arguments))
@@ -81,6 +93,7 @@ def test_a_comparison_from_end_to_end(tiny_values, tmp_path, monkeypatch, capsys
     assert made == [8, 4]
     assert [run["images"] for row in rows for run in row["runs"]] == [8, 8]
     assert rows[1]["runs"][0]["mpjpe_mm"] > 0
+    assert [row["images_per_s"] for row in rows] == [14.3, 5.0]
     assert "against few, " in capsys.readouterr().out
 
 
