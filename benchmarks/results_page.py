@@ -26,8 +26,8 @@ or `results/reading.md`, never this page. MPJPE and PA-MPJPE in mm over all 17 j
 frame, with 95 % intervals over the sequences of the test set, errors averaged over the seeds; `better in` counts the
 seeds for which the sign is the same. Together they say whether other recordings or other seeds would turn the order.
 `untrained` is before the first step; `s to 150` and `s to 100` are core seconds until training batches, each image seen
-for the first time or after a whole pass, are at that MPJPE: averaged over the seeds, and over the logged ones (every 5th,
-in comparisons of equal images every 20th) of some 960 images. What was tried on the way to the recipe:
+for the first time or after a whole pass, are at that MPJPE: averaged over the seeds, and over the logged ones (every
+fifth, in comparisons of equal images every twentieth) of some 960 images. What was tried on the way to the recipe:
 [trials.md](trials.md).
 """
 TRIALS_HEADER = """# What was tried for the recipe
