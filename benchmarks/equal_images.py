@@ -168,6 +168,14 @@ def section(content: Mapping[str, Any], file_name: str) -> str:
     )
 
 
+def headline(content: Mapping[str, Any]) -> list[str]:
+    """The figures that the README may quote: each row's MPJPE, and the change of the last."""
+    rows = {row["name"]: row for row in content["rows"]}
+    last = content["rows"][-1]
+    change = difference(last, rows[last["against"]])
+    return [*(f"{_over_seeds(row['runs'], 'mpjpe_mm')} mm" for row in rows.values()), f"{interval_words(change)} mm"]
+
+
 def _on(data: Path, candidate: Candidate) -> Candidate:
     return replace(candidate, changes=tuple(change.replace("DATA", str(data)) for change in candidate.changes))
 

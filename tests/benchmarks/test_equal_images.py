@@ -37,6 +37,7 @@ def test_the_table_by_hand():
     assert "102.0 ± 2.8" in text
     assert "92.5 ± 3.5" in text
     assert "-9.5 (-9.5 to -9.5) against few, 2 of 2" in text
+    assert equal_images.headline(content) == ["102.0 ± 2.8 mm", "92.5 ± 3.5 mm", "-9.5 (-9.5 to -9.5) mm"]
 
 
 def test_rates_give_two_columns():
