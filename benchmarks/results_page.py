@@ -74,9 +74,9 @@ def page(folder: Path) -> str:
     """The page of results from the JSON files of a folder, without the trials."""
     parts = [HEADER]
     for name, write in (("ablation", _ablation), ("gpu", _gpu)):
-        parts += [
-            write(json.loads(path.read_text("utf-8")), path.name) for path in sorted(folder.glob(f"{name}-*.json"))
-        ]
+        found = {path.name: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"{name}-*.json"))}
+        shortest_first = sorted(found, key=lambda file: found[file].get("minutes", 0.0))
+        parts += [write(found[file], file) for file in shortest_first]
     for compared in (folder / f"{name}.json" for name in COMPARISONS):
         if compared.exists():
             parts.append(section(json.loads(compared.read_text("utf-8")), compared.name))
@@ -145,7 +145,7 @@ def _ablation(content: Mapping[str, Any], name: str) -> str:
         [_origin(content, name)],
         [figure],
         [table, *absent],
-        [order],
+        [order] if sentences else [],
         sentences,
         ["By joint group, and along each axis alone over all joints:"],
         [groups],

@@ -13,7 +13,7 @@ from benchmarks import equal_images, results_page
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.results_figure import draw
 from benchmarks.results_page import headline, page, trials_page, verdicts
-from benchmarks.summary import GROUPS, difference, lines
+from benchmarks.summary import GROUPS, difference, lines, seconds_to
 from integral_pose.skeleton import HUMAN36M
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +176,14 @@ def test_the_readme_quotes_the_json():
     quoted = headline(json.loads((RESULTS / "ablation-synthetic-2-64px.json").read_text("utf-8")))
     quoted += equal_images.headline(json.loads((RESULTS / "heads.json").read_text("utf-8")))
     assert [figure for figure in quoted if figure not in text] == []
+
+
+def test_the_reading_quotes_the_times():
+    text = (RESULTS / "reading.md").read_text("utf-8")
+    for file, names in (("heads", ("axis_terms", "volume")), ("ablation-synthetic-2-64px-30min", ("integral",))):
+        rows = {row["name"]: row for row in json.loads((RESULTS / f"{file}.json").read_text("utf-8"))["rows"]}
+        for name in names:
+            assert re.search(rf"\b{seconds_to(150, rows[name]):,.0f}\b", text), name
 
 
 def test_writing_the_page_draws_the_figures(tmp_path, monkeypatch):
