@@ -92,7 +92,8 @@ def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict
         render_preset(benchmark.data, benchmark.preset, workers=os.cpu_count() or 1)
     missing = {candidate.name: what_is_missing(benchmark.load(candidate)) for candidate in candidates}
     here = [candidate for candidate in candidates if not missing[candidate.name]]
-    rates = _rates(benchmark, here)
+    reference = next(candidate for candidate in here if candidate.name == REFERENCE)
+    rates = measured_rates(benchmark, here, reference)
     _train(benchmark, here, rates)
     mean_pose = mean_pose_scores(benchmark.data, read_test(benchmark.data))
     return {
@@ -146,11 +147,10 @@ def images_per_s(rates: dict[str, Any], candidate: Candidate) -> float:
     return float(rates["reference_images_per_s"] / rates["ratios"][candidate.costs_as or candidate.name])
 
 
-def _rates(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:
-    """What is in rates.json, and what was not yet in it."""
+def measured_rates(benchmark: Benchmark, candidates: Sequence[Candidate], reference: Candidate) -> dict[str, Any]:
+    """What is in rates.json, and what was not yet in it, each measured in turns with `reference`."""
     path = benchmark.runs / "rates.json"
     rates: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {"ratios": {}}
-    reference = next(candidate for candidate in candidates if candidate.name == REFERENCE)
     for candidate in [reference, *candidates]:
         if candidate.costs_as or candidate.name in rates["ratios"]:
             continue
@@ -160,13 +160,6 @@ def _rates(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, A
         rates["ratios"][candidate.name] = 1.0 if candidate is reference else rate.ratio
         write_text_atomic(path, json.dumps(rates, indent=1) + "\n")
     return rates
-
-
-def rates_of(benchmark: Benchmark, candidates: Sequence[Candidate]) -> list[float]:
-    """Images a second of a core of each, measured now, in turns with the first."""
-    measured = [_measure_in_own_process(benchmark, candidate, candidates[0]) for candidate in candidates]
-    reference = max(rate.reference_images_per_s for rate in measured)
-    return [reference / rate.ratio for rate in measured]
 
 
 def _measure_in_own_process(benchmark: Benchmark, candidate: Candidate, reference: Candidate) -> Rate:

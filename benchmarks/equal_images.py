@@ -14,11 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, Candidate, rates_of, run_one
+from benchmarks.benchmark import Benchmark, Candidate, images_per_s, measured_rates, run_one
 from benchmarks.partial_labels import write_partial_labels
 from benchmarks.real_pictures import score_network, table_row
 from benchmarks.real_samples import samples_folder
-from benchmarks.summary import Difference, difference, interval_words, seconds_to, seeds_words
+from benchmarks.summary import (
+    LEVELS_MM,
+    Difference,
+    difference,
+    interval_words,
+    seconds_to,
+    seconds_words,
+    seeds_words,
+)
 from integral_pose.data.course import read_test
 from integral_pose.errors import ConfigError
 from integral_pose.evaluation.text_tables import markdown_table
@@ -27,7 +35,7 @@ from integral_pose.io.atomic import write_text_atomic
 from integral_pose.weights.stored_network import read_network
 
 DEMO = "configs/demo.yaml"
-SOON_MM = 150
+SOON_MM = LEVELS_MM[0]
 CHANGE = "change (95 %), lower in so many seeds"
 
 
@@ -152,8 +160,9 @@ def equal_images(options: argparse.Namespace) -> None:
     if comparison.has_real_pictures:
         _add_real_pictures(content, benchmark, candidates)
     if comparison.has_rates:
-        for row, rate in zip(content["rows"], rates_of(benchmark, candidates), strict=True):
-            row["images_per_s"] = round(rate, 1)
+        rates = measured_rates(benchmark, candidates, candidates[0])
+        for row, candidate in zip(content["rows"], candidates, strict=True):
+            row["images_per_s"] = round(images_per_s(rates, candidate), 1)
     write_text_atomic(options.out / f"{options.name}.json", json.dumps(content, indent=1) + "\n")
     print(_tables(content))
 
@@ -230,8 +239,9 @@ def _speed(row: Mapping[str, Any]) -> dict[str, str]:
     """Two columns, where the rate was measured."""
     if "images_per_s" not in row:
         return {}
-    seconds = seconds_to(SOON_MM, row)
-    return {"images/s": f"{row['images_per_s']:.0f}", f"s to {SOON_MM}": "-" if seconds is None else f"{seconds:.0f}"}
+    return {
+        "images/s": f"{row['images_per_s']:.0f}", f"s to {SOON_MM}": seconds_words(seconds_to(SOON_MM, row)),
+    }  # fmt: skip
 
 
 def _change(found: Difference, title: str) -> str:

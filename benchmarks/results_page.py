@@ -14,7 +14,16 @@ from typing import Any
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.equal_images import COMPARISONS, section
 from benchmarks.results_figure import draw, draw_curves
-from benchmarks.summary import LEAST_SHARE, Difference, Line, difference, interval_words, lines, seeds_words
+from benchmarks.summary import (
+    LEAST_SHARE,
+    Difference,
+    Line,
+    difference,
+    interval_words,
+    lines,
+    seconds_words,
+    seeds_words,
+)
 from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.canvas import write_png
@@ -197,7 +206,7 @@ def _row(line: Line) -> dict[str, str | float | None]:
         "± seeds": line.spread_mm,
         "PA-MPJPE": line.pa_mpjpe_mm,
         "untrained": line.untrained_mm,
-        **{f"s to {level}": "-" if seconds is None else f"{seconds:.0f}" for level, seconds in line.seconds_to.items()},
+        **{f"s to {level}": seconds_words(seconds) for level, seconds in line.seconds_to.items()},
         "less integral": "" if line.difference is None else interval_words(line.difference),
         "better in": "" if line.difference is None else seeds_words(line.difference),
         "images": f"{line.images:,}",

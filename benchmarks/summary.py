@@ -70,6 +70,11 @@ def seeds_words(effect: Difference) -> str:
     return f"{effect.seeds_better} of {effect.num_seeds}"
 
 
+def seconds_words(seconds: float | None) -> str:
+    """A time of `seconds_to`."""
+    return "-" if seconds is None else f"{seconds:.0f}"
+
+
 def lines(content: Mapping[str, Any]) -> list[Line]:
     """Of the candidates that were run, in the order of the JSON."""
     rows = {row["name"]: row for row in content["rows"] if row["runs"]}

@@ -57,7 +57,7 @@ def draw_pose(
     """
     if wide_share == 0:
         return _assemble(*ACTIONS[action](rng), rng, looseness)
-    if rng.random() >= wide_share:
+    if rng.random() >= wide_share:  # where nobody reclines no number is drawn for it: older sets keep their bytes
         parts = ACTIONS[action](rng)
     elif reclining_share and rng.random() < reclining_share:
         parts = draw_reclining_parts(rng)

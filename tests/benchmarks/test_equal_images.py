@@ -84,7 +84,8 @@ def test_a_comparison_from_end_to_end(tiny_values, tmp_path, monkeypatch, capsys
             Candidate("both", "both", str(config), ("data.root=DATA-labels/mm", sources), "few"),
         ), 8, root, write_partial_labels, has_rates=True,
     )  # fmt: skip
-    monkeypatch.setattr(equal_images, "rates_of", lambda _, candidates: [12.34 + len(candidates), 5.0])
+    rates = {"reference_images_per_s": 14.34, "ratios": {"few": 1.0, "both": 2.868}}
+    monkeypatch.setattr(equal_images, "measured_rates", lambda *_: rates)
     monkeypatch.setitem(equal_images.COMPARISONS, "labels", comparison)
     made = []
     monkeypatch.setattr(equal_images, "run_one", lambda *arguments: made.append(arguments[-1]) or run_here(*arguments))
