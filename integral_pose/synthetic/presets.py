@@ -14,12 +14,14 @@ class Difficulty(NamedTuple):
     wide_share: float  # of poses that are lying, bent over or have crossed arms, in any action
     has_marks: bool  # whether clothes and shoes tell left from right
     reclining_share: float = 0.0  # of the wide poses
+    sleeveless_share: float = 0.0  # of people with clothes of their own; no mannequin has any
 
 
 EASY = Difficulty(looseness=1.0, clutter=1, max_occluders=0, wide_share=0.05, has_marks=False)
 HARD = Difficulty(looseness=1.8, clutter=3, max_occluders=4, wide_share=0.35, has_marks=False)
 PEOPLE = Difficulty(looseness=1.3, clutter=1, max_occluders=3, wide_share=0.3, has_marks=False)
 PEOPLE_ON_FLOORS = PEOPLE._replace(wide_share=0.45, reclining_share=0.35)
+PEOPLE_IN_SUMMER = PEOPLE_ON_FLOORS._replace(sleeveless_share=0.5)
 # What was rendered before people could do without marks; their figures stay comparable.
 EASY_MARKED, HARD_MARKED = (each._replace(wide_share=0.0, has_marks=True) for each in (EASY, HARD))
 
@@ -56,6 +58,7 @@ PRESETS = {
         *WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS,
         "1894fb361ced80c73f96be0022180951bf6b9cb5246c1771276e95ce7df9bd4b", "anny", "wide",
     ),
+    "people-3": Preset(*WHOLE, WHOLE, 105, PEOPLE_IN_SUMMER, None, "anny", "wide"),
     "people-1-small": Preset(
         1_000, 200, WHOLE, 103, PEOPLE,
         "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818", "anny", "wide",

@@ -110,6 +110,21 @@ def cut_trunk(
     return out
 
 
+def half_width_mm(limbs: Limbs, strap_mm: float) -> Array32:
+    """(V,) how far a top without sleeves reaches from the middle: straps at the shoulders, no limit below the armholes."""
+    above = np.clip((limbs.height - ARMHOLES_FROM) / (STRAPS_FROM - ARMHOLES_FROM), 0, 1)
+    return np.where(above > 0, strap_mm + ARMHOLE_MM * (1 - above) ** 2, np.inf).astype(np.float32)
+
+
+def cut_sides(points_mm: Array32, limit_mm: Array32) -> Array32:
+    """Points farther from the middle than (V,) `limit_mm` are moved to it."""
+    out = points_mm.copy()
+    out[:, 1] = np.clip(out[:, 1], -limit_mm, limit_mm)
+    return out
+
+
+ARMHOLES_FROM, STRAPS_FROM = 0.62, 0.86  # heights of the trunk
+ARMHOLE_MM = 110.0  # how much wider than the straps a top is below the arms
 NECK_BONE = -4  # neck01, of the last four bones
 
 

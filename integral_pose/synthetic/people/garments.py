@@ -15,7 +15,9 @@ from integral_pose.synthetic.people.cloth_shape import (
     ARM,
     LEG,
     Limbs,
+    cut_sides,
     cut_trunk,
+    half_width_mm,
     hang_straight,
     limbs_of,
     pull_in,
@@ -29,6 +31,7 @@ from integral_pose.synthetic.ray_casting import Array32
 
 SKIN, EYE, HAIR, TROUSERS, SHIRT, JACKET, SKIRT, SHOES, HAT = range(9)
 OVERLAP = 0.06  # of skin that goes on under a hem, in limbs' lengths
+UNDER_MM = 25.0  # of skin that goes on under a strap
 
 
 class Mesh(NamedTuple):
@@ -83,6 +86,8 @@ def _skin(data: BodyData, body: RestBody, outfit: Outfit, limbs: Limbs) -> Layer
     arm = limbs.arm > max(outfit.sleeve, outfit.jacket_sleeve) - OVERLAP
     leg = (limbs.leg > outfit.leg_end - OVERLAP) & ((limbs.leg < SHOE_TOP + OVERLAP) | (outfit.shoe_rise is None))
     trunk = (limbs.arm < 0) & (limbs.leg < 0) & (limbs.height > outfit.neck - 0.09)
+    if outfit.strap_mm is not None:
+        trunk |= (limbs.arm < 0) & (np.abs(body.vertices_mm[:, 1]) > half_width_mm(limbs, outfit.strap_mm) - UNDER_MM)
     shown = arm | leg | trunk
     faces = data.faces["body"]
     return body.vertices_mm, faces[shown[faces].any(axis=1)], SKIN
@@ -119,7 +124,14 @@ def _below(data: BodyData, body: RestBody, outfit: Outfit, limbs: Limbs) -> list
 
 def _above(data: BodyData, body: RestBody, outfit: Outfit, limbs: Limbs) -> list[Layer]:
     """A shirt, and at times something over it."""
-    layers = [_top(data, body, limbs, outfit, outfit.sleeve, outfit.hem, outfit.shirt_gap_mm, outfit.neck, SHIRT)]
+    points, faces, kind = _top(
+        data, body, limbs, outfit, outfit.sleeve, outfit.hem, outfit.shirt_gap_mm, outfit.neck, SHIRT
+    )  # fmt: skip
+    if outfit.strap_mm is not None:
+        limit_mm = half_width_mm(limbs, outfit.strap_mm)
+        inside = (np.abs(points[:, 1]) < limit_mm) & (limbs.arm < 0)
+        points, faces = cut_sides(points, limit_mm), faces[inside[faces].any(axis=1)]
+    layers = [(points, faces, kind)]
     if outfit.jacket_sleeve > 0:
         gap_mm = outfit.shirt_gap_mm + 12
         points, faces, kind = _top(

@@ -55,6 +55,7 @@ class Outfit(NamedTuple):
     jacket: Cloth
     shoes: Cloth
     hat_cloth: Cloth
+    strap_mm: float | None = None  # sleeveless: how far the shoulder straps reach from the middle
 
 
 def draw_outfit(rng: np.random.Generator, gender: float, age: float, may_wear_skirt: bool = True) -> Outfit:
@@ -101,6 +102,13 @@ def draw_outfit(rng: np.random.Generator, gender: float, age: float, may_wear_sk
         jacket=draw_cloth(rng, plain=0.75, denim=0.1),
         shoes=draw_cloth(rng, plain=1.0),
         hat_cloth=draw_cloth(rng, plain=0.7),
+    )
+
+
+def without_sleeves(outfit: Outfit, rng: np.random.Generator) -> Outfit:
+    """In a tank top, close or loose, with bare shoulders and upper arms."""
+    return outfit._replace(
+        sleeve=0.0, jacket_sleeve=0.0, strap_mm=float(rng.uniform(70, 150)), neck=float(rng.uniform(0.84, 1.0))
     )
 
 

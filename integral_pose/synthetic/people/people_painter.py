@@ -27,7 +27,7 @@ from integral_pose.synthetic.people.cameras import draw_camera
 from integral_pose.synthetic.people.garments import HAIR, Mesh, dress, head_place
 from integral_pose.synthetic.people.joint_centres import rest_joints
 from integral_pose.synthetic.people.materials import Look
-from integral_pose.synthetic.people.outfits import draw_outfit
+from integral_pose.synthetic.people.outfits import draw_outfit, without_sleeves
 from integral_pose.synthetic.people.photograph import take_picture
 from integral_pose.synthetic.people.pose_file import (
     PoseFile,
@@ -80,7 +80,7 @@ class PeoplePainter:
 
     def paint(self, split: str, index: int, shot: Shot) -> Painted:
         """See `Painter`."""
-        person = _person(STREAMS[split], index // PICTURES_A_PERSON, self.seed)
+        person = _person(STREAMS[split], index // PICTURES_A_PERSON, self.seed, self.difficulty.sleeveless_share)
         rng = np.random.default_rng([STREAMS[split], PICTURE_STREAM, index, self.seed])
         scene = self._draw_scene(person, shot, rng)
         if self.difficulty.max_occluders and rng.random() < TRUNCATED_SHARE:
@@ -170,12 +170,14 @@ def _state_of(folder: Path, names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _person(stream: int, number: int, seed: int) -> Person:
+def _person(stream: int, number: int, seed: int, sleeveless_share: float) -> Person:
     rng = np.random.default_rng([stream, PERSON_STREAM, number, seed])
     data = load_body_data()
     traits = draw_traits(rng)
     body = rest_body(data, traits)
     outfit = draw_outfit(rng, traits.gender, traits.age)
+    if sleeveless_share and rng.random() < sleeveless_share:  # drawn last: older sets keep their bytes
+        outfit = without_sleeves(outfit, rng)
     spine = [data.bones.index(name) for name in ("spine01", "spine02")]
     look = Look(outfit, head_place(data, body), float(body.heads_mm[spine, 2].mean()))
     mesh = dress(data, body, outfit)
