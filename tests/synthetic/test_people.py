@@ -32,11 +32,11 @@ if MISSING:
 
 from integral_pose.synthetic.people import backgrounds  # noqa: E402
 from integral_pose.synthetic.people.body_data import BodyData, load_body_data  # noqa: E402
-from integral_pose.synthetic.people.garments import Mesh, dress, head_place  # noqa: E402
+from integral_pose.synthetic.people.garments import SHIRT, SKIN, Mesh, dress, head_place  # noqa: E402
 from integral_pose.synthetic.people.joint_centres import rest_joints  # noqa: E402
 from integral_pose.synthetic.people.materials import Look  # noqa: E402
-from integral_pose.synthetic.people.outfits import draw_outfit  # noqa: E402
-from integral_pose.synthetic.people.people_painter import set_up  # noqa: E402
+from integral_pose.synthetic.people.outfits import draw_outfit, without_sleeves  # noqa: E402
+from integral_pose.synthetic.people.people_painter import draw_person, set_up  # noqa: E402
 from integral_pose.synthetic.people.rig import Hands, PosedRig, fit_error_mm, fit_rig, skin  # noqa: E402
 from integral_pose.synthetic.people.room import RoomMesh  # noqa: E402
 from integral_pose.synthetic.people.shapes import RestBody, draw_traits, rest_body  # noqa: E402
@@ -139,6 +139,7 @@ def test_a_mirrored_person_gives_the_mirrored_picture(data: BodyData, bodies: li
     for number in range(6):
         body = bodies[number]
         outfit = draw_outfit(np.random.default_rng(number), number % 2, 0.3)
+        outfit = without_sleeves(outfit, rng) if number >= 4 else outfit
         cloth = outfit.shirt._replace(
             pattern="stripes along", size_mm=70.0, colour=(0.1, 0.1, 0.1), second=(0.9, 0.8, 0.7)
         )
@@ -166,6 +167,44 @@ def test_joints_lie_in_the_picture_of_the_body(data: BodyData, bodies: list[Rest
     picture = paint(staged(data, bodies[2], mesh, look, posed), np.array([0.0, -0.6, -0.8])).max(axis=2)
     column, row = CROP.image_px_to_crop_px(CAMERA.camera_to_image_px(posed.joints_mm)).astype(int).T
     assert (picture[row, column] > 0).all()
+
+
+def test_without_sleeves_shoulders_and_arms_are_bare_and_the_chest_is_not(
+    data: BodyData, bodies: list[RestBody]
+) -> None:
+    """Seen from the front, from behind and from the left, standing at rest."""
+    rng = np.random.default_rng(5)
+    for number in range(6):
+        outfit = without_sleeves(draw_outfit(rng, number % 2, 0.3), rng)
+        outfit = outfit._replace(strap_mm=90.0, neck=1.04, hair_length=0.0)
+        mesh = dress(data, bodies[number], outfit)
+        look = Look(outfit, head_place(data, bodies[number]), 1200.0)
+        places = dict(zip(HUMAN36M.names, rest_joints(data, bodies[number]), strict=True))
+        chest = places["Spine"] + 0.4 * (places["Thorax"] - places["Spine"])
+        beside_the_strap = places["LShoulder"] * (1, 0, 1) + (0, 125.0, 0)
+        for turn in (0.0, np.pi / 2, np.pi):
+            to_camera = BODY_TO_CAMERA @ rotation_matrix(turn, 0, 0)
+            away = np.array([0.0, 800, 5200])
+            stage = build_stage(mesh, (mesh.rest_mm @ to_camera.T + away).astype(np.float32), EMPTY, np.eye(3),
+                                np.zeros(3), look)  # fmt: skip
+            points = np.array([places["LShoulder"], places["LElbow"], beside_the_strap, chest]) @ to_camera.T + away
+            kinds = meet(stage, (points / points[:, 2:]).astype(np.float32)).kind.tolist()
+            assert kinds[:3] == [SKIN, SKIN, SKIN], (number, turn)
+            assert kinds[3] == SHIRT or turn == np.pi / 2  # where the arm may hang before it
+
+
+def test_some_wear_no_sleeves_and_older_sets_stay_as_they_are(data: BodyData) -> None:
+    def straps(share: float) -> list[bool]:
+        return [draw_person(0, number, 7, share).look.outfit.strap_mm is not None for number in range(24)]
+
+    assert not any(straps(0.0))
+    assert all(straps(1.0))
+    assert 4 <= sum(straps(0.5)) <= 20
+    before, now = (draw_person(0, 3, 7, share).look.outfit for share in (0.0, 1.0))
+    assert (
+        now._replace(**{name: getattr(before, name) for name in ("sleeve", "jacket_sleeve", "strap_mm", "neck")})
+        == before
+    )
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -111,7 +111,7 @@ def cut_trunk(
 
 
 def half_width_mm(limbs: Limbs, strap_mm: float) -> Array32:
-    """(V,) how far a top without sleeves reaches from the middle: straps at the shoulders, no limit below the armholes."""
+    """(V,) how far a top without sleeves reaches from the middle; below the armholes there is no limit."""
     above = np.clip((limbs.height - ARMHOLES_FROM) / (STRAPS_FROM - ARMHOLES_FROM), 0, 1)
     return np.where(above > 0, strap_mm + ARMHOLE_MM * (1 - above) ** 2, np.inf).astype(np.float32)
 

@@ -80,7 +80,7 @@ class PeoplePainter:
 
     def paint(self, split: str, index: int, shot: Shot) -> Painted:
         """See `Painter`."""
-        person = _person(STREAMS[split], index // PICTURES_A_PERSON, self.seed, self.difficulty.sleeveless_share)
+        person = draw_person(STREAMS[split], index // PICTURES_A_PERSON, self.seed, self.difficulty.sleeveless_share)
         rng = np.random.default_rng([STREAMS[split], PICTURE_STREAM, index, self.seed])
         scene = self._draw_scene(person, shot, rng)
         if self.difficulty.max_occluders and rng.random() < TRUNCATED_SHARE:
@@ -170,7 +170,8 @@ def _state_of(folder: Path, names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _person(stream: int, number: int, seed: int, sleeveless_share: float) -> Person:
+def draw_person(stream: int, number: int, seed: int, sleeveless_share: float) -> Person:
+    """Person `number` of a set of that seed; `stream` tells training from test."""
     rng = np.random.default_rng([stream, PERSON_STREAM, number, seed])
     data = load_body_data()
     traits = draw_traits(rng)
