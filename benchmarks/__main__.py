@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ablation, breaks, equal_images, gpu_train, real_pictures, results_page
+from benchmarks import ablation, breaks, gpu_train, real_pictures, results_page, variants
 from integral_pose.cli.arguments import add_command
 from integral_pose.cli.main import run_command
 
@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("trials", "changes of the recipe, one at a time, scored on a held-out training subject", ablation.trials),
     ):
         _add_comparison(add_command(commands, name, text, run))
-    text = "the demo's network trained on as many images in two or more ways"
-    equal_images.add_options(add_command(commands, "equal_images", text, equal_images.equal_images))
+    text = "the demo's network trained in two or more ways, on as many images or for as long"
+    variants.add_options(add_command(commands, "variants", text, variants.variants))
     _add_results(commands)
     _add_gpu_train(commands)
     _add_real_pictures(commands)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.approaches import APPROACHES, SIZES, Size
-from benchmarks.benchmark import Benchmark, Candidate, run_benchmark
+from benchmarks.benchmark import Benchmark, Candidate, chosen, run_benchmark
 from benchmarks.results_page import page
 from benchmarks.trials import HELD_OUT, TRIALS
-from integral_pose.errors import ConfigError
 from integral_pose.io.atomic import write_text_atomic
 
 
@@ -43,21 +42,11 @@ def _run(options: argparse.Namespace, kind: str, candidates: Sequence[Candidate]
         scored_on="held-out" if overrides else "test",
         jobs=options.jobs,
     )
-    content = run_benchmark(benchmark, _chosen(candidates, options.only))
+    content = run_benchmark(benchmark, chosen(candidates, options.only))
     content = {"name": name, "command": _command(kind, size, options, minutes), **content}
     path = options.out / f"{kind}-{name}.json"
     write_text_atomic(path, json.dumps(content, indent=1) + "\n")
     print(f"{path}\n\n{page(options.out)}")
-
-
-def _chosen(candidates: Sequence[Candidate], only: Sequence[str] | None) -> list[Candidate]:
-    """All, or those named and what they are compared with. Raises ConfigError for an unknown name."""
-    known = {candidate.name: candidate for candidate in candidates}
-    unknown = [name for name in only or () if name not in known]
-    if unknown:
-        raise ConfigError(f"--only: unknown {', '.join(unknown)}. Known: {', '.join(known)}")
-    wanted = {*only, *(known[name].against for name in only)} if only else known.keys()
-    return [candidate for candidate in candidates if candidate.name in wanted]
 
 
 def _command(kind: str, size: Size, options: argparse.Namespace, minutes: float) -> str:

@@ -24,7 +24,7 @@ from integral_pose.bench.measuring import TIMING_ENVIRONMENT
 from integral_pose.config.loading import load_config
 from integral_pose.config.schema import Config
 from integral_pose.data.course import read_test
-from integral_pose.errors import CheckpointError
+from integral_pose.errors import CheckpointError, ConfigError
 from integral_pose.experiment.scoring import mean_pose_scores
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.models.backbones.resnet import RESNETS
@@ -82,6 +82,16 @@ class Benchmark:
     def read_runs(self, candidate: Candidate) -> list[dict[str, Any]]:
         """What its runs have written, a seed after the other."""
         return [json.loads(self.result(candidate, seed).read_text("utf-8")) for seed in range(self.num_seeds)]
+
+
+def chosen(candidates: Sequence[Candidate], only: Sequence[str] | None) -> list[Candidate]:
+    """All, or those named and what they are compared with. Raises ConfigError for an unknown name."""
+    known = {candidate.name: candidate for candidate in candidates}
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise ConfigError(f"--only: unknown {', '.join(unknown)}. Known: {', '.join(known)}")
+    wanted = {*only, *(known[name].against for name in only)} if only else known.keys()
+    return [candidate for candidate in candidates if candidate.name in wanted]
 
 
 def run_benchmark(benchmark: Benchmark, candidates: Sequence[Candidate]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.approaches import BEST, PUBLISHED
-from benchmarks.equal_images import COMPARISONS, section
 from benchmarks.results_figure import draw, draw_curves
 from benchmarks.summary import (
     LEAST_SHARE,
@@ -24,6 +23,7 @@ from benchmarks.summary import (
     seconds_words,
     seeds_words,
 )
+from benchmarks.variants import COMPARISONS, section
 from integral_pose.evaluation.text_tables import markdown_table
 from integral_pose.io.atomic import write_text_atomic
 from integral_pose.report.canvas import write_png
@@ -36,7 +36,7 @@ frame, with 95 % intervals over the sequences of the test set, errors averaged o
 seeds for which the sign is the same. Together they say whether other recordings or other seeds would turn the order.
 `untrained` is before the first step; `s to 150` and `s to 100` are core seconds until training batches, each image seen
 for the first time or after a whole pass, are at that MPJPE: averaged over the seeds, and over the logged ones (every
-fifth, in comparisons of equal images every twentieth) of some 960 images. What was tried on the way to the recipe:
+fifth, in comparisons of variants every twentieth) of some 960 images. What was tried on the way to the recipe:
 [trials.md](trials.md).
 """
 TRIALS_HEADER = """# What was tried for the recipe
@@ -86,9 +86,11 @@ def page(folder: Path) -> str:
         found = {path.name: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"{name}-*.json"))}
         shortest_first = sorted(found, key=lambda file: found[file].get("minutes", 0.0))
         parts += [write(found[file], file) for file in shortest_first]
-    for compared in (folder / f"{name}.json" for name in COMPARISONS):
-        if compared.exists():
-            parts.append(section(json.loads(compared.read_text("utf-8")), compared.name))
+    for name in COMPARISONS:
+        files = [folder / f"{name}.json", *folder.glob(f"{name}-*min.json")]
+        compared = [(path.name, json.loads(path.read_text("utf-8"))) for path in files if path.exists()]
+        compared.sort(key=lambda each: each[1].get("minutes", 0.0))
+        parts += [section(content, file_name) for file_name, content in compared]
     reading = folder / "reading.md"
     if reading.exists():
         parts.append(reading.read_text("utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import equal_images, results_page
+from benchmarks import results_page, variants
 from benchmarks.approaches import BEST, PUBLISHED
 from benchmarks.results_figure import draw
 from benchmarks.results_page import headline, page, trials_page, verdicts
@@ -174,7 +174,7 @@ def test_the_readme_quotes_the_json():
     if "docs/results.md" not in text:
         pytest.skip("the README does not speak of the benchmark yet")
     quoted = headline(json.loads((RESULTS / "ablation-synthetic-2-64px.json").read_text("utf-8")))
-    quoted += equal_images.headline(json.loads((RESULTS / "heads.json").read_text("utf-8")))
+    quoted += variants.headline(json.loads((RESULTS / "heads.json").read_text("utf-8")))
     assert [figure for figure in quoted if figure not in text] == []
 
 

@@ -1,6 +1,7 @@
-"""`python -m benchmarks equal_images NAME`: the demo's network, trained on as many images in two or more ways.
+"""`python -m benchmarks variants NAME`: the demo's network, trained in two or more ways.
 
-One JSON a comparison, with every run; a run that is done is not made again.
+All on as many images, or with `--minutes` for as long, counted in images by the rate of each. One JSON a comparison,
+with every run; a run that is done is not made again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, Candidate, images_per_s, measured_rates, run_one
+from benchmarks.benchmark import Benchmark, Candidate, chosen, images_per_s, measured_rates, run_one
 from benchmarks.partial_labels import write_partial_labels
+from benchmarks.rates import images_for
 from benchmarks.real_pictures import score_network, table_row
 from benchmarks.real_samples import samples_folder
 from benchmarks.summary import (
@@ -35,6 +37,7 @@ from integral_pose.io.atomic import write_text_atomic
 from integral_pose.weights.stored_network import read_network
 
 DEMO = "configs/demo.yaml"
+OVERRIDES = ("stages.0.epochs=1", "data.val_subjects=[]", "data.workers=0")
 SOON_MM = LEVELS_MM[0]
 CHANGE = "change (95 %), lower in so many seeds"
 
@@ -128,52 +131,71 @@ COMPARISONS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("name", choices=COMPARISONS, help="what is compared")
-    parser.add_argument("--images", type=int, metavar="N", help="each run trains on (4,800 to 19,200)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--images", type=int, metavar="N", help="each run trains on (4,800 to 19,200)")
+    budget.add_argument("--minutes", type=float, metavar="N", help="of one core for each run, instead of --images")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these alone, with what they are compared with")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs of each (%(default)s)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data/people, people-1 or synthetic-2")
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/equal_images"), metavar="DIR")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmark/variants"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="%(default)s")
 
 
-def equal_images(options: argparse.Namespace) -> None:
-    """Train and score what is not done yet; write NAME.json, print its tables."""
-    comparison = COMPARISONS[options.name]
+def variants(options: argparse.Namespace) -> None:
+    """Train and score what is not done yet; write NAME.json, or NAME-Mmin.json for M minutes, print its tables."""
+    comparison, minutes = COMPARISONS[options.name], options.minutes
     data, images = options.data or comparison.data, options.images or comparison.images
     if not data.is_dir():
         raise ConfigError(f"{data}: expected rendered people; docs/data.md has the command")
     if comparison.prepare:
         comparison.prepare(data)
-    overrides = ("stages.0.epochs=1", "data.val_subjects=[]", "data.workers=0")
-    runs = options.runs / f"{data.name}-{images}"  # of all comparisons: some share a candidate
-    benchmark = Benchmark("demo", data, runs, overrides, 0.0, options.seeds, "test")
-    candidates = [_on(data, candidate) for candidate in comparison.candidates]
+    budget = f"{minutes:g}min" if minutes else str(images)
+    runs = options.runs / f"{data.name}-{budget}"  # of all comparisons: some share a candidate
+    benchmark = Benchmark("demo", data, runs, OVERRIDES, minutes or 0.0, options.seeds, "test")
+    candidates = [_on(data, candidate) for candidate in chosen(comparison.candidates, options.only)]
+    rates = measured_rates(benchmark, candidates, candidates[0]) if minutes or comparison.has_rates else None
     for seed in range(options.seeds):
         for candidate in candidates:
+            if minutes and rates is not None:
+                images = images_for(minutes, images_per_s(rates, candidate), benchmark.load(candidate))
             run_one(benchmark, candidate, seed, _first_source_images(candidate, images))
-    mean_pose = mean_pose_scores(data, read_test(data))
-    content: dict[str, Any] = {
-        "command": f"python -m benchmarks equal_images {options.name} --images {images} --seeds {options.seeds}",
-        "images": images,
-        "mean_pose": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm},
-        "rows": [{**asdict(each), "runs": benchmark.read_runs(each)} for each in candidates],
-    }
+    content = {"command": _command(options, images), **({"minutes": minutes} if minutes else {"images": images})}
+    content |= _content(benchmark, candidates, rates)
     if comparison.has_real_pictures:
         _add_real_pictures(content, benchmark, candidates)
-    if comparison.has_rates:
-        rates = measured_rates(benchmark, candidates, candidates[0])
-        for row, candidate in zip(content["rows"], candidates, strict=True):
-            row["images_per_s"] = round(images_per_s(rates, candidate), 1)
-    write_text_atomic(options.out / f"{options.name}.json", json.dumps(content, indent=1) + "\n")
+    name = f"{options.name}-{budget}" if minutes else options.name
+    write_text_atomic(options.out / f"{name}.json", json.dumps(content, indent=1) + "\n")
     print(_tables(content))
+
+
+def _command(options: argparse.Namespace, images: int) -> str:
+    """What repeats it; places on this machine are left out."""
+    budget = f"--minutes {options.minutes:g}" if options.minutes else f"--images {images}"
+    only = f" --only {' '.join(options.only)}" if options.only else ""
+    return f"python -m benchmarks variants {options.name} {budget} --seeds {options.seeds}{only}"
+
+
+def _content(benchmark: Benchmark, candidates: Sequence[Candidate], rates: dict[str, Any] | None) -> dict[str, Any]:
+    mean_pose = mean_pose_scores(benchmark.data, read_test(benchmark.data))
+    rows: list[dict[str, Any]] = [{**asdict(each), "runs": benchmark.read_runs(each)} for each in candidates]
+    if rates is not None:
+        for row, candidate in zip(rows, candidates, strict=True):
+            row["images_per_s"] = round(images_per_s(rates, candidate), 1)
+    return {"mean_pose": {"mpjpe_mm": mean_pose.mpjpe_mm, "pa_mpjpe_mm": mean_pose.pa_mpjpe_mm}, "rows": rows}
 
 
 def section(content: Mapping[str, Any], file_name: str) -> str:
     """The part of docs/results.md."""
-    comparison, seeds = COMPARISONS[Path(file_name).stem], len(content["rows"][0]["runs"])
+    comparison, seeds = COMPARISONS[Path(file_name).stem.partition("-")[0]], len(content["rows"][0]["runs"])
+    title, budget = comparison.title, f"{content.get('images', 0):,} images"
+    if "minutes" in content:
+        budget = f"{content['minutes']:g} minutes of one core"
+        title += f", {budget}"
+    spread = f"{seeds} seeds" if seeds > 1 else "one seed"
     return (
-        f"## {comparison.title}\n\n`{content['command']}` ([{file_name}](results/{file_name})): the network of "
-        f"`{DEMO}`, {comparison.text}; {content['images']:,} images a run, {seeds} seeds, scored on the test subjects; "
-        f"mean ± standard deviation over the seeds.\n\n{_tables(content)}\n"
+        f"## {title}\n\n`{content['command']}` ([{file_name}](results/{file_name})): the network of `{DEMO}`, "
+        f"{comparison.text}; {budget} a run, {spread}, scored on the test subjects"
+        f"{'; mean ± standard deviation over the seeds' if seeds > 1 else ''}.\n\n{_tables(content)}\n"
     )
 
 

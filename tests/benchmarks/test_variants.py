@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import equal_images, partial_labels
+from benchmarks import partial_labels, variants
 from benchmarks.__main__ import main
 from benchmarks.benchmark import Candidate
-from benchmarks.equal_images import Comparison, section
 from benchmarks.partial_labels import write_partial_labels
+from benchmarks.variants import Comparison, section
 from integral_pose.data.course import read_train
 from integral_pose.errors import ConfigError
 from integral_pose.skeleton import HUMAN36M
@@ -37,7 +37,7 @@ def test_the_table_by_hand():
     assert "102.0 ± 2.8" in text
     assert "92.5 ± 3.5" in text
     assert "-9.5 (-9.5 to -9.5) against few, 2 of 2" in text
-    assert equal_images.headline(content) == ["102.0 ± 2.8 mm", "92.5 ± 3.5 mm", "-9.5 (-9.5 to -9.5) mm"]
+    assert variants.headline(content) == ["102.0 ± 2.8 mm", "92.5 ± 3.5 mm", "-9.5 (-9.5 to -9.5) mm"]
 
 
 def test_rates_give_two_columns():
@@ -85,11 +85,23 @@ def test_a_comparison_from_end_to_end(tiny_values, tmp_path, monkeypatch, capsys
         ), 8, root, write_partial_labels, has_rates=True,
     )  # fmt: skip
     rates = {"reference_images_per_s": 14.34, "ratios": {"few": 1.0, "both": 2.868}}
-    monkeypatch.setattr(equal_images, "measured_rates", lambda *_: rates)
-    monkeypatch.setitem(equal_images.COMPARISONS, "labels", comparison)
+    monkeypatch.setattr(variants, "measured_rates", lambda *_: rates)
+    monkeypatch.setitem(variants.COMPARISONS, "labels", comparison)
     made = []
-    monkeypatch.setattr(equal_images, "run_one", lambda *arguments: made.append(arguments[-1]) or run_here(*arguments))
-    arguments = ["equal_images", "labels", "--seeds", "1", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]
+    monkeypatch.setattr(variants, "run_one", lambda *arguments: made.append(arguments[-1]) or run_here(*arguments))
+    arguments = ["variants", "labels", "--seeds", "1", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]
+    assert main([*arguments, "--minutes", "0.02"]) == 0
+    timed = json.loads((tmp_path / "labels-0.02min.json").read_text())
+    assert timed["command"] == "python -m benchmarks variants labels --minutes 0.02 --seeds 1"
+    assert made == [16, 4]  # 1.2 s at 14.34 and at 5 a second, in batches of 4; the latter's half of the first source
+    assert "## Tiny, 0.02 minutes of one core\n" in section(timed, "labels-0.02min.json")
+    made.clear()
+    assert main([*arguments, "--only", "few", "--minutes", "0.02"]) == 0
+    timed = json.loads((tmp_path / "labels-0.02min.json").read_text())
+    assert [row["name"] for row in timed["rows"]] == ["few"]
+    assert timed["command"].endswith("--seeds 1 --only few")
+    made.clear()
+    capsys.readouterr()
     assert main(arguments) == 0
     rows = json.loads((tmp_path / "labels.json").read_text())["rows"]
     assert made == [8, 4]
@@ -108,4 +120,4 @@ def run_here(benchmark, candidate, seed, epoch_images):
 
 
 def test_without_the_data_the_command_says_so(tmp_path):
-    assert main(["equal_images", "people", "--data", str(tmp_path / "none")]) == ConfigError.exit_code
+    assert main(["variants", "people", "--data", str(tmp_path / "none")]) == ConfigError.exit_code
