@@ -93,6 +93,18 @@ COMPARISONS = {
         Path("data/synthetic-2"),
         has_rates=True,
     ),
+    "extent": Comparison(
+        "How far a coarse volume reaches",
+        "its 8 x 8 x 16 cells over cubes of several sides, on mannequins (preset synthetic-2); the outermost cell "
+        "centres, beyond which no joint is found, lie 962, 1094 and 1225 mm from the hip along x and y",
+        (
+            _candidate("volume", "2200 mm"),
+            _candidate("extent_2500", "2500 mm", "model.extent_mm=2500", against="volume"),
+            _candidate("extent_2800", "2800 mm", "model.extent_mm=2800", against="volume"),
+        ),
+        4800,
+        Path("data/synthetic-2"),
+    ),
     "labels": Comparison(
         "Labels in px, and labels that are missing",
         "on people with skin and clothes (preset people-1); labels in mm are of three dimensions, those in px of the "

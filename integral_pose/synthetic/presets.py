@@ -58,7 +58,10 @@ PRESETS = {
         *WHOLE, WHOLE, 104, PEOPLE_ON_FLOORS,
         "1894fb361ced80c73f96be0022180951bf6b9cb5246c1771276e95ce7df9bd4b", "anny", "wide",
     ),
-    "people-3": Preset(*WHOLE, WHOLE, 105, PEOPLE_IN_SUMMER, None, "anny", "wide"),
+    "people-3": Preset(
+        *WHOLE, WHOLE, 105, PEOPLE_IN_SUMMER,
+        "12ce234b7fae8ba0a1632436e0e5e48c7548d6f23e3dbd034686e0667d60e3c6", "anny", "wide",
+    ),
     "people-1-small": Preset(
         1_000, 200, WHOLE, 103, PEOPLE,
         "84a2359cb2c3f17d978660994b14af5dd987f76f3a5e956f59c251bad93f4818", "anny", "wide",
