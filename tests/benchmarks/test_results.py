@@ -174,7 +174,8 @@ def test_the_readme_quotes_the_json():
     if "docs/results.md" not in text:
         pytest.skip("the README does not speak of the benchmark yet")
     quoted = headline(json.loads((RESULTS / "ablation-synthetic-2-64px.json").read_text("utf-8")))
-    quoted += variants.headline(json.loads((RESULTS / "heads.json").read_text("utf-8")))
+    for file_name in ("heads.json", "heads-8min.json", "heads-32min.json"):
+        quoted += variants.headline(json.loads((RESULTS / file_name).read_text("utf-8")))
     assert [figure for figure in quoted if figure not in text] == []
 
 
