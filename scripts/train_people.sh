@@ -2,7 +2,7 @@
 # Renders people, trains on them, scores, and writes a model file to pass on: runs/people/people.pt. Run again, it goes on
 # where it stopped and leaves out what is done. All of it has the lowest priority.
 #
-#   scripts/train_people.sh                          the preset people-1, one cycle of configs/people.yaml
+#   scripts/train_people.sh                          the preset people-3, one cycle of configs/people.yaml
 #   scripts/train_people.sh --cycles 2               then a second one, from the best weights of the first
 #   scripts/train_people.sh --minutes 9              ends by then with status 75: start it again
 #   scripts/train_people.sh --render "--people anny --cameras wide --train 2000 --valid 200" data.root=data/few
@@ -21,7 +21,7 @@ fail() {
     exit 2
 }
 
-cycles=1 minutes= render="--preset people-1"
+cycles=1 minutes= render="--preset people-3"
 while [[ "${1:-}" == --* ]]; do
     [ $# -ge 2 ] || fail "$1 needs a value; see the head of the file"
     case "$1" in

@@ -84,7 +84,7 @@ def new_calls(folder: Path) -> list[str]:
     return lines
 
 
-RENDER = "prepare synthetic --out data --preset people-1"
+RENDER = "prepare synthetic --out data --preset people-3"
 FIRST = "train configs/people.yaml seed=1 run_dir=out/cycle1"
 SECOND = "train configs/people.yaml seed=1 run_dir=out/cycle2 model.init=out/cycle1 model.pretrained=null"
 EXPORT = "export out/cycle{} --format model --licence MIT --out out/people.pt"
